@@ -1,0 +1,94 @@
+import { parseArgs } from "node:util";
+import type { Screen } from "./view/draw.js";
+import { FactoryError } from "../dagger/src/pipeline/error.js";
+import { suggestion } from "../dagger/src/pipeline/suggest.js";
+
+/** The world as a command sees it; arrives as an argument, so that a test can hand in another. */
+export type World = {
+  env: Readonly<Record<string, string | undefined>>;
+  cwd: string;
+  signal: AbortSignal;
+  /** Results, for a person or a program. */
+  stdout: (text: string) => void;
+  /** Progress and remarks. */
+  stderr: (text: string) => void;
+  /** Where progress is drawn, and whether it is a terminal that can be drawn on again. */
+  screen: Screen;
+  live: boolean;
+  colour: boolean;
+  /** Milliseconds since the Unix epoch. */
+  now: () => number;
+};
+
+type FlagSpec = { type: "string" | "boolean"; about: string; default?: string; many?: boolean };
+type FlagValue<F extends FlagSpec> = F["type"] extends "boolean"
+  ? boolean
+  : F extends { many: true }
+    ? readonly string[]
+    : F extends { default: string }
+      ? string
+      : string | undefined;
+export type Flags<S extends Record<string, FlagSpec>> = { [K in keyof S]: FlagValue<S[K]> };
+
+export type Command = {
+  name: string;
+  about: string;
+  flags: Readonly<Record<string, FlagSpec>>;
+  positional: readonly string[];
+  /** Returns the exit code. @throws FactoryError USAGE for flags that do not exist */
+  run(argv: readonly string[], world: World): Promise<number>;
+};
+
+/**
+ * A command as a value. A flag comes from the command line, or from the environment as FACTORY_<FLAG> (the Taskfile hands
+ * `IMAGE=…` over so); a mistyped one fails and says what was meant.
+ */
+export const command = <S extends Record<string, FlagSpec>>(spec: {
+  name: string;
+  about: string;
+  flags: S;
+  positional?: readonly string[];
+  run(flags: Flags<S>, world: World, positionals: readonly string[]): Promise<number>;
+}): Command => ({
+  name: spec.name,
+  about: spec.about,
+  flags: spec.flags,
+  positional: spec.positional ?? [],
+  async run(argv, world) {
+    const { values, positionals } = parse(spec.name, spec.flags, argv, (spec.positional ?? []).length);
+    const flags = Object.fromEntries(
+      Object.entries(spec.flags).map(([name, flag]) => [name, valueOf(name, flag, values[name], world.env)]),
+    );
+    return spec.run(flags as Flags<S>, world, positionals);
+  },
+});
+
+const parse = (name: string, flags: Record<string, FlagSpec>, argv: readonly string[], positionals: number) => {
+  try {
+    const options = Object.fromEntries(
+      Object.entries(flags).map(([key, { type, many }]) => [key, { type, multiple: many === true }]),
+    );
+    const parsed = parseArgs({ args: [...argv], options, strict: true, allowPositionals: positionals > 0 });
+    return { values: parsed.values as Record<string, string | boolean | string[] | undefined>, positionals: parsed.positionals };
+  } catch (error) {
+    const message = error instanceof Error ? error.message.split(".")[0]! : String(error);
+    const unknown = /Unknown option '--?([^']+)'/.exec(message)?.[1];
+    throw new FactoryError("USAGE", {
+      what: `${name}: ${message}`,
+      why: `flags: ${Object.keys(flags)
+        .map((flag) => `--${flag}`)
+        .join(" ")}`,
+      fix: unknown === undefined ? `factory ${name} --help` : suggestion(unknown, Object.keys(flags)),
+    });
+  }
+};
+
+const no = new Set(["", "0", "false", "no", "off"]);
+
+const valueOf = (name: string, flag: FlagSpec, given: string | boolean | string[] | undefined, env: World["env"]) => {
+  const fromEnv = env[`FACTORY_${name.toUpperCase().replaceAll("-", "_")}`];
+  const kept = fromEnv === undefined || fromEnv === "" ? undefined : fromEnv;
+  if (flag.type === "boolean") return given === undefined ? kept !== undefined && !no.has(kept.toLowerCase()) : given === true;
+  if (flag.many === true) return given ?? kept?.split(/\s+/).filter((word) => word !== "") ?? [];
+  return given ?? kept ?? flag.default;
+};

@@ -1,0 +1,46 @@
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { suggestion } from "../../dagger/src/pipeline/suggest.js";
+import { command } from "../command.js";
+import { enginePrune, engineStart, engineStatus, engineStop } from "../engines/embedded.js";
+import { chooseEngine } from "../engines/index.js";
+import { openProject } from "../project.js";
+
+const verbs = ["status", "start", "stop", "prune"] as const;
+
+export const engine = command({
+  name: "engine",
+  about: "The engine that executes stages: status, start (keep it running), stop, prune (its cache)",
+  positional: ["status|start|stop|prune"],
+  flags: { keep: { type: "string", about: "with prune: how many GB of cache to keep", default: "0" } },
+  async run({ keep }, world, [verb = "status"]) {
+    const project = openProject(world);
+    const report = (line: string) => world.stderr(`engine: ${line}\n`);
+    const setup = { state: project.state, env: world.env, report };
+    switch (verbs.find((known) => known === verb)) {
+      case "status": {
+        const choice = await chooseEngine(world.env, "auto", project.state, report).then(
+          ({ because }) => because,
+          (error: unknown) =>
+            error instanceof FactoryError ? `${error.explanation.what}\n${error.explanation.why}` : Promise.reject(error),
+        );
+        world.stdout(`${choice}\n${JSON.stringify(await engineStatus(setup), null, 2)}\n`);
+        return 0;
+      }
+      case "start":
+        world.stdout(`${JSON.stringify(await engineStart(setup, world.signal), null, 2)}\n`);
+        return 0;
+      case "stop":
+        world.stdout(`${await engineStop(setup)}\n`);
+        return 0;
+      case "prune":
+        world.stdout(`${await enginePrune(setup, Number(keep) * 1e9, world.signal)}\n`);
+        return 0;
+      default:
+        throw new FactoryError("USAGE", {
+          what: `engine: no verb ${verb}`,
+          why: `verbs: ${verbs.join(", ")}`,
+          fix: suggestion(verb, verbs),
+        });
+    }
+  },
+});

@@ -1,0 +1,13 @@
+/** Flags that several commands share, so that a word means the same everywhere. */
+export const imageFlag = { type: "string", about: "an image of images.yaml; the first one when absent" } as const;
+export const platformFlag = {
+  type: "string",
+  about: "linux/amd64, linux/arm64, several with commas, or all; this machine's when absent",
+} as const;
+export const stageFlag = {
+  type: "string",
+  about: "stop after this stage: base-tools, dependencies, application or runtime",
+} as const;
+export const buildArgFlag = { type: "string", many: true, about: "TOOL_VERSION=…: another locked version of a tool" } as const;
+export const jsonFlag = { type: "boolean", about: "print JSON" } as const;
+export const engineFlag = { type: "string", about: "auto, dagger or buildkit", default: "auto" } as const;

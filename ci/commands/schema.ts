@@ -1,0 +1,36 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { specSchema } from "../../dagger/src/pipeline/spec.js";
+import { command } from "../command.js";
+import { replaceFile } from "../io/oci-layout.js";
+import { openProject } from "../project.js";
+
+export const schema = command({
+  name: "schema",
+  about: "Write images.schema.json, from which editors complete images.yaml",
+  flags: { check: { type: "boolean", about: "write nothing; exit 2 when it is not current" } },
+  async run({ check }, world) {
+    const { root } = openProject(world);
+    const path = join(root, "images.schema.json");
+    const text = `${JSON.stringify(z.toJSONSchema(specSchema, { io: "input", target: "draft-7" }), null, 2)}\n`;
+    const current = readText(path) === text;
+    if (!current && !check) replaceFile(path, text);
+    world.stderr(
+      current
+        ? "images.schema.json is current\n"
+        : check
+          ? "images.schema.json is not current: ./task schema\n"
+          : "wrote images.schema.json\n",
+    );
+    return check && !current ? 2 : 0;
+  },
+});
+
+const readText = (path: string): string | null => {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return null;
+  }
+};

@@ -1,0 +1,56 @@
+import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
+import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
+
+export type EngineName = "dagger" | "buildkit";
+
+/** What an engine can do beyond executing a stage. Commands ask for a feature, never for a name. */
+export type Feature = "secrets" | "shell" | "emulation" | "prune";
+
+/** A value that a RUN step may read and that never ends in a layer, a log, a key or an argument list. */
+export type Secret = { id: string; file: string };
+
+/** One stage to execute, rendered. The engine decides nothing: everything that matters stands here. */
+export type Job = {
+  stage: StageName;
+  platform: Platform;
+  /** A Dockerfile whose stage `stage` is the result. */
+  dockerfile: string;
+  /** The folder whose files COPY and bind mounts read: exactly the inputs, under a name that changes with their content. */
+  context: string;
+  /** Images that replace a stage or a base by name; each stands in an OCI layout on this machine. */
+  images: Readonly<Record<string, { layout: string; digest: string }>>;
+  /** Folders that a COPY --from or a bind mount reads by name. */
+  folders: Readonly<Record<string, string>>;
+  buildArgs: Readonly<Record<string, string>>;
+  secrets: readonly Secret[];
+  /** Seconds since the Unix epoch for every file of a layer. */
+  epoch: number;
+  compression: "zstd" | "gzip";
+  noCache: boolean;
+  output:
+    | { to: "oci-layout"; folder: string; name: string }
+    | { to: "folder"; folder: string }
+    | { to: "tar"; file: string }
+    | { to: "nothing" };
+};
+
+/** What a job left: the digest of the image manifest (absent where the output is no image). */
+export type JobResult = { digest: string | null };
+
+export type Readiness = { ready: true; why: string } | { ready: false; why: string; fix: string };
+
+export type Engine = {
+  name: EngineName;
+  /** How a person would tell this engine from another of its name: "embedded", "BUILDKIT_HOST tcp://…". */
+  address: string;
+  features: ReadonlySet<Feature>;
+  platforms(): Promise<readonly Platform[]>;
+  /**
+   * Executes one stage. Events arrive on `emit` in order.
+   * @throws FactoryError STEP_FAILED, ENGINE_FAILED, BASE_UNREACHABLE, DISK_FULL, INTERRUPTED
+   */
+  execute(job: Job, emit: (event: BuildEvent) => void, signal: AbortSignal): Promise<JobResult>;
+  /** Opens a shell in the result of a job's stage, on the user's terminal; returns the shell's exit code. */
+  shell?(job: Job, command: readonly string[], signal: AbortSignal): Promise<number>;
+  release(): Promise<void>;
+};

@@ -1,0 +1,104 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
+
+/**
+ * Names of processes that stay true: `<pid>-<start>`, where `start` is the kernel's start time of the process
+ * (field 22 of /proc/<pid>/stat, in clock ticks since boot), because the kernel gives a pid out again. Outside Linux `start` is 0.
+ */
+export async function nameOfProcess(pid: number): Promise<string> {
+  return `${pid}-${(await startOf(pid)) ?? "0"}`;
+}
+
+export async function isAlive(name: string): Promise<boolean> {
+  const [, pid, start] = /^(\d+)-(\d+)/.exec(name) ?? [];
+  if (pid === undefined || start === undefined) return false;
+  try {
+    process.kill(Number(pid), 0);
+  } catch (error) {
+    // EPERM: it is there, and someone else's.
+    if (!(error instanceof Error && "code" in error && error.code === "EPERM")) return false;
+  }
+  return start === "0" || (await startOf(Number(pid))) === start;
+}
+
+async function startOf(pid: number): Promise<string | null> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);
+  if (stat === null) return null;
+  // The program's name stands in parentheses and may hold anything: fields are counted after the last one.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  // A zombie has ended; only its parent has not asked yet.
+  return fields[0] === "Z" ? null : (fields[19] ?? null);
+}
+
+export type LockOptions = { signal?: AbortSignal | undefined; onWait?: (holder: string) => void };
+
+/** Milliseconds between two looks at a lock that another process holds. */
+const lookAgain = 50;
+/** Milliseconds after which a lock without a holder's name is taken for the leftover of a killed process. */
+const unnamedFor = 5_000;
+
+/**
+ * Runs `work` while no other process on this machine does the same under the same path.
+ * The lock of a process that died is taken over.
+ * @throws FactoryError INTERRUPTED when the signal fires while it waits
+ */
+export async function withLock<T>(path: string, work: () => Promise<T>, options: LockOptions = {}): Promise<T> {
+  await mkdir(dirname(path), { recursive: true });
+  const name = `${await nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`;
+  let told = false;
+  let unnamedSince: number | null = null;
+  while (!(await created(path, name))) {
+    if (options.signal?.aborted) throw interrupted(path);
+    const holder = await readFile(path, "utf8").catch(() => null);
+    if (holder === null) continue;
+    unnamedSince = holder === "" ? (unnamedSince ?? Date.now()) : null;
+    const left = holder === "" ? Date.now() - (unnamedSince ?? 0) > unnamedFor : !(await isAlive(holder));
+    if (left) {
+      await takeAway(path, holder);
+      continue;
+    }
+    if (!told) options.onWait?.(holder.split("-")[0] ?? holder);
+    told = true;
+    await pause(lookAgain);
+  }
+  try {
+    return await work();
+  } finally {
+    await rm(path, { force: true });
+  }
+}
+
+const created = async (path: string, name: string): Promise<boolean> => {
+  try {
+    const file = await open(path, "wx");
+    await file.writeFile(name);
+    await file.close();
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
+    throw error;
+  }
+};
+
+/** Renamed before it is removed: of two processes that find the same dead lock, only one gets it. */
+async function takeAway(path: string, holder: string): Promise<void> {
+  const aside = `${path}.${randomBytes(4).toString("hex")}`;
+  try {
+    await rename(path, aside);
+  } catch {
+    return;
+  }
+  const taken = await readFile(aside, "utf8").catch(() => holder);
+  // The dead lock was gone already and this is a live one: back with it.
+  await (taken === holder ? rm(aside, { force: true }) : rename(aside, path).catch(() => undefined));
+}
+
+const interrupted = (path: string) =>
+  new FactoryError("INTERRUPTED", {
+    what: "interrupted",
+    why: `stopped on request while waiting for ${path}`,
+    fix: "run the same command again; what was finished is kept",
+  });

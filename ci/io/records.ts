@@ -1,0 +1,65 @@
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
+import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
+import { isWhole, replaceFile } from "./oci-layout.js";
+import type { State } from "./state.js";
+
+/** What this checkout knows of an executed stage (or base): the digest that its key led to. */
+export type StageRecord = {
+  key: string;
+  stage: StageName | "base";
+  image: string;
+  platform: Platform;
+  digest: string;
+  engine: string;
+  at: number;
+  seconds: number;
+};
+
+const recordFile = (state: State, key: string): string => join(state.root, "stages", `${key}.json`);
+
+/** A stage that is recorded and whole. A damaged one is as good as absent: it is built again, never trusted, never fatal. */
+export const findStage = (state: State, key: string): StageRecord | null => {
+  const path = recordFile(state, key);
+  if (!existsSync(path)) return null;
+  try {
+    const record = JSON.parse(readFileSync(path, "utf8")) as StageRecord;
+    return record.key === key && isWhole(state.layout, record.digest) ? record : null;
+  } catch {
+    return null;
+  }
+};
+
+export const keepStage = (state: State, record: StageRecord): void =>
+  replaceFile(recordFile(state, record.key), `${JSON.stringify(record, null, 2)}\n`);
+
+export const allStages = (state: State): StageRecord[] => {
+  const folder = join(state.root, "stages");
+  if (!existsSync(folder)) return [];
+  const keys = readdirSync(folder)
+    .filter((name) => name.endsWith(".json"))
+    .map((name) => name.slice(0, -".json".length));
+  return keys.flatMap((key) => findStage(state, key) ?? []);
+};
+
+export const forgetStage = (state: State, key: string): void => rmSync(recordFile(state, key), { force: true });
+
+/** The log of one run: every event as it came, one JSON object a line. All else that is told of a run is a fold over it. */
+export const openRunLog = (state: State, id: string) => {
+  const folder = join(state.runs, id);
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, "events.jsonl");
+  return {
+    folder,
+    write: (event: BuildEvent) => appendFileSync(file, `${JSON.stringify(event)}\n`),
+    finish: (record: unknown) => replaceFile(join(folder, "record.json"), `${JSON.stringify(record, null, 2)}\n`),
+  };
+};
+
+/** Keeps the newest runs; their names begin with the time. */
+export const sweepRuns = (state: State, keep: number): void => {
+  if (!existsSync(state.runs)) return;
+  for (const name of readdirSync(state.runs).sort().slice(0, -keep))
+    rmSync(join(state.runs, name), { recursive: true, force: true });
+};

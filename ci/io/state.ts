@@ -1,0 +1,34 @@
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+/**
+ * Where things are kept. Two folders, so that a person can delete either at any time and lose only time:
+ * the project's state (what was built from this checkout) and the user's cache (what any checkout can use).
+ */
+export type State = {
+  /** `.factory` beside images.yaml, or FACTORY_STATE. */
+  root: string;
+  /** One OCI layout that holds every stage and base built here; blobs are shared. */
+  layout: string;
+  /** One folder a run: events.jsonl, record.json. */
+  runs: string;
+  /** Staged inputs of the steps that run, by content hash. */
+  contexts: string;
+  /** `$XDG_CACHE_HOME/image-factory`, or FACTORY_CACHE. */
+  cache: string;
+  /** The embedded engine: binaries, socket, lock and BuildKit's own state. */
+  engine: string;
+};
+
+export const stateOf = (project: string, env: Readonly<Record<string, string | undefined>>): State => {
+  const root = env["FACTORY_STATE"] ?? join(project, ".factory");
+  const cache = env["FACTORY_CACHE"] ?? join(env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "image-factory");
+  return {
+    root,
+    layout: join(root, "layout"),
+    runs: join(root, "runs"),
+    contexts: join(root, "contexts"),
+    cache,
+    engine: join(root, "engine"),
+  };
+};

@@ -1,0 +1,110 @@
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import type { PackageSet } from "../../dagger/src/pipeline/lock.js";
+import { openApt, words, type Apt, type DebianSource } from "./apt.js";
+import { closest } from "./closest.js";
+
+export type DebianRequest = DebianSource & {
+  /** Packages beyond minbase that the bootstrap installs. */
+  include: readonly string[];
+  /** Packages that base-tools installs on top of the bootstrapped base. */
+  requested: readonly string[];
+  /** An empty folder for apt's private state; the caller removes it. */
+  work: string;
+  /** The user's cache folder, or null: keeps package lists between runs. */
+  cache: string | null;
+  signal?: AbortSignal;
+};
+
+/** One package that apt would install: where from and what it must hash to. */
+export type Choice = { name: string; version: string; file: string; sha256: string | null };
+
+const byCodeUnit = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
+export const pinOf = ({ name, version }: Choice): string => `${name}=${version}`;
+const sorted = (names: Iterable<string>): string[] => [...new Set(names)].sort(byCodeUnit);
+
+/**
+ * The exact versions that a bootstrapped Debian base and `apt-get install --no-install-recommends` on top of it bring,
+ * by the host's apt with private state: no emulation is needed for another architecture, and signatures are verified.
+ * @throws FactoryError HOST_TOOL_MISSING, MIRROR_UNREACHABLE, CHECKSUM_MISMATCH, CONFIG_INVALID (unknown or uninstallable package), INTERRUPTED
+ */
+export async function resolveDebian(request: DebianRequest): Promise<{ bootstrap: PackageSet; packages: PackageSet }> {
+  const apt = await openApt(
+    request,
+    request.work,
+    request.cache === null ? null : join(request.cache, "apt-lists"),
+    request.signal,
+  );
+  const base = await minbase(apt, request.include);
+  const bootstrap = { requested: sorted(request.include), packages: sorted(base.map(pinOf)) };
+  const status = await installedStatus(apt, bootstrap.packages);
+  const added = request.requested.length === 0 ? [] : await choose(apt, request.requested, status);
+  return {
+    bootstrap,
+    packages: { requested: sorted(request.requested), packages: sorted(added.map(pinOf)) },
+  };
+}
+
+/** What `mmdebstrap --variant=minbase --include=…` installs: essential packages, priority required, apt, and what these need. */
+export const minbase = (apt: Apt, include: readonly string[]): Promise<Choice[]> => {
+  const pattern = `?narrow(?architecture(${apt.source.architecture}),?or(?essential,?priority(required)))`;
+  return choose(apt, include, join(apt.folder, "status"), [pattern, "apt"]);
+};
+
+/** Says what apt would install for `names` on a machine whose dpkg status is `status`. */
+async function choose(apt: Apt, names: readonly string[], status: string, also: readonly string[] = []): Promise<Choice[]> {
+  const invalid = names.filter((name) => !/^[a-z0-9][a-z0-9+.-]*[a-z0-9+.](=[A-Za-z0-9.+:~-]+)?$/.test(name));
+  if (invalid.length > 0) throw notPackages(invalid);
+  const answer = await apt.get(["install", "-q", "--print-uris", "-o", `Dir::State::status=${status}`, ...also, ...names]);
+  if (answer.exitCode !== 0) throw await unsolvable(apt, words(answer));
+  return readUris(answer.stdout);
+}
+
+/** Reads `apt-get --print-uris`: 'address' name_version_architecture.deb size SHA256:hash. */
+export function readUris(text: string): Choice[] {
+  const choices: Choice[] = [];
+  for (const line of text.split("\n")) {
+    const [, file = "", rest = ""] = /^'[^']*' (\S+) \d+ ?(.*)$/.exec(line) ?? [];
+    const [, name, version] = /^([^_]+)_(.+)_[^_]+\.deb$/.exec(file) ?? [];
+    if (name === undefined || version === undefined) continue;
+    const sha256 = /^SHA256:([0-9a-f]{64})$/.exec(rest)?.[1] ?? null;
+    choices.push({ name, version: decodeURIComponent(version), file, sha256 });
+  }
+  return choices;
+}
+
+/** A dpkg status file of a machine that has exactly `packages`. */
+async function installedStatus(apt: Apt, packages: readonly string[]): Promise<string> {
+  const shown = await apt.cache(["show", ...packages]);
+  const file = join(apt.folder, "status.base");
+  await rm(file, { force: true });
+  await writeFile(file, shown.stdout.replace(/^(Package: .*)$/gm, "$1\nStatus: install ok installed"));
+  return file;
+}
+
+async function unsolvable(apt: Apt, why: string): Promise<FactoryError> {
+  const unknown = [...why.matchAll(/Unable to locate package (\S+)/g)].map((match) => match[1] ?? "");
+  const hints: string[] = [];
+  for (const name of unknown) {
+    const known = await apt.cache(["pkgnames", name.slice(0, 1)]);
+    const near = closest(name, known.stdout.split("\n"));
+    if (near !== null) hints.push(`${name} → ${near}`);
+  }
+  const where = `${apt.source.suite} (${apt.source.architecture})`;
+  return new FactoryError("CONFIG_INVALID", {
+    what:
+      unknown.length > 0
+        ? `no package ${unknown.join(", ")} in ${where}`
+        : `apt finds no way to install the packages of ${where}`,
+    why,
+    fix: hints.length > 0 ? `did you mean: ${hints.join(", ")}? Correct images.yaml` : "correct the package names in images.yaml",
+  });
+}
+
+const notPackages = (names: readonly string[]): FactoryError =>
+  new FactoryError("CONFIG_INVALID", {
+    what: `not the name of a Debian package: ${names.map((name) => JSON.stringify(name)).join(", ")}`,
+    why: "a name has lower-case letters, digits, + . and -, and may be followed by =version",
+    fix: "correct the package names in images.yaml",
+  });

@@ -1,0 +1,129 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { parse } from "smol-toml";
+import { z } from "zod";
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import type { PythonSet } from "../../dagger/src/pipeline/lock.js";
+import type { Platform } from "../../dagger/src/pipeline/stage.js";
+import { run } from "../io/process.js";
+import type { Net } from "./http.js";
+import { findUv } from "./uv.js";
+
+export type PythonRequest = {
+  /** Requirements of all projects of the image together (PEP 508). */
+  requires: readonly string[];
+  /** The image's Python: "3.11". */
+  pythonVersion: string;
+  platforms: readonly Platform[];
+  /** builder/host-tools.txt. */
+  hostTools: string;
+  /** An existing folder for temporary files; the caller removes it. */
+  work: string;
+  /** The user's cache folder. */
+  cache: string;
+  net: Net;
+};
+
+/** glibc 2.34 is what UBI 9 has; Debian 12 (2.36) runs everything made for it. */
+const UV_PLATFORM = {
+  "linux/amd64": "x86_64-manylinux_2_34",
+  "linux/arm64": "aarch64-manylinux_2_34",
+} satisfies Record<Platform, string>;
+
+const hashes = z.object({ hashes: z.object({ sha256: z.string().optional() }) });
+/** The part of PEP 751's pylock.toml that is read; uv has left out the wheels that do not fit the platform. */
+const pylock = z.object({
+  packages: z
+    .array(
+      z.object({
+        name: z.string(),
+        version: z.string().optional(),
+        wheels: z.array(hashes).default([]),
+        sdist: hashes.optional(),
+        vcs: z.unknown().optional(),
+        directory: z.unknown().optional(),
+        archive: z.unknown().optional(),
+      }),
+    )
+    .default([]),
+});
+
+/**
+ * The closure of Python requirements, one resolution a platform: pins with the sha256 of every wheel that the platform can
+ * install, or of the source distribution where there is no such wheel.
+ * @throws FactoryError CONFIG_INVALID (no solution, or a direct reference), MIRROR_UNREACHABLE, HOST_TOOL_MISSING, CHECKSUM_MISMATCH, INTERRUPTED
+ */
+export async function resolvePython(request: PythonRequest): Promise<Partial<Record<Platform, PythonSet>>> {
+  const requested = [...new Set(request.requires.map((one) => one.trim()))].sort();
+  if (requested.length === 0)
+    return Object.fromEntries(request.platforms.map((platform) => [platform, { requested, packages: [] }]));
+  const uv = await findUv(request.hostTools, request.cache, request.net);
+  const input = join(request.work, "requirements.in");
+  await mkdir(request.work, { recursive: true });
+  await writeFile(input, `${requested.join("\n")}\n`);
+  const sets: Partial<Record<Platform, PythonSet>> = {};
+  for (const platform of request.platforms) sets[platform] = { requested, packages: await compile(uv, input, platform, request) };
+  return sets;
+}
+
+async function compile(uv: string, input: string, platform: Platform, request: PythonRequest): Promise<PythonSet["packages"]> {
+  const how = ["--quiet", "--no-config", "--no-header", "--no-annotate", "--no-python-downloads"];
+  const target = ["--python-version", request.pythonVersion, "--python-platform", UV_PLATFORM[platform]];
+  const args = ["pip", "compile", input, ...how, "--generate-hashes", "--format", "pylock.toml", ...target];
+  const done = await run(uv, args, {
+    cwd: request.work,
+    env: {
+      ...indexSettings(request.net.env),
+      UV_CACHE_DIR: join(request.cache, "uv"),
+      NO_COLOR: "1",
+    },
+    ...(request.net.signal === undefined ? {} : { signal: request.net.signal }),
+  });
+  if (done.exitCode !== 0) throw compileFailed(platform, request.pythonVersion, done.stderr.trim());
+  return readPylock(done.stdout);
+}
+
+/** pylock.toml → pins with hashes. @throws FactoryError CONFIG_INVALID for a package that no index serves */
+export function readPylock(text: string): PythonSet["packages"] {
+  const { packages } = pylock.parse(parse(text));
+  return packages.map(({ name, version, wheels, sdist, vcs, directory, archive }) => {
+    const files = wheels.length > 0 ? wheels : sdist === undefined ? [] : [sdist];
+    const sha256 = files.flatMap((file) => file.hashes.sha256 ?? []).sort();
+    const [first, ...rest] = sha256;
+    if (version === undefined || first === undefined || (vcs ?? directory ?? archive) !== undefined) throw notFromIndex(name);
+    return { pin: `${name}==${version}`, sha256: [first, ...rest] };
+  });
+}
+
+/** uv does not read pip's settings; a company sets those. What is set for uv itself comes first. */
+function indexSettings(env: Net["env"]): Record<string, string | undefined> {
+  const ownIndex = env["UV_DEFAULT_INDEX"] ?? env["UV_INDEX_URL"];
+  const ownExtra = env["UV_INDEX"] ?? env["UV_EXTRA_INDEX_URL"];
+  const certificate = env["SSL_CERT_FILE"] ?? env["PIP_CERT"] ?? env["REQUESTS_CA_BUNDLE"];
+  return {
+    UV_DEFAULT_INDEX: ownIndex ?? env["PIP_INDEX_URL"],
+    UV_INDEX: ownExtra ?? env["PIP_EXTRA_INDEX_URL"],
+    ...(certificate === undefined ? { UV_SYSTEM_CERTS: "1" } : { SSL_CERT_FILE: certificate }),
+  };
+}
+
+const compileFailed = (platform: Platform, version: string, why: string): FactoryError =>
+  !/404 Not Found/.test(why) &&
+  /Failed to fetch|error sending request|dns error|timed out|Connection refused|tls handshake|status code \(?5/i.test(why)
+    ? new FactoryError("MIRROR_UNREACHABLE", {
+        what: "cannot read the Python package index",
+        why,
+        fix: "check the network, PIP_INDEX_URL (or UV_DEFAULT_INDEX), HTTPS_PROXY and SSL_CERT_FILE; then run the same command again",
+      })
+    : new FactoryError("CONFIG_INVALID", {
+        what: `the Python requirements have no solution on ${platform} with Python ${version}`,
+        why,
+        fix: "change the requirements in the projects' pyproject.toml",
+      });
+
+const notFromIndex = (name: string): FactoryError =>
+  new FactoryError("CONFIG_INVALID", {
+    what: `the Python requirement ${name} cannot be locked`,
+    why: "it is a direct reference (a URL, a repository or a folder), or no index gives a hash for it",
+    fix: `require ${name} by version from a package index, or bake its sources in with the application stage`,
+  });

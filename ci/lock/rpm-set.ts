@@ -1,0 +1,95 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import type { PackageSet } from "../../dagger/src/pipeline/lock.js";
+import { hostCa } from "../../dagger/src/pipeline/script.js";
+import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
+import { engineOf } from "../engine-choice.js";
+import { ensureBase, gatherSecrets, proxies } from "../execute.js";
+import { baseOf, epochOf } from "../../dagger/src/pipeline/plan.js";
+import { baseContextOf } from "../../dagger/src/pipeline/dockerfile.js";
+import type { Resolving } from "./resolve.js";
+import { readRpmAnswer, rpmResolverScript } from "./rpm.js";
+
+/** Asks the dnf of the base itself, inside the base and by the engine: only there are its repositories and its rpm database. */
+export const resolveRpmSet = async (
+  at: Resolving,
+  stage: StageName,
+  platform: Platform,
+  names: readonly string[],
+): Promise<PackageSet> => {
+  const { project, open, world, lock } = at;
+  const { image } = open;
+  const base = baseOf(open.name, image, platform, lock);
+  const epoch = epochOf(project.spec);
+  const engine = engineOf(project, world, "auto");
+  const work = await mkdtemp(join(tmpdir(), "factory-rpm-"));
+  const secrets = gatherSecrets(project.spec.secrets ?? {}, world, project.root);
+  try {
+    const made =
+      base.kind === "bootstrap" ? await ensureBase({ project, world }, { image: open.name, platform, epoch }, base) : null;
+    const script = rpmResolverScript({
+      names,
+      modules: image.base.modules ?? [],
+      repositories: Object.entries(image.base.repositories ?? {}).map(([id, { url }]) => ({
+        id,
+        baseurl: url,
+      })),
+    });
+    // dnf's Python is the platform's, which is not always the one called python3.
+    const command = `test ! -s ${hostCa.target} || export SSL_CERT_FILE=${hostCa.target}\npython=/usr/libexec/platform-python\ntest -x $python || python=/usr/bin/python3\n$python -c "$0" > /answer.json`;
+    const dockerfile = [
+      base.kind === "image"
+        ? `FROM ${base.reference}@${base.digest} AS asked`
+        : `FROM ${baseContextOf({ image: open.name })} AS asked`,
+      `RUN --mount=type=secret,id=${hostCa.id},target=${hostCa.target} ${JSON.stringify(["/bin/sh", "-eu", "-c", command, script])}`,
+      `FROM scratch AS ${stage}`,
+      "COPY --from=asked /answer.json /answer.json",
+      "",
+    ].join("\n");
+    await (
+      await engine.get()
+    ).execute(
+      {
+        stage,
+        platform,
+        dockerfile,
+        context: work,
+        images:
+          made === null
+            ? {}
+            : {
+                [baseContextOf({ image: open.name })]: {
+                  layout: project.state.layout,
+                  digest: made,
+                },
+              },
+        folders: {},
+        buildArgs: proxies(world.env),
+        secrets: secrets.list,
+        epoch,
+        compression: project.spec.compression,
+        // The repositories may have moved since the last time.
+        noCache: true,
+        output: { to: "folder", folder: join(work, "answer") },
+      },
+      () => undefined,
+      world.signal,
+    );
+    return readRpmAnswer(await readFile(join(work, "answer", "answer.json"), "utf8"), names, open.name);
+  } catch (error) {
+    if (error instanceof FactoryError && error.code === "STEP_FAILED") {
+      throw new FactoryError(
+        "STEP_FAILED",
+        { ...error.explanation, what: `dnf could not resolve the packages of ${open.name}` },
+        { cause: error },
+      );
+    }
+    throw error;
+  } finally {
+    secrets.remove();
+    await engine.release();
+    await rm(work, { recursive: true, force: true });
+  }
+};

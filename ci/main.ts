@@ -1,0 +1,53 @@
+import { FactoryError } from "../dagger/src/pipeline/error.js";
+import type { World } from "./command.js";
+import { commands } from "./commands/index.js";
+import { suggestion } from "../dagger/src/pipeline/suggest.js";
+import { helpText } from "./view/help.js";
+import { problemText } from "./view/problem.js";
+
+/** argv → command → exit code: the only process.exit, and the only printer of errors. */
+const main = async (): Promise<number> => {
+  const abort = new AbortController();
+  const stop = () => abort.abort();
+  process.on("SIGINT", stop).on("SIGTERM", stop);
+  const { env, stderr } = process;
+  const colour = env["NO_COLOR"] === undefined && stderr.isTTY && env["TERM"] !== "dumb";
+  const world: World = {
+    env,
+    cwd: process.cwd(),
+    signal: abort.signal,
+    stdout: (text) => process.stdout.write(text),
+    stderr: (text) => stderr.write(text),
+    screen: stderr,
+    live: stderr.isTTY && env["TERM"] !== "dumb" && env["CI"] === undefined,
+    colour,
+    now: Date.now,
+  };
+  const [name = "help", ...rest] = process.argv.slice(2);
+  try {
+    const found = commands.find((candidate) => candidate.name === name);
+    if (name === "help" || name === "--help" || rest.includes("--help")) {
+      world.stdout(helpText(commands, found));
+      return 0;
+    }
+    if (found === undefined) {
+      const known = commands.map((candidate) => candidate.name);
+      throw new FactoryError("USAGE", {
+        what: `no command ${name}`,
+        why: `commands: ${known.join(", ")}`,
+        fix: suggestion(name, known),
+      });
+    }
+    return await found.run(rest, world);
+  } catch (error) {
+    const json = rest.includes("--json") || env["FACTORY_JSON"] === "1";
+    world.stderr(problemText(error, { colour, json, verbose: env["FACTORY_DEBUG"] !== undefined }));
+    return error instanceof FactoryError ? error.exitCode : 1;
+  }
+};
+
+// A reader that closes early (`plan | head`) is no failure of ours.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+process.exitCode = await main();
+if (process.stdout.writableLength === 0) process.exit();
+else process.stdout.once("drain", () => process.exit());

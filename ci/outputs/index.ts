@@ -1,0 +1,36 @@
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { suggestion } from "../../dagger/src/pipeline/suggest.js";
+import type { Descriptor } from "../io/oci-layout.js";
+import { writeDockerArchive } from "./docker-archive.js";
+import { writeLayout } from "./oci-layout.js";
+import { writeTar } from "./tar.js";
+
+/** An image to hand out: where its blobs are, what it is and how it is called. */
+export type Source = { layout: string; root: Descriptor; name: string };
+type Output = { about: string; write(source: Source, target: string, signal: AbortSignal): Promise<void> };
+
+/** Every form in which an image leaves the state folder. The only list. */
+export const outputs = {
+  oci: { about: "an OCI layout in a folder", write: writeLayout },
+  tar: { about: "an OCI layout as one tar file", write: writeTar },
+  docker: { about: "a tar file for docker load and podman load", write: writeDockerArchive },
+} satisfies Record<string, Output>;
+
+/** `oci:DIR`, `tar:FILE`, `docker:FILE`. @throws FactoryError USAGE */
+export const parseOutput = (text: string): { output: Output; target: string } => {
+  const at = text.indexOf(":");
+  const kind = at < 0 ? text : text.slice(0, at);
+  const target = text.slice(at + 1);
+  const known = Object.entries(outputs).find(([name]) => name === kind);
+  if (known !== undefined && at > 0 && target !== "") return { output: known[1], target };
+  throw new FactoryError("USAGE", {
+    what: `cannot write OUTPUT=${text}`,
+    why: Object.entries(outputs)
+      .map(([name, { about }]) => `${name}:PATH is ${about}`)
+      .join("\n"),
+    fix:
+      known === undefined
+        ? suggestion(kind, Object.keys(outputs))
+        : `for example: OUTPUT=${kind}:./image${kind === "oci" ? "" : ".tar"}`,
+  });
+};

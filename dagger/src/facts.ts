@@ -1,0 +1,125 @@
+import { isUtf8 } from "node:buffer";
+import { type BigIntStats, lstatSync, readFileSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
+import { type HashCache, changed, hashFile, isGone, isLarge } from "./hash-file.js";
+import { type Found, listRoot, rootKind, rootPath, twice } from "./list-context.js";
+import { FactoryError } from "./pipeline/error.js";
+import type { Entry, Facts, Wanted } from "./pipeline/facts.js";
+import { type Ignore, compileIgnore, selectPaths } from "./pipeline/select.js";
+
+export type { HashCache } from "./hash-file.js";
+
+/** Large files that are read at the same time. */
+const concurrency = 4;
+
+/**
+ * The facts of a folder: the wanted roots without what is ignored, each path once, and the wanted texts.
+ * Reads no ignored tree and follows no symlink. A directory is an entry when BuildKit would send it: when it is not
+ * ignored itself, or when something below it is sent.
+ * @throws FactoryError INPUT_MISSING for a root that is not there, is ignored, or changes while it is read
+ * @throws FactoryError CONFIG_INVALID for an ignore line that cannot be read, and for what no image can hold
+ */
+export async function gatherFacts(folder: string, wanted: Wanted, options: { cache?: HashCache } = {}): Promise<Facts> {
+  const ignore = compileIgnore(wanted.ignore);
+  const found = twice(() => wanted.roots.flatMap((root) => listRoot(folder, root, ignore)));
+  const entries: Entry[] = [];
+  const slots: { at: number; path: string; file: string; stat: BigIntStats }[] = [];
+  const hash = async ({ at, path, file, stat }: (typeof slots)[number]) => {
+    const hashed = await hashFile(file, path, stat, options.cache);
+    const executable = (hashed.stat.mode & 0o100n) !== 0n;
+    entries[at] = {
+      kind: "file",
+      path,
+      executable,
+      size: Number(hashed.stat.size),
+      sha256: hashed.sha256,
+    };
+  };
+  for (const [at, { path, kind }] of selectPaths(found, ignore).entries()) {
+    const file = join(folder, path);
+    refuse(path, kind);
+    if (kind === "directory") entries[at] = { kind, path };
+    else if (kind === "symlink") entries[at] = { kind, path, target: linkTarget(file, path) };
+    else {
+      const stat = lstatSync(file, { bigint: true, throwIfNoEntry: false });
+      if (stat === undefined || !stat.isFile()) return changed(path);
+      if (isLarge(stat)) slots.push({ at, path, file, stat });
+      else await hash({ at, path, file, stat });
+    }
+  }
+  const work = async () => {
+    for (let slot = slots.pop(); slot !== undefined; slot = slots.pop()) await hash(slot);
+  };
+  await Promise.all(Array.from({ length: concurrency }, work));
+  return { entries, texts: readTexts(folder, wanted.texts) };
+}
+
+/**
+ * How much of a whole context is sent when nothing narrows it down: number and bytes of the regular files that are not ignored.
+ * Looks at sizes only.
+ */
+export function measureContext(folder: string, ignore: Ignore): { files: number; bytes: number } {
+  let files = 0;
+  let bytes = 0;
+  for (const { path, kind } of selectPaths(listRoot(folder, ".", ignore), ignore)) {
+    if (kind !== "file") continue;
+    const stat = lstatSync(join(folder, path), { throwIfNoEntry: false });
+    if (stat === undefined) continue;
+    files += 1;
+    bytes += stat.size;
+  }
+  return { files, bytes };
+}
+
+function refuse(path: string, kind: Found["kind"]): void {
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  const why =
+    kind === "other"
+      ? "it is a socket, a pipe or a device"
+      : kind === "unreadable name"
+        ? "its name is not valid UTF-8, so it has no one spelling in an image"
+        : name.startsWith(".wh.")
+          ? "in a layer a name that starts with .wh. deletes another file"
+          : null;
+  if (why === null) return;
+  const fix = "rename or remove it, or ignore it in .dockerignore";
+  throw new FactoryError("CONFIG_INVALID", { what: `cannot take ${path} into an image`, why, fix });
+}
+
+function linkTarget(file: string, path: string): string {
+  try {
+    const target = readlinkSync(file, { encoding: "buffer" });
+    if (isUtf8(target)) return target.toString();
+  } catch (error) {
+    return changed(path, error);
+  }
+  throw new FactoryError("CONFIG_INVALID", {
+    what: `cannot take ${path} into an image`,
+    why: "the target of the symbolic link is not valid UTF-8",
+    fix: "point the link elsewhere, or ignore it in .dockerignore",
+  });
+}
+
+/** The texts that exist as regular files; for any other the planner knows what it was wanted for. */
+function readTexts(folder: string, wanted: readonly string[]): Map<string, string> {
+  const texts = new Map<string, string>();
+  for (const path of wanted) {
+    try {
+      if (rootKind(folder, rootPath(path)) !== "file") continue;
+      const bytes = readFileSync(join(folder, path));
+      if (isUtf8(bytes)) texts.set(path, bytes.toString());
+      else throw notText(path);
+    } catch (error) {
+      if (isGone(error) || (error instanceof FactoryError && error.code === "INPUT_MISSING")) continue;
+      throw error;
+    }
+  }
+  return texts;
+}
+
+const notText = (path: string) =>
+  new FactoryError("CONFIG_INVALID", {
+    what: `cannot read ${path}`,
+    why: "it is not valid UTF-8",
+    fix: `save ${path} as UTF-8`,
+  });

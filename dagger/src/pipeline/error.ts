@@ -1,0 +1,67 @@
+/**
+ * Every way in which the pipeline can fail, with the exit code of the process that meets it.
+ * The numbers follow sysexits(3) where it has a fitting one, so that a script can tell a typo from an outage.
+ */
+export const exitCodes = {
+  USAGE: 64,
+  UNKNOWN_IMAGE: 64,
+  UNKNOWN_STAGE: 64,
+  UNKNOWN_PLATFORM: 64,
+  UNKNOWN_BUILD_ARG: 64,
+  CONFIG_INVALID: 65,
+  PROJECT_INVALID: 65,
+  LOCK_INVALID: 65,
+  INPUT_MISSING: 66,
+  LOCK_MISSING: 67,
+  LOCK_STALE: 67,
+  VERSION_UNKNOWN: 67,
+  PACKAGE_GONE: 67,
+  CHECKSUM_MISMATCH: 68,
+  ENGINE_MISSING: 69,
+  ENGINE_FAILED: 69,
+  MIRROR_UNREACHABLE: 69,
+  BASE_UNREACHABLE: 69,
+  PLATFORM_UNSUPPORTED: 69,
+  STEP_FAILED: 70,
+  HOST_TOOL_MISSING: 72,
+  OUTPUT_FAILED: 73,
+  DISK_FULL: 74,
+  NOT_REPRODUCIBLE: 75,
+  PERMISSION: 77,
+  INTERRUPTED: 130,
+} as const;
+
+export type ErrorCode = keyof typeof exitCodes;
+
+/** Where in a text a problem stands; line and column count from 1. */
+export type Position = { file: string; line: number; col: number; excerpt: string };
+
+export type Explanation = {
+  /** What happened, one line. */
+  what: string;
+  /** Why, as far as it is known; may hold several lines (a tool's own words). */
+  why: string;
+  /** What to type or change next. */
+  fix: string;
+  /** For problems of a text: all of them, each with its place. */
+  problems?: readonly Problem[];
+};
+
+export type Problem = { position?: Position; message: string; hint?: string };
+
+/** An error that a user can act on; anything else that is thrown is a bug. */
+export class FactoryError extends Error {
+  readonly code: ErrorCode;
+  readonly explanation: Explanation;
+
+  constructor(code: ErrorCode, explanation: Explanation, options?: ErrorOptions) {
+    super(`${code}: ${explanation.what}: ${explanation.why}`, options);
+    this.name = "FactoryError";
+    this.code = code;
+    this.explanation = explanation;
+  }
+
+  get exitCode(): number {
+    return exitCodes[this.code];
+  }
+}

@@ -1,0 +1,145 @@
+import type { Mount, Script } from "./script.js";
+import { hostCa } from "./script.js";
+import type { ConfigChange } from "./step.js";
+
+/** Pieces of Dockerfile text. Nothing here knows a stage or a step: values in, instructions out. */
+
+const width = 118;
+
+/** `RUN` of one script, or of a `case` over several where platforms or versions differ. */
+export const runInstruction = (variants: Variants, secrets: Secrets): string => {
+  const [first] = variants.scripts;
+  if (first === undefined) return "";
+  const mounts = mountFlags(first.script.mounts, secrets);
+  const exports = first.script.mounts.some(({ mount }) => mount === "network") ? secretExports(secrets) : [];
+  const same = variants.scripts.every(
+    ({ script }) => JSON.stringify(script.statements) === JSON.stringify(first.script.statements),
+  );
+  const options = mounts.map((flag) => `${flag} \\\n    `).join("");
+  if (same && first.script.statements.some((statement) => typeof statement === "string" && statement.includes("\n"))) {
+    // Text of several lines needs no escaping in the exec form, and every builder knows it.
+    const text = [...exports, ...first.script.statements.map(oneLine)].join("\n");
+    return `RUN ${options}${JSON.stringify(["/bin/sh", "-eu", "-c", text])}`;
+  }
+  const lines = same
+    ? [...exports, ...first.script.statements].flatMap((statement) => [...wrapped(statement, "    "), ";"])
+    : caseOf(variants, exports);
+  return `RUN ${options}set -eu; \\\n${joined(lines)}`;
+};
+
+export type Variants = {
+  /** The shell word that tells the variants apart, and what to say when none fits. */
+  over: { word: string; refuse: string };
+  scripts: readonly { label: string; script: Script }[];
+};
+
+export type Secrets = Readonly<Record<string, { from: string; as: string }>>;
+
+/** What all variants begin and end with stands once; the `case` holds what differs. Lines; ";" as an element ends a statement. */
+const caseOf = ({ over, scripts }: Variants, exports: readonly string[]): string[] => {
+  const lists = scripts.map(({ script }) => script.statements);
+  const shortest = Math.min(...lists.map(({ length }) => length));
+  const agree = (at: (list: Script["statements"]) => unknown) =>
+    lists.every((list) => JSON.stringify(at(list)) === JSON.stringify(at(lists[0]!)));
+  let head = 0;
+  while (head < shortest && agree((list) => list[head])) head += 1;
+  let tail = 0;
+  while (tail < shortest - head && agree((list) => list.at(-1 - tail))) tail += 1;
+  const plainLines = (statements: Script["statements"]) =>
+    statements.flatMap((statement) => [...wrapped(statement, "    "), ";"]);
+  return [
+    ...plainLines([...exports, ...lists[0]!.slice(0, head)]),
+    `    case ${over.word} in`,
+    ...scripts.flatMap(({ label, script }) => [
+      `    ${label})`,
+      ...script.statements
+        .slice(head, script.statements.length - tail)
+        .flatMap((statement) => [...wrapped(statement, "      "), ";"]),
+      "      ;;",
+    ]),
+    `    *) echo ${over.refuse} >&2; exit 67 ;;`,
+    "    esac",
+    ";",
+    ...plainLines(lists[0]!.slice(lists[0]!.length - tail)),
+  ];
+};
+
+const joined = (lines: readonly string[]): string =>
+  lines
+    .filter((line, index) => !(line === ";" && index === lines.length - 1))
+    .reduce<string[]>((out, line, index, all) => {
+      if (line !== ";") return [...out, line];
+      // A statement that a `;;` follows needs no `;` of its own.
+      return all[index + 1]?.trim() === ";;" ? out : [...out.slice(0, -1), `${out.at(-1)};`];
+    }, [])
+    .join(" \\\n");
+
+const oneLine = (statement: string | readonly string[]): string =>
+  typeof statement === "string" ? statement : statement.join(" ");
+
+const wrapped = (statement: string | readonly string[], indent: string): string[] => {
+  if (typeof statement === "string") return [indent + statement];
+  const lines: string[] = [];
+  let line = indent;
+  for (const word of statement) {
+    if (line.trim() !== "" && line.length + word.length + 1 > width) {
+      lines.push(line.trimEnd());
+      line = `${indent}    `;
+    }
+    line += `${word} `;
+  }
+  return [...lines, line.trimEnd()];
+};
+
+const mountFlags = (mounts: readonly Mount[], secrets: Secrets): string[] =>
+  mounts.flatMap((mount) => {
+    switch (mount.mount) {
+      case "cache":
+        return [`--mount=type=cache,id=image-factory-${mount.id},target=${mount.target},sharing=locked`];
+      case "download":
+        return [`--mount=type=bind,from=download-${mount.name},source=/file,target=${mount.target}`];
+      case "context":
+        return [`--mount=type=bind,source=${mount.source},target=${mount.target}`];
+      case "network":
+        return [
+          `--mount=type=secret,id=${hostCa.id},target=${hostCa.target}`,
+          ...Object.entries(secrets).map(([id, { as }]) => `--mount=type=secret,id=${id},target=${secretTarget(id, as)}`),
+        ];
+    }
+  });
+
+const secretTarget = (id: string, as: string): string =>
+  as.startsWith("file:") ? as.slice("file:".length) : `/run/secrets/${id}`;
+
+/** A secret file becomes a variable inside the command: `env=` of a secret mount is not known to every builder. */
+const secretExports = (secrets: Secrets): string[] =>
+  Object.entries(secrets)
+    .filter(([, { as }]) => as.startsWith("env:"))
+    .map(
+      ([id, { as }]) =>
+        `if [ -s ${secretTarget(id, as)} ]; then export ${as.slice("env:".length)}="$(cat ${secretTarget(id, as)})"; fi`,
+    );
+
+const dockerString = (value: string): string =>
+  `"${value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("$", "\\$").replaceAll("\n", "\\\n")}"`;
+
+export const configInstructions = (change: ConfigChange): string[] => {
+  const { env, labels, workdir, entrypoint, cmd, healthcheck, user } = change;
+  const sorted = (record: Readonly<Record<string, string>>) => Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
+  const lines = [
+    ...sorted(env).map(([name, value]) => `ENV ${name}=${dockerString(value)}`),
+    ...sorted(labels).map(([name, value]) => `LABEL ${dockerString(name)}=${dockerString(value)}`),
+  ];
+  if (workdir !== null) lines.push(`WORKDIR ${workdir}`);
+  if (entrypoint !== null) lines.push(`ENTRYPOINT ${JSON.stringify(entrypoint)}`);
+  if (cmd !== null) lines.push(`CMD ${JSON.stringify(cmd)}`);
+  if (healthcheck !== null) {
+    const seconds = (nanoseconds: number) => `${nanoseconds / 1e9}s`;
+    lines.push(
+      `HEALTHCHECK --interval=${seconds(healthcheck.interval)} --timeout=${seconds(healthcheck.timeout)} --start-period=${seconds(healthcheck.startPeriod)} --retries=${healthcheck.retries} \\\n    CMD ${JSON.stringify(healthcheck.test)}`,
+    );
+  }
+  // Last: whatever a builder runs before it runs as root.
+  if (user !== null) lines.push(`USER ${user}`);
+  return lines;
+};

@@ -1,0 +1,55 @@
+import { createHash } from "node:crypto";
+import type { Script } from "./script.js";
+import type { Platform, StageName } from "./stage.js";
+import type { Step } from "./step.js";
+
+/** 24 hexadecimal digits that name the result of a stage. Only keyOf makes one. */
+export type StageKey = string & { readonly brand: unique symbol };
+
+/** What a base-tools stage stands on. */
+export type Base =
+  | { kind: "image"; reference: string; digest: string }
+  | {
+      kind: "bootstrap";
+      distribution: "debian";
+      suite: string;
+      mirror: string;
+      include: readonly string[];
+      packages: readonly string[] | null;
+    };
+
+/**
+ * Everything that decides what a stage's result is, as one printable value. Never in it: modification times, owners on
+ * the host, the order of YAML keys, comments, host paths, the engine, the registry, tags, commits.
+ */
+export type Ingredients = {
+  format: 1;
+  stage: StageName;
+  platform: Platform;
+  parent: { base: Base } | { key: StageKey };
+  steps: readonly { step: Step; script: Script | null }[];
+  epoch: number;
+  compression: "zstd" | "gzip";
+};
+
+/** JSON with sorted keys and no white space, so that equal values have equal texts (RFC 8785 in spirit; we hash no floats). */
+export const canonical = (value: unknown): string => {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+  if (value !== null && typeof value === "object") {
+    const members = Object.entries(value)
+      .filter(([, member]) => member !== undefined)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, member]) => `${JSON.stringify(key)}:${canonical(member)}`);
+    return `{${members.join(",")}}`;
+  }
+  return JSON.stringify(value);
+};
+
+export const hashOf = (value: unknown): string => createHash("sha256").update(canonical(value)).digest("hex");
+
+/** `file` entries lose their size: it follows from the content, and a key says each thing once. */
+export const keyOf = (ingredients: Ingredients): StageKey => hashOf(ingredients).slice(0, 24) as StageKey;
+
+/** The key of a bootstrapped base, which stands in the state folder beside the stages. */
+export const baseKeyOf = (base: Base, platform: Platform, epoch: number): string =>
+  hashOf({ format: 1, base, platform, epoch }).slice(0, 24);

@@ -1,0 +1,242 @@
+import { FactoryError } from "./error.js";
+import type { Facts } from "./facts.js";
+import { type Base, type Ingredients, keyOf, type StageKey } from "./key.js";
+import type { Lock } from "./lock.js";
+import { type PythonFinding, pythonOf } from "./python.js";
+import { scriptOf } from "./script.js";
+import type { ImageSpec, Spec } from "./spec.js";
+import { type Platform, type StageName, stageNames } from "./stage.js";
+import type { Step } from "./step.js";
+import { answers, isStageExecuted, type StepContext, stepsOf } from "./steps.js";
+import { suggestion } from "./suggest.js";
+import { toolStep } from "./tool-steps.js";
+import { toolsOf } from "./wanted.js";
+
+/** What a person should know about a plan that is valid all the same. */
+export type Note =
+  | { note: "floating"; what: "packages" | "python" | "bootstrap"; stage: StageName }
+  | {
+      note: "stale";
+      what: "packages" | "python" | "bootstrap" | "metadata";
+      stage: StageName;
+      added: readonly string[];
+      removed: readonly string[];
+    };
+
+export type PlannedStage = {
+  stage: StageName;
+  key: StageKey;
+  /** executed: an engine runs steps of it. assembled: it only places files and sets config. */
+  kind: "executed" | "assembled";
+  ingredients: Ingredients;
+};
+
+/** The four stages of one image on one platform. Versioned: other programs read `plan --json`. */
+export type Plan = {
+  format: 1;
+  image: string;
+  repository: string;
+  platform: Platform;
+  base: Base;
+  /** Seconds since the Unix epoch. */
+  epoch: number;
+  compression: "zstd" | "gzip";
+  stages: readonly PlannedStage[];
+  notes: readonly Note[];
+  /** What RUN steps may read; never part of a key. */
+  secrets: Readonly<Record<string, { from: string; as: string }>>;
+  /** The other locked versions of each tool, which the rendered Dockerfile takes as build arguments; never part of a key. */
+  alternatives: Readonly<Record<string, readonly Step[]>>;
+};
+
+export type PlanInput = {
+  spec: Spec;
+  image: string;
+  platform: Platform;
+  facts: Facts;
+  lock: Lock;
+  /** `<TOOL>_VERSION` → version. */
+  buildArgs: Readonly<Record<string, string>>;
+};
+
+/**
+ * Values in, values out: the one planner. No file, network, process, clock or environment is asked.
+ * @throws FactoryError UNKNOWN_IMAGE, UNKNOWN_PLATFORM, UNKNOWN_BUILD_ARG, LOCK_MISSING (base digest), VERSION_UNKNOWN, INPUT_MISSING, PROJECT_INVALID
+ */
+export const planImage = (input: PlanInput): Plan => {
+  const { spec, platform, lock } = input;
+  const image = imageOf(spec, input.image);
+  if (!image.platforms.includes(platform)) {
+    throw new FactoryError("UNKNOWN_PLATFORM", {
+      what: `${input.image} is not built for ${platform}`,
+      why: `images.yaml lists: ${image.platforms.join(", ")}`,
+      fix: `choose one of them, or add ${platform} to images.${input.image}.platforms`,
+    });
+  }
+  const python = pythonOf(input.image, image, input.facts, lock);
+  const context: StepContext = {
+    spec,
+    platform,
+    lock,
+    image,
+    facts: input.facts,
+    imageName: input.image,
+    versions: versionsOf(spec, image, input.buildArgs),
+    requires: python.requires,
+  };
+  const base = baseOf(input.image, image, platform, lock);
+  const epoch = epochOf(spec);
+  const stages: PlannedStage[] = [];
+  for (const stage of stageNames) {
+    const steps = stepsOf(context, stage);
+    const below = stages.at(-1);
+    const ingredients: Ingredients = {
+      format: 1,
+      stage,
+      platform,
+      epoch,
+      compression: spec.compression,
+      parent: below === undefined ? { base } : { key: below.key },
+      steps: steps.map((step) => ({ step, script: scriptOf(step, epoch) })),
+    };
+    stages.push({ stage, key: keyOf(ingredients), kind: isStageExecuted(steps) ? "executed" : "assembled", ingredients });
+  }
+  return {
+    format: 1,
+    image: input.image,
+    repository: `${spec.registry}/${image.repository}`,
+    platform,
+    base,
+    epoch,
+    stages,
+    compression: spec.compression,
+    notes: notesOf(input.image, image, platform, lock, stages, python),
+    secrets: spec.secrets ?? {},
+    alternatives: alternativesOf(context),
+  };
+};
+
+/** @throws FactoryError UNKNOWN_IMAGE */
+export const imageOf = (spec: Spec, name: string): ImageSpec => {
+  const image = spec.images[name];
+  if (image !== undefined) return image;
+  const known = Object.keys(spec.images);
+  throw new FactoryError("UNKNOWN_IMAGE", {
+    what: `no image ${name}`,
+    why: `images.yaml holds: ${known.join(", ")}`,
+    fix: suggestion(name, known),
+  });
+};
+
+/** The name of the build argument that overrides a tool's version. */
+export const buildArgOf = (tool: string): string => `${tool.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_")}_VERSION`;
+
+const versionsOf = (spec: Spec, image: ImageSpec, buildArgs: Readonly<Record<string, string>>): Record<string, string> => {
+  const tools = stageNames.flatMap((stage) => toolsOf(spec, image.stages[stage]));
+  const known = new Map(tools.map(({ name }) => [buildArgOf(name), name]));
+  for (const argument of Object.keys(buildArgs)) {
+    if (!known.has(argument)) {
+      throw new FactoryError("UNKNOWN_BUILD_ARG", {
+        what: `no build argument ${argument}`,
+        why: "a build argument is the version of one of the image's tools: anything else would change a build without changing its key",
+        fix: suggestion(argument, [...known.keys()]),
+      });
+    }
+  }
+  return Object.fromEntries(
+    tools.map(({ name, tool, source }) => [name, buildArgs[buildArgOf(name)] ?? tool[source]!.version ?? tool.version]),
+  );
+};
+
+/** Seconds since the Unix epoch, from the spec's date. */
+export const epochOf = (spec: Spec): number => Math.floor(Date.parse(spec.epoch) / 1000);
+
+/** @throws FactoryError LOCK_MISSING where no digest of a base image is known */
+export const baseOf = (name: string, image: ImageSpec, platform: Platform, lock: Lock): Base => {
+  const { base } = image;
+  if (base.bootstrap !== undefined) {
+    const include = [...(base.include ?? ["ca-certificates"])].sort();
+    const locked = lock.images[name]?.bootstrap?.[platform];
+    return {
+      kind: "bootstrap",
+      distribution: base.bootstrap,
+      suite: base.suite!,
+      mirror: base.mirror ?? "http://deb.debian.org/debian",
+      include,
+      packages: answers(locked, include) ? locked!.packages : null,
+    };
+  }
+  const [reference, given] = base.image!.split("@");
+  const digest = given ?? lock.bases[reference!];
+  if (digest === undefined) {
+    throw new FactoryError("LOCK_MISSING", {
+      what: `no digest for the base ${reference}`,
+      why: "a tag names another image tomorrow; neither images.yaml nor images.lock holds its digest",
+      fix: `./task lock IMAGE=${name}`,
+    });
+  }
+  return { kind: "image", reference: reference!, digest };
+};
+
+const notesOf = (
+  name: string,
+  image: ImageSpec,
+  platform: Platform,
+  lock: Lock,
+  stages: readonly PlannedStage[],
+  python: PythonFinding,
+): Note[] => {
+  const notes: Note[] = [];
+  const locked = lock.images[name];
+  const compare = (
+    what: "packages" | "python" | "bootstrap",
+    stage: StageName,
+    asked: readonly string[],
+    held: readonly string[] | undefined,
+  ) => {
+    if (held === undefined) notes.push({ note: "floating", what, stage });
+    else if (held.join("\n") !== asked.join("\n")) {
+      notes.push({
+        note: "stale",
+        what,
+        stage,
+        added: asked.filter((word) => !held.includes(word)),
+        removed: held.filter((word) => !asked.includes(word)),
+      });
+    }
+  };
+  if (image.base.bootstrap !== undefined) {
+    compare(
+      "bootstrap",
+      "base-tools",
+      [...(image.base.include ?? ["ca-certificates"])].sort(),
+      locked?.bootstrap?.[platform]?.requested,
+    );
+  }
+  for (const { stage, ingredients } of stages) {
+    for (const { step } of ingredients.steps) {
+      if (step.do === "install") compare("packages", stage, step.names, locked?.packages?.[stage]?.[platform]?.requested);
+      if (step.do === "python") compare("python", stage, step.requires, locked?.python?.[platform]?.requested);
+    }
+  }
+  if (python.stale.length > 0)
+    notes.push({ note: "stale", what: "metadata", stage: "dependencies", added: python.stale, removed: [] });
+  return notes;
+};
+
+const alternativesOf = (context: StepContext): Record<string, Step[]> => {
+  const chosen = stageNames
+    .flatMap((stage) => toolsOf(context.spec, context.image.stages[stage]))
+    .filter(({ source }) => source !== "go");
+  return Object.fromEntries(
+    chosen.map(({ name, source }) => {
+      const versions = Object.keys(context.lock.tools[name]?.[source] ?? {}).filter(
+        (version) => version !== context.versions[name],
+      );
+      return [
+        name,
+        versions.map((version) => toolStep(context, name, source, version)).filter((step): step is Step => "do" in step),
+      ];
+    }),
+  );
+};

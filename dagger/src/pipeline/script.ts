@@ -1,0 +1,195 @@
+import { compileScript, toolScript } from "./script-tool.js";
+import { accountLines, type Download, type Step, type StepOf } from "./step.js";
+
+/**
+ * What a step does, as commands of a POSIX shell: the same text for BuildKit, Dagger and any Dockerfile, so that it can
+ * stand in a key. Each element is one whole statement; a list of words is one command whose words may be wrapped.
+ */
+export type Script = { statements: readonly (string | readonly string[])[]; mounts: readonly Mount[] };
+
+/** What the commands read beside the file system. Engines attach it; nothing of it ends in a layer. */
+export type Mount =
+  | { mount: "cache"; id: string; target: string }
+  | { mount: "download"; name: string; file: Download; target: string }
+  | { mount: "context"; source: string; target: string }
+  | { mount: "network" };
+
+/** The secret that carries the host's CA bundle to steps that talk to a network; absent where no one gave one. */
+export const hostCa = { id: "host-ca", target: "/run/secrets/host-ca.crt" } as const;
+/** Where a step finds the files of the context that it reads. */
+export const inputsFolder = "/run/inputs";
+/** Where a compile step leaves its binary for the stage to take. */
+export const outputFolder = "/output";
+
+/** A word as the shell reads it back unchanged. */
+export const quote = (word: string): string =>
+  /^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+
+export const scriptOf = (step: Step, epoch: number): Script | null => {
+  switch (step.do) {
+    case "install":
+      return step.manager === "apt" ? apt(step, epoch) : dnf(step);
+    case "tool":
+      return toolScript(step);
+    case "compile":
+      return compileScript(step);
+    case "python":
+      return python(step, epoch);
+    case "run":
+      return runCommand(step, epoch);
+    case "user":
+      return account(step);
+    case "directory":
+      return { statements: makeDirectory(step), mounts: [] };
+    case "file":
+      return writeFile(step);
+    case "copy":
+    case "config":
+      return null;
+  }
+};
+
+const caVariables = [
+  "SSL_CERT_FILE",
+  "CURL_CA_BUNDLE",
+  "PIP_CERT",
+  "REQUESTS_CA_BUNDLE",
+  "NODE_EXTRA_CA_CERTS",
+  "GIT_SSL_CAINFO",
+];
+/** For the tools that talk to a network: each reads the CA bundle from a variable of its own. */
+export const hostCaExports = [
+  [`ca=${hostCa.target};`, "if [ -s $ca ]; then", "export", ...caVariables.map((name) => `${name}=$ca`), "; fi"],
+];
+
+const apt = (step: StepOf<"install">, epoch: number): Script => ({
+  mounts: [
+    { mount: "network" },
+    { mount: "cache", id: "apt-archives", target: "/var/cache/apt" },
+    { mount: "cache", id: "apt-lists", target: "/var/lib/apt/lists" },
+  ],
+  statements: [
+    ...hostCaExports,
+    // py3compile and others then write what does not depend on the time of day.
+    `export DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH=${epoch}`,
+    "apt-get -qq update",
+    [
+      "apt-get",
+      "-qq",
+      "install",
+      "--yes",
+      "--no-install-recommends",
+      "--no-install-suggests",
+      "-o",
+      "Dpkg::Use-Pty=0",
+      "-o",
+      "Dpkg::Options::=--force-unsafe-io",
+      "-o",
+      "Dpkg::Options::=--path-exclude=/usr/share/man/*",
+      "-o",
+      "Dpkg::Options::=--path-exclude=/usr/share/doc/*",
+      "-o",
+      "Dpkg::Options::=--path-include=/usr/share/doc/*/copyright",
+      "-o",
+      "Dpkg::Options::=--path-exclude=/usr/share/locale/*",
+      ...(step.pins ?? step.names),
+    ].map(quote),
+    "rm -rf /var/cache/ldconfig/aux-cache /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/log/apt /var/log/alternatives.log /var/log/dpkg.log /var/log/fontconfig.log",
+  ],
+});
+
+/** dnf reads no SSL_CERT_FILE of its own. */
+const sslCa = '${SSL_CERT_FILE:+"--setopt=sslcacert=$SSL_CERT_FILE"}';
+
+const dnf = (step: StepOf<"install">): Script => ({
+  mounts: [{ mount: "network" }, { mount: "cache", id: "dnf", target: "/var/cache/dnf" }],
+  statements: [
+    ...hostCaExports,
+    ...(step.modules.length === 0 ? [] : [["dnf", "--quiet", "--assumeyes", sslCa, "module", "enable", ...step.modules]]),
+    [
+      "dnf",
+      "--quiet",
+      "--assumeyes",
+      "--nodocs",
+      "--setopt=install_weak_deps=False",
+      "--setopt=keepcache=True",
+      ...Object.entries(step.repositories).flatMap(([id, { url, key }]) => [
+        `--repofrompath=${id},${url}`,
+        ...(key === undefined ? [`--setopt=${id}.gpgcheck=0`] : [`--setopt=${id}.gpgcheck=1`, `--setopt=${id}.gpgkey=${key}`]),
+      ]),
+    ]
+      .map(quote)
+      .concat([sslCa, "install", ...(step.pins ?? step.names).map(quote)]),
+    "rm -rf /var/lib/dnf /var/log/dnf* /var/log/hawkey.log /var/cache/ldconfig/aux-cache",
+  ],
+});
+
+const python = (step: StepOf<"python">, epoch: number): Script => {
+  const interpreter = `python${step.version}`;
+  const pinned = step.pins?.map(({ pin, sha256 }) => `${pin} ${sha256.map((hash) => `--hash=sha256:${hash}`).join(" ")}`);
+  const flags = pinned === undefined ? [] : ["--require-hashes", "--no-deps"];
+  return {
+    mounts: [{ mount: "network" }, { mount: "cache", id: "pip", target: "/root/.cache/pip" }],
+    statements: [
+      ...hostCaExports,
+      `export SOURCE_DATE_EPOCH=${epoch} PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore`,
+      `${interpreter} -m venv --without-pip ${quote(step.venv)}`,
+      ["printf", "'%s\\n'", ...(pinned ?? step.requires).map(quote), ">", "/tmp/requirements.txt"],
+      [
+        interpreter,
+        "-m",
+        "pip",
+        "--python",
+        quote(`${step.venv}/bin/python`),
+        "install",
+        "--quiet",
+        "--no-compile",
+        ...flags,
+        "--requirement",
+        "/tmp/requirements.txt",
+      ],
+      "rm /tmp/requirements.txt",
+    ],
+  };
+};
+
+const runCommand = (step: StepOf<"run">, epoch: number): Script => ({
+  mounts: [
+    { mount: "network" },
+    ...step.inputs.map((source) => ({ mount: "context" as const, source, target: `${inputsFolder}/${source}` })),
+  ],
+  statements: [...hostCaExports, `export SOURCE_DATE_EPOCH=${epoch}`, ...step.command.trimEnd().split("\n")],
+});
+
+const account = (step: StepOf<"user">): Script => {
+  const { name, uid, gid, home } = step.account;
+  const clash = `${name} or ${uid} is taken in the base; choose another name or uid`;
+  return {
+    mounts: [],
+    statements: [
+      `if cut -d: -f1,3 /etc/passwd | grep -q -e ${quote(`^${name}:`)} -e ${quote(`:${uid}$`)}; then echo ${quote(clash)} >&2; exit 65; fi`,
+      ...Object.entries(accountLines(step.account)).map(([file, line]) => `echo ${quote(line)} >> ${file}`),
+      `install -d -m 775 -o ${uid} -g ${gid} ${quote(home)}`,
+    ],
+  };
+};
+
+const makeDirectory = (step: StepOf<"directory">): string[] => {
+  const [uid, gid] = step.owner.split(":");
+  return [`install -d -m ${step.mode} -o ${uid} -g ${gid} ${quote(step.path)}`];
+};
+
+const writeFile = (step: StepOf<"file">): Script => {
+  const [uid, gid] = step.owner.split(":");
+  const install = (from: string) => `install -D -m ${step.mode} -o ${uid} -g ${gid} ${from} ${quote(step.path)}`;
+  if ("from" in step.source) {
+    const input = `${inputsFolder}/${step.source.from}`;
+    return { statements: [install(quote(input))], mounts: [{ mount: "context", source: step.source.from, target: input }] };
+  }
+  const { text } = step.source;
+  const lines = text.replace(/\n$/, "").split("\n");
+  const print = text.endsWith("\n")
+    ? ["printf", "'%s\\n'", ...lines.map(quote)]
+    : ["printf", "%s", quote(text).replaceAll("\n", `'"\n"'`)];
+  return { statements: [install("/dev/null"), [...print, ">", quote(step.path)]], mounts: [] };
+};

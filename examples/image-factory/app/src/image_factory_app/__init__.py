@@ -1,0 +1,1 @@
+"""Answers questions about the images that a factory builds."""

@@ -1,0 +1,5 @@
+import sys
+
+from image_factory_app.cli import main
+
+sys.exit(main())

@@ -1,0 +1,3 @@
+"""Sorts image tags by version."""
+
+__version__ = "0.9.2"

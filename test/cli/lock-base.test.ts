@@ -1,0 +1,172 @@
+import { createHash } from "node:crypto";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { addRootImage, readTar } from "../../ci/bootstrap/layout.js";
+import { findProgram } from "../../ci/io/host.js";
+import { run } from "../../ci/io/process.js";
+import { parseReference, resolveBaseDigest } from "../../ci/lock/base.js";
+
+const net = { env: {} };
+const needed = ["docker-registry", "skopeo", "tar"];
+const missing: string[] = [];
+for (const program of needed) if ((await findProgram(program, process.env)) === null) missing.push(program);
+
+test("references are read as Docker reads them", () => {
+  const of = (ref: string) => {
+    const { registry, repository, tag, digest } = parseReference(ref);
+    return `${registry} ${repository} ${tag} ${digest ?? "-"}`;
+  };
+  const digest = `sha256:${"a".repeat(64)}`;
+  expect(of("debian")).toBe("registry-1.docker.io library/debian latest -");
+  expect(of("docker.io/acme/tool:2")).toBe("registry-1.docker.io acme/tool 2 -");
+  expect(of("ghcr.io/a/b:v1")).toBe("ghcr.io a/b v1 -");
+  expect(of("localhost:5000/b")).toBe("localhost:5000 b latest -");
+  expect(of(`quay.io/a/b:1@${digest}`)).toBe(`quay.io a/b 1 ${digest}`);
+  for (const bad of ["", "UPPER/case", "a/b@sha256:12", "a b"]) expect(() => parseReference(bad), bad).toThrow(/CONFIG_INVALID/);
+});
+
+test("a digest in the reference is the answer; nobody is asked", async () => {
+  const digest = `sha256:${"b".repeat(64)}`;
+  expect(await resolveBaseDigest(`127.0.0.1:1/base@${digest}`, net)).toBe(digest);
+});
+
+describe.skipIf(missing.length > 0)(`a registry${missing.length > 0 ? ` (skipped: no ${missing.join(", ")})` : ""}`, () => {
+  const stop = new AbortController();
+  let folder = "";
+  let address = "";
+  let served: Promise<unknown> = Promise.resolve();
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "lock-base-"));
+    const config = {
+      version: 0.1,
+      log: { level: "info" },
+      storage: { filesystem: { rootdirectory: join(folder, "data") } },
+      http: { addr: "127.0.0.1:0" },
+    };
+    await writeFile(join(folder, "config.yml"), JSON.stringify(config));
+    address = await new Promise<string>((resolve, reject) => {
+      const onLine = (line: string) => {
+        const heard = /listening on (127\.0\.0\.1:\d+)/.exec(line)?.[1];
+        if (heard !== undefined) resolve(heard);
+      };
+      served = run("docker-registry", ["serve", join(folder, "config.yml")], {
+        onLine,
+        signal: stop.signal,
+      }).catch(reject);
+    });
+  });
+  afterAll(async () => {
+    stop.abort();
+    await served;
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  test("gives the digest of what was pushed, and a reason for what was not", async () => {
+    const layout = join(folder, "layout");
+    await mkdir(join(folder, "root/etc"), { recursive: true });
+    await mkdir(layout);
+    await writeFile(join(folder, "root/etc/name"), "base\n");
+    const tar = join(layout, ".root.tar");
+    await run("tar", ["-cf", tar, "-C", join(folder, "root"), "."]);
+    const image = {
+      tar,
+      architecture: "amd64",
+      epoch: 0,
+      name: "base",
+      createdBy: "a test",
+    } as const;
+    const digest = await addRootImage(layout, image, await readTar(tar));
+    const copied = await run("skopeo", [
+      "copy",
+      "--preserve-digests",
+      "--dest-tls-verify=false",
+      `oci:${layout}:base`,
+      `docker://${address}/acme/base:1`,
+    ]);
+    expect(copied.exitCode, copied.stderr).toBe(0);
+
+    expect(await resolveBaseDigest(`${address}/acme/base:1`, net)).toBe(digest);
+    await expect(resolveBaseDigest(`${address}/acme/base:2`, net)).rejects.toMatchObject({
+      code: "BASE_UNREACHABLE",
+    });
+    await expect(resolveBaseDigest("127.0.0.1:1/acme/base:1", net)).rejects.toMatchObject({
+      code: "BASE_UNREACHABLE",
+    });
+  });
+});
+
+describe("a registry that asks for a token", () => {
+  const body = JSON.stringify({ schemaVersion: 2 });
+  const digest = "sha256:bf4e5eb45e7e3f6e7f5a4a0b5bd1c43b5ca0d2f2d0be0b3c9b5fd3f2c2d0c6a1";
+  let server: Server;
+  let address = "";
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      const url = new URL(request.url ?? "/", `http://${address}`);
+      if (url.pathname === "/token")
+        response.end(
+          JSON.stringify({
+            token: `${url.searchParams.get("service")}|${url.searchParams.get("scope")}`,
+          }),
+        );
+      else if (url.pathname.startsWith("/v2/other/") || request.headers.authorization !== "Bearer acme|repository:a/b:pull") {
+        const challenge = `Bearer realm="http://${address}/token",service="acme",scope="repository:a/b:pull"`;
+        response.writeHead(401, { "www-authenticate": challenge }).end();
+      } else if (url.pathname.endsWith("/told"))
+        response.writeHead(200, { "docker-content-digest": digest }).end(request.method === "HEAD" ? "" : body);
+      else response.writeHead(200).end(request.method === "HEAD" ? "" : body);
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  });
+  afterAll(() => server.close());
+
+  test("gets the anonymous one", async () => {
+    expect(await resolveBaseDigest(`${address}/a/b:told`, net)).toBe(digest);
+  });
+
+  test("is taken at its bytes where it does not tell the digest", async () => {
+    expect(await resolveBaseDigest(`${address}/a/b:untold`, net)).toBe(
+      `sha256:${createHash("sha256").update(body).digest("hex")}`,
+    );
+  });
+
+  test("and refuses even then is unreachable, with the status", async () => {
+    const error = await resolveBaseDigest(`${address}/other/b:1`, net).catch((caught: unknown) => caught);
+    expect(error).toMatchObject({ code: "BASE_UNREACHABLE" });
+    expect(String(error)).toContain("401");
+  });
+});
+
+test("a layout keeps its other images, and replaces one of the same name", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "layout-"));
+  try {
+    const add = async (name: string, content: string) => {
+      const root = await mkdtemp(join(folder, "root-"));
+      await writeFile(join(root, "file"), content);
+      const tar = join(folder, "layout", `.${name}.tar`);
+      await mkdir(join(folder, "layout"), { recursive: true });
+      await run("tar", ["-cf", tar, "--mtime=@0", "-C", root, "file"]);
+      return addRootImage(
+        join(folder, "layout"),
+        { tar, architecture: "arm64", epoch: 0, name, createdBy: "a test" },
+        await readTar(tar),
+      );
+    };
+    const digests = await Promise.all(["a", "b", "c", "d"].map((name) => add(name, name)));
+    const again = await add("a", "changed");
+    expect(again).not.toBe(digests[0]);
+    const index = JSON.parse(await readFile(join(folder, "layout/index.json"), "utf8")) as {
+      manifests: { digest: string; annotations: Record<string, string> }[];
+    };
+    const named = Object.fromEntries(index.manifests.map((one) => [Object.values(one.annotations)[0], one.digest]));
+    expect(named).toEqual({ a: again, b: digests[1], c: digests[2], d: digests[3] });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
