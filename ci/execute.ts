@@ -9,6 +9,7 @@ import { noteText } from "../dagger/src/pipeline/explain.js";
 import type { Entry, Facts } from "../dagger/src/pipeline/facts.js";
 import { type Base, baseKeyOf } from "../dagger/src/pipeline/key.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
+import { labelsOf } from "../dagger/src/pipeline/label.js";
 import { hostCa } from "../dagger/src/pipeline/script.js";
 import { architectureOf, parentOf } from "../dagger/src/pipeline/stage.js";
 import { bootstrapDebian } from "./bootstrap/debian.js";
@@ -30,7 +31,7 @@ export type Workshop = {
 };
 
 /** A stage that exists now, with the layers it adds to the one below. */
-export type Done = { decision: Decision; record: StageRecord; seconds: number; layers: readonly Descriptor[] };
+export type Done = { decision: Decision; record: StageRecord; seconds: number; layers: readonly Descriptor[]; compared: boolean };
 
 /**
  * Carries out decisions from base-tools upwards, up to and with the wanted stage. Each stage is executed on the result of the
@@ -46,13 +47,14 @@ export const carryOut = async (
   refuseStale(plan, decisions);
   const done: Done[] = [];
   const { layout } = shop.project.state;
-  const finish = (decision: Decision, record: StageRecord, seconds: number) => {
+  const finish = (decision: Decision, record: StageRecord, seconds: number, compared = false) => {
     const below = new Set(done.flatMap(({ layers }) => layers.map(({ digest }) => digest)));
     done.push({
       decision,
       record,
       seconds,
       layers: readManifest(layout, record.digest).layers.filter(({ digest }) => !below.has(digest)),
+      compared,
     });
   };
   for (const decision of decisions) {
@@ -66,7 +68,8 @@ export const carryOut = async (
     const record = await execute(shop, plan, stage, parent, fresh !== "no");
     if (fresh === "compare" && kept !== null) compare(stage, kept, record);
     else keepStage(shop.project.state, record);
-    finish(decision, fresh === "compare" && kept !== null ? kept : record, record.seconds);
+    const compared = fresh === "compare" && kept !== null;
+    finish(decision, compared ? kept : record, record.seconds, compared);
   }
   return done;
 };
@@ -153,6 +156,7 @@ export const jobFor = async (
     buildArgs: proxies(world.env),
     secrets: inputs.secrets,
     epoch: plan.epoch,
+    labels: labelsOf(stage),
     compression: plan.compression,
     noCache: inputs.noCache,
     output: { to: "oci-layout", folder: layout, name: `${stage.stage}-${stage.key}` },

@@ -141,10 +141,10 @@ const recordOf = (
   platforms: results.map(({ plan, done }) => ({
     platform: plan.platform,
     digest: done.at(-1)!.record.digest,
-    stages: done.map(({ decision: { stage, action }, record, seconds, layers }) => ({
+    stages: done.map(({ decision: { stage, action }, record, seconds, layers, compared }) => ({
       stage: stage.stage,
       key: stage.key,
-      action,
+      action: compared ? "compare" : action,
       seconds,
       bytes: layers.reduce((sum, { size }) => sum + size, 0),
       layers: layers.length,

@@ -1,7 +1,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { renderDockerfile, renderDockerignore } from "../../dagger/src/pipeline/dockerfile.js";
+import { baseContextOf, renderDockerfile, renderDockerignore } from "../../dagger/src/pipeline/dockerfile.js";
+import { baseKeyOf } from "../../dagger/src/pipeline/key.js";
 import { command } from "../command.js";
 import { replaceFile } from "../io/oci-layout.js";
 import { findStage } from "../io/records.js";
@@ -63,6 +64,9 @@ const cacheArgs = async (project: Project, name: string, platform: string | unde
     const kept = kind === "executed" ? findStage(project.state, key) : null;
     return kept === null ? [] : [`--build-context ${stage}=oci-layout://${project.state.layout}@${kept.digest}`];
   });
+  // A builder looks the base up even where nothing of it is used.
+  const base = plan.base.kind === "bootstrap" ? findStage(project.state, baseKeyOf(plan.base, plan.platform, plan.epoch)) : null;
+  if (base !== null) contexts.unshift(`--build-context ${baseContextOf(plan)}=oci-layout://${project.state.layout}@${base.digest}`);
   if (contexts.length > 0) return contexts;
   throw new FactoryError("INPUT_MISSING", {
     what: "no stage of this plan is kept here",

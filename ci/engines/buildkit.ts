@@ -62,6 +62,7 @@ async function execute(
     // Steps of one job never have the name of another's: two jobs of a run may share a vertex.
     const reader = rawjsonReader({
       stage: job.stage,
+      labels: job.labels,
       prefix: `${job.stage}/${job.platform.split("/")[1]}/`,
     });
     const finished = await run(program, args, {

@@ -1,4 +1,5 @@
 import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
+import type { Label } from "../../dagger/src/pipeline/label.js";
 import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
 
 export type EngineName = "dagger" | "buildkit";
@@ -25,6 +26,8 @@ export type Job = {
   secrets: readonly Secret[];
   /** Seconds since the Unix epoch for every file of a layer. */
   epoch: number;
+  /** How its steps are called in events. */
+  labels: readonly Label[];
   compression: "zstd" | "gzip";
   noCache: boolean;
   output:

@@ -1,4 +1,5 @@
 import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
+import { type Label, labelled } from "../../dagger/src/pipeline/label.js";
 import { type StageName, stageNames } from "../../dagger/src/pipeline/stage.js";
 
 /** The step that ended a build, as the engine told it. `tail` holds the last lines of its output. */
@@ -13,7 +14,7 @@ export type RawjsonReader = {
 };
 
 /** `stage` owns the steps that name no stage of ours; `prefix` keeps the steps of several jobs of one run apart. */
-export type RawjsonOptions = { stage: StageName; prefix?: string };
+export type RawjsonOptions = { stage: StageName; prefix?: string; labels?: readonly Label[] };
 
 type Vertex = {
   digest: string;
@@ -80,7 +81,7 @@ export function rawjsonReader(options: RawjsonOptions): RawjsonReader {
       step.open = vertex.started;
       step.closed = null;
       const { name, stage } = placeOf(step.name, options.stage);
-      events.push({ type: "step-started", at: time(vertex.started), step: id, name, stage });
+      events.push({ type: "step-started", at: time(vertex.started), step: id, name: labelled(name, options.labels ?? []), stage });
     }
     if (vertex.completed !== undefined && step.closed !== vertex.completed) {
       step.closed = vertex.completed;
@@ -143,7 +144,7 @@ export function rawjsonReader(options: RawjsonOptions): RawjsonReader {
       const cause = failed.find((step) => !stoppedWithOthers.test(step.error ?? "")) ?? failed[0];
       if (cause === undefined) return null;
       const lines = cause.tail.split("\n").map(shown).filter(Boolean);
-      return { name: cause.name, error: cause.error ?? "", tail: lines.slice(-tailLines) };
+      return { name: labelled(cause.name, options.labels ?? []), error: cause.error ?? "", tail: lines.slice(-tailLines) };
     },
   };
 }

@@ -69,6 +69,7 @@ export const resolveRpmSet = async (
         buildArgs: proxies(world.env),
         secrets: secrets.list,
         epoch,
+        labels: [],
         compression: project.spec.compression,
         // The repositories may have moved since the last time.
         noCache: true,

@@ -62,6 +62,7 @@ export async function openBench(options: { shared?: boolean } = {}): Promise<Ben
         epoch: 315_619_200,
         compression: "zstd",
         noCache: false,
+        labels: [],
         output: { to: "oci-layout", folder: join(root, "layout"), name: "base-tools" },
         ...more,
       };
