@@ -1,5 +1,5 @@
 # builder-debian: rendered by `./task render` from images.yaml and images.lock; a change here is lost. Works with docker, buildah and podman.
-# The base is the named context builder-debian-base: ./task render --base-context says how to make it.
+# The base is the named context builder-debian-base: after a build, ./task render IMAGE=builder-debian -- --cache-args names it.
 ARG TARGETARCH
 
 FROM builder-debian-base AS base

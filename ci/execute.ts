@@ -1,6 +1,3 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
-import { join, resolve } from "node:path";
 import type { Decision } from "../dagger/src/pipeline/decide.js";
 import { baseContextOf, renderStage } from "../dagger/src/pipeline/dockerfile.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
@@ -10,12 +7,12 @@ import type { Entry, Facts } from "../dagger/src/pipeline/facts.js";
 import { type Base, baseKeyOf } from "../dagger/src/pipeline/key.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import { labelsOf } from "../dagger/src/pipeline/label.js";
-import { hostCa } from "../dagger/src/pipeline/script.js";
 import { architectureOf, parentOf } from "../dagger/src/pipeline/stage.js";
 import { bootstrapDebian } from "./bootstrap/debian.js";
 import type { World } from "./command.js";
 import type { Engine, Job, Secret } from "./engines/engine.js";
 import { stageContext } from "./io/context.js";
+import { gatherSecrets, proxies } from "./io/secrets.js";
 import { findStage, keepStage, type StageRecord } from "./io/records.js";
 import { type Descriptor, readManifest } from "./io/oci-layout.js";
 import type { OpenImage, Project } from "./project.js";
@@ -106,7 +103,7 @@ const execute = async (
   emit({ type: "stage-started", at: started, stage: stage.stage, platform: plan.platform });
   const base = parent === null && plan.base.kind === "bootstrap" ? await ensureBase(shop, plan, plan.base) : null;
   const engine = await shop.engine();
-  const secrets = gatherSecrets(plan.secrets, world, project.root);
+  const secrets = gatherSecrets(plan.secrets, world.env, project.root);
   try {
     const job = await jobFor(shop, plan, stage, { parent, base, secrets: secrets.list, noCache });
     const { digest } = await engine.execute(job, emit, world.signal);
@@ -208,44 +205,3 @@ export const ensureBase = async (
   });
   return digest;
 };
-
-const bundles = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
-
-/** The files that RUN steps may read as secrets: the host's CA bundle, and what images.yaml declares and this machine has. */
-export const gatherSecrets = (
-  declared: Plan["secrets"],
-  { env }: Pick<World, "env">,
-  root: string,
-): { list: Secret[]; remove(): void } => {
-  const list: Secret[] = [];
-  const bundle = [env["SSL_CERT_FILE"], ...bundles].find((path) => path !== undefined && existsSync(path));
-  if (bundle !== undefined) list.push({ id: hostCa.id, file: bundle });
-  let folder: string | null = null;
-  for (const [id, { from }] of Object.entries(declared)) {
-    if (from.startsWith("file:")) {
-      const file = resolve(root, from.slice("file:".length).replace(/^~(?=\/)/, homedir()));
-      if (existsSync(file)) list.push({ id, file });
-      continue;
-    }
-    const value = env[from.slice("env:".length)];
-    if (value === undefined || value === "") continue;
-    folder ??= mkdtempSync(join(tmpdir(), "factory-secrets-"));
-    const file = join(folder, id);
-    writeFileSync(file, value, { mode: 0o600 });
-    list.push({ id, file });
-  }
-  return { list, remove: () => folder !== null && rmSync(folder, { recursive: true, force: true }) };
-};
-
-const proxyNames = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
-
-/** Dockerfile's predefined arguments: they reach RUN steps and no cache key (Dockerfile reference, "Predefined ARGs"). */
-export const proxies = (env: World["env"]): Record<string, string> =>
-  Object.fromEntries(
-    proxyNames
-      .flatMap((name) => [name, name.toLowerCase()])
-      .flatMap((name) => {
-        const value = env[name];
-        return value === undefined || value === "" ? [] : [[name, value] as const];
-      }),
-  );

@@ -1,8 +1,8 @@
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import type { World } from "./command.js";
-import { commands } from "./commands/index.js";
+import { commands, isCommand } from "./commands/index.js";
 import { suggestion } from "../dagger/src/pipeline/suggest.js";
-import { helpText } from "./view/help.js";
+import { overview, usage } from "./view/help.js";
 import { problemText } from "./view/problem.js";
 
 /** argv → command → exit code: the only process.exit, and the only printer of errors. */
@@ -25,20 +25,24 @@ const main = async (): Promise<number> => {
   };
   const [name = "help", ...rest] = process.argv.slice(2);
   try {
-    const found = commands.find((candidate) => candidate.name === name);
-    if (name === "help" || name === "--help" || rest.includes("--help")) {
-      world.stdout(helpText(commands, found));
+    if (name === "help" || name === "--help") {
+      world.stdout(overview(commands));
       return 0;
     }
-    if (found === undefined) {
-      const known = commands.map((candidate) => candidate.name);
+    if (!isCommand(name)) {
+      const known = Object.keys(commands);
       throw new FactoryError("USAGE", {
         what: `no command ${name}`,
         why: `commands: ${known.join(", ")}`,
         fix: suggestion(name, known),
       });
     }
-    return await found.run(rest, world);
+    const command = await commands[name].load();
+    if (rest.includes("--help")) {
+      world.stdout(usage(command));
+      return 0;
+    }
+    return await command.run(rest, world);
   } catch (error) {
     const json = rest.includes("--json") || env["FACTORY_JSON"] === "1";
     world.stderr(problemText(error, { colour, json, verbose: env["FACTORY_DEBUG"] !== undefined }));

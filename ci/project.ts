@@ -101,7 +101,7 @@ export const readBuildArgs = (words: readonly string[]): Record<string, string> 
   );
 
 /** The platform of this machine, as far as an image can be built for it. */
-export const hostPlatform = (): Platform => (arch === "arm64" ? "linux/arm64" : "linux/amd64");
+const hostPlatform = (): Platform => (arch === "arm64" ? "linux/arm64" : "linux/amd64");
 
 /** What to build for: what is asked, "all", or this machine's own. @throws FactoryError UNKNOWN_PLATFORM */
 export const platformsOf = (image: ImageSpec, asked: string | undefined): Platform[] => {

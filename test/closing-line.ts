@@ -5,9 +5,14 @@ export class ClosingLine implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], errors: readonly unknown[]): void {
     const tests = modules.flatMap((module) => [...module.children.allTests()]);
     const count = (state: string) => tests.filter((test) => test.result().state === state).length;
-    const broken = modules.filter((module) => module.state() === "failed" && [...module.children.allTests("failed")].length === 0).length;
-    for (const test of tests) if (test.result().state === "skipped") process.stdout.write(`skipped: ${test.fullName}: ${reasonOf(test)}\n`);
-    process.stdout.write(`\n${count("passed")} passed, ${count("failed") + broken + errors.length} failed, ${count("skipped")} skipped\n`);
+    const broken = modules.filter(
+      (module) => module.state() === "failed" && [...module.children.allTests("failed")].length === 0,
+    ).length;
+    for (const test of tests)
+      if (test.result().state === "skipped") process.stdout.write(`skipped: ${test.fullName}: ${reasonOf(test)}\n`);
+    process.stdout.write(
+      `\n${count("passed")} passed, ${count("failed") + broken + errors.length} failed, ${count("skipped")} skipped\n`,
+    );
   }
 }
 

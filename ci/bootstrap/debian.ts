@@ -180,7 +180,7 @@ const QUIET = {
 const quoted = (path: string): string => `'${path.replaceAll("'", `'\\''`)}'`;
 
 /** `name=version` of each installed package, sorted, from a dpkg status file. */
-export function installedOf(status: string): string[] {
+function installedOf(status: string): string[] {
   const packages: string[] = [];
   for (const stanza of status.split(/\n\n+/)) {
     const field = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(stanza)?.[1];

@@ -1,12 +1,34 @@
 import type { Command } from "../command.js";
-import { build } from "./build.js";
-import { clean } from "./clean.js";
-import { engine } from "./engine.js";
-import { lock } from "./lock.js";
-import { plan } from "./plan.js";
-import { render } from "./render.js";
-import { schema } from "./schema.js";
-import { shell } from "./shell.js";
 
-/** Every verb, in the order in which help shows them. */
-export const commands: readonly Command[] = [plan, build, lock, render, shell, engine, clean, schema];
+/** Every verb, in the order in which help shows them. Each is read when it is run: `plan` starts without what `build` needs. */
+export const commands = {
+  plan: {
+    about: "Show the four stages with their keys, and what would be executed and why",
+    load: async () => (await import("./plan.js")).plan,
+  },
+  build: {
+    about: "Make every stage exist and print the digest of the image",
+    load: async () => (await import("./build.js")).build,
+  },
+  lock: { about: "Resolve versions and checksums into images.lock", load: async () => (await import("./lock.js")).lock },
+  render: {
+    about: "Write the Dockerfiles for docker, buildah and podman",
+    load: async () => (await import("./render.js")).render,
+  },
+  shell: { about: "Open a shell in a stage that is kept", load: async () => (await import("./shell.js")).shell },
+  engine: {
+    about: "The engine that executes stages: status, start, stop, prune",
+    load: async () => (await import("./engine.js")).engine,
+  },
+  clean: {
+    about: "Forget what was built here and is not among the newest",
+    load: async () => (await import("./clean.js")).clean,
+  },
+  schema: {
+    about: "Write images.schema.json, from which editors complete images.yaml",
+    load: async () => (await import("./schema.js")).schema,
+  },
+} satisfies Record<string, { about: string; load: () => Promise<Command> }>;
+
+export type CommandName = keyof typeof commands;
+export const isCommand = (name: string): name is CommandName => Object.hasOwn(commands, name);

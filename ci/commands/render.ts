@@ -66,7 +66,8 @@ const cacheArgs = async (project: Project, name: string, platform: string | unde
   });
   // A builder looks the base up even where nothing of it is used.
   const base = plan.base.kind === "bootstrap" ? findStage(project.state, baseKeyOf(plan.base, plan.platform, plan.epoch)) : null;
-  if (base !== null) contexts.unshift(`--build-context ${baseContextOf(plan)}=oci-layout://${project.state.layout}@${base.digest}`);
+  if (base !== null)
+    contexts.unshift(`--build-context ${baseContextOf(plan)}=oci-layout://${project.state.layout}@${base.digest}`);
   if (contexts.length > 0) return contexts;
   throw new FactoryError("INPUT_MISSING", {
     what: "no stage of this plan is kept here",

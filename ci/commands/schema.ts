@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { specSchema } from "../../dagger/src/pipeline/spec.js";
 import { command } from "../command.js";
 import { replaceFile } from "../io/oci-layout.js";

@@ -13,7 +13,7 @@ export type DaemonSetup = {
   rootless: boolean;
 };
 
-export const defaultDisk = "20GB";
+const defaultDisk = "20GB";
 
 /** buildkitd.toml. The local sources of old builds go first: they are sent again in a moment. */
 export const daemonConfig = (setup: DaemonSetup): string =>

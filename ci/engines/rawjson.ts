@@ -81,7 +81,13 @@ export function rawjsonReader(options: RawjsonOptions): RawjsonReader {
       step.open = vertex.started;
       step.closed = null;
       const { name, stage } = placeOf(step.name, options.stage);
-      events.push({ type: "step-started", at: time(vertex.started), step: id, name: labelled(name, options.labels ?? []), stage });
+      events.push({
+        type: "step-started",
+        at: time(vertex.started),
+        step: id,
+        name: labelled(name, options.labels ?? []),
+        stage,
+      });
     }
     if (vertex.completed !== undefined && step.closed !== vertex.completed) {
       step.closed = vertex.completed;

@@ -78,7 +78,7 @@ const spread = 2 ** 29;
  * Seconds since the Unix epoch, with microseconds, made from the first eight bytes of a sha256: 48 bits of it survive.
  * Always later than `epoch`.
  */
-export const contentTime = (sha256: Buffer, epoch: number): number =>
+const contentTime = (sha256: Buffer, epoch: number): number =>
   epoch + 1 + (sha256.readUInt32BE(0) % spread) + (sha256.readUInt32BE(4) % 1_000_000) / 1_000_000;
 
 const missing = (folder: string, cause: unknown) =>

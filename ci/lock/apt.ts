@@ -26,7 +26,7 @@ export type Apt = {
   cache: (args: readonly string[]) => Promise<Finished>;
 };
 
-export const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
+const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /** The lines of sources.list, the same for the resolver and inside the image. */
 export function sourceLines({ suite, mirror, securityMirror }: DebianSource): string[] {

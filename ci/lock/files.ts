@@ -1,5 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
-import { z } from "zod";
+import * as z from "zod";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { architectureOf, type Platform } from "../../dagger/src/pipeline/stage.js";
 import { ask, chunks, shown, text, unreachable, type Answer, type Net } from "./http.js";

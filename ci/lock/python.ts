@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "smol-toml";
-import { z } from "zod";
+import * as z from "zod";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { PythonSet } from "../../dagger/src/pipeline/lock.js";
 import type { Platform } from "../../dagger/src/pipeline/stage.js";

@@ -6,7 +6,8 @@ import type { PackageSet } from "../../dagger/src/pipeline/lock.js";
 import { hostCa } from "../../dagger/src/pipeline/script.js";
 import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
 import { engineOf } from "../engine-choice.js";
-import { ensureBase, gatherSecrets, proxies } from "../execute.js";
+import { ensureBase } from "../execute.js";
+import { gatherSecrets, proxies } from "../io/secrets.js";
 import { baseOf, epochOf } from "../../dagger/src/pipeline/plan.js";
 import { baseContextOf } from "../../dagger/src/pipeline/dockerfile.js";
 import type { Resolving } from "./resolve.js";
@@ -25,7 +26,7 @@ export const resolveRpmSet = async (
   const epoch = epochOf(project.spec);
   const engine = engineOf(project, world, "auto");
   const work = await mkdtemp(join(tmpdir(), "factory-rpm-"));
-  const secrets = gatherSecrets(project.spec.secrets ?? {}, world, project.root);
+  const secrets = gatherSecrets(project.spec.secrets ?? {}, world.env, project.root);
   try {
     const made =
       base.kind === "bootstrap" ? await ensureBase({ project, world }, { image: open.name, platform, epoch }, base) : null;

@@ -1,9 +1,9 @@
-import { z } from "zod";
+import * as z from "zod";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { PackageSet } from "../../dagger/src/pipeline/lock.js";
 
 /** A repository that the image declares, beside or instead of those of its base. */
-export type RpmRepository = { id: string; baseurl: string };
+type RpmRepository = { id: string; baseurl: string };
 
 export type RpmQuestion = {
   /** Names as `dnf install` takes them. */

@@ -10,7 +10,7 @@ export type Source = { layout: string; root: Descriptor; name: string };
 type Output = { about: string; write(source: Source, target: string, signal: AbortSignal): Promise<void> };
 
 /** Every form in which an image leaves the state folder. The only list. */
-export const outputs = {
+const outputs = {
   oci: { about: "an OCI layout in a folder", write: writeLayout },
   tar: { about: "an OCI layout as one tar file", write: writeTar },
   docker: { about: "a tar file for docker load and podman load", write: writeDockerArchive },

@@ -21,7 +21,7 @@ const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 export const isLarge = (stat: BigIntStats): boolean => stat.size >= BigInt(large);
 
 /** What tells that a file is still the one that was looked at. ctime moves with every change, even when mtime is put back. */
-export const sameFile = (a: BigIntStats, b: BigIntStats): boolean =>
+const sameFile = (a: BigIntStats, b: BigIntStats): boolean =>
   a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs && a.ino === b.ino && a.mode === b.mode;
 
 /** Errors that mean "it was here a moment ago". ELOOP: a symlink took the file's place. */

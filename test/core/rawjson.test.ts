@@ -23,9 +23,7 @@ describe("a recorded build", () => {
     expect(named).toContain(
       'base-tools | RUN echo héllo wörld; echo "fetched 10 packages" >&2; /bin/busybox sleep 0.3; echo base > /tools',
     );
-    expect(named).toContain(
-      "dependencies | requirements: RUN /bin/busybox grep -v '^#' /in/a > /wanted",
-    );
+    expect(named).toContain("dependencies | requirements: RUN /bin/busybox grep -v '^#' /in/a > /wanted");
     expect(named).toContain("dependencies | COPY --from=requirements /wanted /wanted");
     expect(named).toContain("dependencies | exporting to oci image format");
   });

@@ -23,7 +23,7 @@ export type Bench = {
   close(): Promise<void>;
 };
 
-export const base = 'FROM scratch AS base\nCOPY --from=box busybox /bin/busybox\nSHELL ["/bin/busybox", "sh", "-c"]\n';
+const base = 'FROM scratch AS base\nCOPY --from=box busybox /bin/busybox\nSHELL ["/bin/busybox", "sh", "-c"]\n';
 
 export async function openBench(options: { shared?: boolean } = {}): Promise<Bench> {
   const root = await mkdtemp(join(tmpdir(), "factory-engine-"));

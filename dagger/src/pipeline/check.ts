@@ -18,7 +18,7 @@ export const checkSpec = (spec: Spec): Finding[] => {
 };
 
 /** The sources a tool can come by, in the order of images.yaml. */
-export const sourcesOf = (tool: ToolSpec): SourceName[] =>
+const sourcesOf = (tool: ToolSpec): SourceName[] =>
   (Object.keys(tool) as (keyof ToolSpec)[]).filter((key): key is SourceName => key !== "version" && tool[key] !== undefined);
 
 const checkImage = (spec: Spec, image: ImageSpec, at: readonly PropertyKey[]): Finding[] => {
@@ -33,6 +33,11 @@ const checkImage = (spec: Spec, image: ImageSpec, at: readonly PropertyKey[]): F
   if (base.bootstrap === undefined) {
     for (const key of ["suite", "mirror", "include"] as const)
       if (base[key] !== undefined) find(["base", key], "only a bootstrapped base has this");
+  }
+  if (base.bootstrap !== undefined && base.packages !== "apt") find(["base", "packages"], "a bootstrapped Debian has apt");
+  if (base.packages !== "dnf") {
+    for (const key of ["modules", "repositories"] as const)
+      if (base[key] !== undefined) find(["base", key], "only dnf knows this");
   }
   if (new Set(image.platforms).size !== image.platforms.length) find(["platforms"], "a platform stands twice");
 

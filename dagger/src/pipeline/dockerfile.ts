@@ -47,7 +47,9 @@ export const renderDockerignore = (roots: readonly string[], ignore: readonly st
 const header = (plan: Plan): string => {
   const context =
     plan.base.kind === "bootstrap"
-      ? [`# The base is the named context ${baseContextOf(plan)}: after a build, ./task render IMAGE=${plan.image} -- --cache-args names it.`]
+      ? [
+          `# The base is the named context ${baseContextOf(plan)}: after a build, ./task render IMAGE=${plan.image} -- --cache-args names it.`,
+        ]
       : [];
   return [
     `# ${plan.image}: rendered by \`./task render\` from images.yaml and images.lock; a change here is lost. Works with docker, buildah and podman.`,

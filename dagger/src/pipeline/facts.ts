@@ -2,7 +2,7 @@
  * What the planner knows of a folder: the selected files, exactly as they are sent to an engine.
  * Owners and modification times are left out on purpose: they never reach an image, so they must never reach a key.
  */
-export type FileEntry = { kind: "file"; path: string; executable: boolean; size: number; sha256: string };
+type FileEntry = { kind: "file"; path: string; executable: boolean; size: number; sha256: string };
 export type Entry = FileEntry | { kind: "symlink"; path: string; target: string } | { kind: "directory"; path: string };
 
 export type Facts = {

@@ -32,7 +32,12 @@ const ofStep = (step: Step, stage: string): Label[] => {
         { fragment: `COPY --from=compile-${step.name} `, label: `place ${step.name}` },
       ];
     case "python":
-      return [{ fragment: " -m venv --without-pip", label: `install ${step.pins?.length ?? step.requires.length} Python packages into ${step.venv}` }];
+      return [
+        {
+          fragment: " -m venv --without-pip",
+          label: `install ${step.pins?.length ?? step.requires.length} Python packages into ${step.venv}`,
+        },
+      ];
     case "run":
       return [{ fragment: `-c ${step.command.split("\n")[0]!.slice(0, 40)}`, label: `run ${step.name}` }];
     case "copy":
@@ -60,5 +65,11 @@ const smallLabels = (steps: readonly Step[]): Label[] => {
 /** The label of an engine's step, or its own name with what only a builder cares for left out. */
 export const labelled = (name: string, labels: readonly Label[]): string => {
   const plain = `${name.replaceAll(/\s+/g, " ")} `;
-  return labels.find(({ fragment }) => plain.includes(fragment))?.label ?? plain.replaceAll(/--mount=\S+ /g, "").replace("set -eu; ", "").trimEnd();
+  return (
+    labels.find(({ fragment }) => plain.includes(fragment))?.label ??
+    plain
+      .replaceAll(/--mount=\S+ /g, "")
+      .replace("set -eu; ", "")
+      .trimEnd()
+  );
 };

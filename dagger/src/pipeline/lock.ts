@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { platformNames } from "./stage.js";
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 hexadecimal digits");
@@ -6,7 +6,7 @@ const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/, "expected sha256: and 6
 const perPlatform = <T extends z.ZodType>(value: T) => z.partialRecord(z.enum(platformNames), value);
 
 /** A set of packages as a resolver of the distribution chose it: what was asked for, and all that it needs. */
-export const packageSet = z.strictObject({
+const packageSet = z.strictObject({
   /** The names that images.yaml asks for, sorted. */
   requested: z.array(z.string()),
   /** All packages the install brings, sorted, as the manager takes them: `name=version` for apt, `name-epoch:version-release.arch` for dnf. */

@@ -1,5 +1,5 @@
 import { type Document, isMap, isNode, isPair, isScalar, LineCounter, parseDocument, visit } from "yaml";
-import { z } from "zod";
+import * as z from "zod";
 import { checkSpec } from "./check.js";
 import type { Position, Problem } from "./error.js";
 import { type Lock, lockSchema } from "./lock.js";
@@ -39,6 +39,9 @@ const parseYaml = <T extends z.ZodType>(text: string, file: string, schema: T): 
   const locate: Locate = (path, at = "value") => position(offsetOf(document, path, at));
   const failed = (problems: Problem[]) => ({ value: null, problems: inOrder(problems).slice(0, most), locate });
 
+  const undecoded = text.indexOf("\ufffd");
+  if (undecoded >= 0)
+    return failed([{ position: position(undecoded), message: "a byte that is not UTF-8", hint: "save the file as UTF-8" }]);
   if (document.errors.length > 0) {
     return failed(document.errors.map((error) => ({ position: position(error.pos[0]), message: plainYaml(error.message) })));
   }
@@ -107,6 +110,7 @@ const problemsOf = (issue: z.core.$ZodIssue, prefix: readonly PropertyKey[], loc
         hint: suggestion(key, knownKeys(path)),
       }));
     case "invalid_value":
+      if (issue.input === undefined) return [say("missing")];
       return [
         say(
           `${shown(issue.input)} is not one of: ${issue.values.join(", ")}`,

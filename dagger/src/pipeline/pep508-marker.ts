@@ -3,7 +3,7 @@
 export type Marker =
   | { kind: "compare"; left: Operand; operator: string; right: Operand }
   | { kind: "and" | "or"; parts: readonly Marker[] };
-export type Operand = { kind: "variable" | "text"; value: string };
+type Operand = { kind: "variable" | "text"; value: string };
 
 /** What a marker is worth when no extra is asked for: decided, or a marker that still depends on the environment. */
 export type Remaining = "always" | "never" | Marker;

@@ -125,7 +125,7 @@ export const invalid = (file: string, problems: readonly Problem[], cause?: unkn
     cause === undefined ? {} : { cause },
   );
 
-export const kindOf = (value: unknown): string => {
+const kindOf = (value: unknown): string => {
   if (Array.isArray(value)) return "a list";
   if (value instanceof Date) return "a date";
   return typeof value === "object" ? "a table" : JSON.stringify(value);

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { platformNames } from "./stage.js";
 
 /**
@@ -19,7 +19,7 @@ const owner = z
   .regex(/^(?:\d+(?::\d+)?|[a-z_][a-z0-9_-]*)$/, 'expected "uid:gid" in numbers, or the name of a user of this image');
 const id = z.int().min(0).max(2_000_000_000);
 const duration = z.string().regex(/^\d+(?:ms|s|m|h)$/, "expected a duration such as 30s or 5m");
-const version = z.string().regex(/^[0-9A-Za-z][0-9A-Za-z.+~_-]*$/, "expected a version without a leading v");
+const version = z.string().regex(/^(?!v\d)[0-9A-Za-z][0-9A-Za-z.+~_-]*$/, "expected a version without a leading v");
 const url = z.string().regex(/^https?:\/\/\S+$/, "expected an http or https URL");
 const packageName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9+._:@/-]*$/, "expected a package name");
 const environment = z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected a variable name"), z.string());
@@ -61,7 +61,14 @@ const tool = z.strictObject({
 } as { version: typeof version } & { [S in SourceName]: z.ZodOptional<(typeof sourceSchemas)[S]> });
 
 const base = z.strictObject({
-  image: z.string().min(1).optional().describe("A base image; its digest stands here or in images.lock"),
+  image: z
+    .string()
+    .regex(
+      /^[^\s@]+(?:@sha256:[0-9a-f]{64})?$/,
+      "expected an image reference, with or without @sha256: and 64 hexadecimal digits",
+    )
+    .optional()
+    .describe("A base image; its digest stands here or in images.lock"),
   bootstrap: z.literal("debian").optional().describe("Make the base from a Debian package mirror, with no registry"),
   suite: z
     .string()
@@ -176,4 +183,3 @@ export type Spec = z.output<typeof specSchema>;
 export type ImageSpec = Spec["images"][string];
 export type StageSpec = ImageSpec["stages"]["application"];
 export type ToolSpec = Spec["tools"][string];
-export type BaseSpec = ImageSpec["base"];

@@ -14,7 +14,7 @@ const distance = (a: string, b: string): number => {
 };
 
 /** The known word nearest to a mistyped one, or null where nothing is near enough to be meant. */
-export const nearest = (word: string, known: readonly string[]): string | null => {
+const nearest = (word: string, known: readonly string[]): string | null => {
   const limit = Math.max(1, Math.floor(word.length / 3));
   const ranked = known
     .map((candidate) => ({ candidate, far: distance(word.toLowerCase(), candidate.toLowerCase()) }))

@@ -1,0 +1,55 @@
+import type { ImageConfig } from "./image-config.js";
+import { canonical, type StageKey } from "./key.js";
+import type { StageName } from "./stage.js";
+
+/** What names a blob (OCI image spec 1.1, descriptor.md). */
+export type LayerDescriptor = { mediaType: string; digest: string; size: number };
+
+export const manifestType = "application/vnd.oci.image.manifest.v1+json";
+export const configType = "application/vnd.oci.image.config.v1+json";
+export const layerType = (compression: "zstd" | "gzip"): string => `application/vnd.oci.image.layer.v1.tar+${compression}`;
+
+/** A stage's key in an image's manifest: `io.image-factory.stage.base-tools=69ea7857…`, one for each stage that the image holds. */
+const stageAnnotation = (stage: StageName): string => `io.image-factory.stage.${stage}`;
+
+/** The text of a config; equal configs have equal texts, and so one digest. */
+export const configText = (config: ImageConfig): string => canonical(config);
+
+/**
+ * The text of a manifest. Of the layers' descriptors only type, digest and size are taken: an exporter's own annotations
+ * (`buildkit/rewritten-timestamp`) depend on the way a layer came, and the digest must not.
+ */
+export const manifestText = (
+  config: LayerDescriptor,
+  layers: readonly LayerDescriptor[],
+  stages: readonly { stage: StageName; key: StageKey }[],
+): string =>
+  canonical({
+    schemaVersion: 2,
+    mediaType: manifestType,
+    config: plain(config),
+    layers: layers.map(plain),
+    annotations: Object.fromEntries(stages.map(({ stage, key }) => [stageAnnotation(stage), key])),
+  });
+
+const plain = ({ mediaType, digest, size }: LayerDescriptor): LayerDescriptor => ({
+  mediaType: ociType(mediaType),
+  digest,
+  size,
+});
+
+/** Docker's names for the same things; a manifest holds one family of types (OCI image spec, media-types.md, "Compatibility matrix"). */
+const ociType = (mediaType: string): string => {
+  switch (mediaType) {
+    case "application/vnd.docker.image.rootfs.diff.tar.gzip":
+      return layerType("gzip");
+    case "application/vnd.docker.image.rootfs.diff.tar.zstd":
+      return layerType("zstd");
+    case "application/vnd.docker.image.rootfs.diff.tar":
+      return "application/vnd.oci.image.layer.v1.tar";
+    case "application/vnd.docker.container.image.v1+json":
+      return configType;
+    default:
+      return mediaType;
+  }
+};

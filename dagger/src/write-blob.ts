@@ -1,0 +1,119 @@
+import { createHash, randomBytes } from "node:crypto";
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { mkdir, open, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { changed, isGone } from "./hash-file.js";
+import { type Encode, inFrames } from "./pipeline/compress.js";
+import { FactoryError } from "./pipeline/error.js";
+import type { LayerEntry } from "./pipeline/layer-entry.js";
+import { layerTar, type ReadFile } from "./pipeline/layer-tar.js";
+import { layerType, type LayerDescriptor } from "./pipeline/oci.js";
+
+/** A layer in a layout, and the digest of its tar. */
+export type WrittenLayer = LayerDescriptor & { diffId: string };
+
+/**
+ * Writes the layer of these entries into an OCI layout, reading files of the context as they are needed. Memory: a few frames.
+ * @throws FactoryError INPUT_MISSING when a file is no longer what was hashed; nothing is left behind then
+ */
+export const writeLayer = async (
+  layout: string,
+  entries: readonly LayerEntry[],
+  options: { epoch: number; context: string; compression: "zstd" | "gzip"; encode: Encode; signal?: AbortSignal | undefined },
+): Promise<WrittenLayer> => {
+  const diff = createHash("sha256");
+  async function* plain(): AsyncGenerator<Uint8Array> {
+    for await (const piece of layerTar(entries, options.epoch, readerOf(options.context))) {
+      if (options.signal?.aborted) throw interrupted();
+      diff.update(piece);
+      yield piece;
+    }
+  }
+  const { digest, size } = await writeBlob(layout, inFrames(plain(), options.encode));
+  return { mediaType: layerType(options.compression), digest, size, diffId: `sha256:${diff.digest("hex")}` };
+};
+
+/** Writes a blob aside and moves it to its digest's place; on any error nothing is left. */
+export const writeBlob = async (
+  layout: string,
+  pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<{ digest: string; size: number }> => {
+  const folder = join(layout, "blobs", "sha256");
+  await mkdir(folder, { recursive: true });
+  const draft = join(folder, `.draft-${process.pid}-${randomBytes(6).toString("hex")}`);
+  const file = await open(draft, "wx", 0o644);
+  try {
+    const hash = createHash("sha256");
+    let size = 0;
+    try {
+      for await (const piece of pieces) {
+        hash.update(piece);
+        size += piece.length;
+        await file.writeFile(piece);
+      }
+    } finally {
+      await file.close();
+    }
+    const hex = hash.digest("hex");
+    await rename(draft, join(folder, hex));
+    return { digest: `sha256:${hex}`, size };
+  } catch (error) {
+    await rm(draft, { force: true });
+    throw error;
+  }
+};
+
+/** Whether a blob is there with its size; what it holds is checked by whoever reads it. */
+export const hasBlob = (layout: string, { digest, size }: Pick<LayerDescriptor, "digest" | "size">): boolean =>
+  statSync(join(layout, "blobs", digest.replace(":", "/")), { throwIfNoEntry: false })?.size === size;
+
+const interrupted = () =>
+  new FactoryError("INTERRUPTED", {
+    what: "interrupted",
+    why: "writing a layer was stopped on request",
+    fix: "run the same command again; what was finished is kept",
+  });
+
+const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+const piece = 1 << 20;
+
+/** Files below a mebibyte at once and synchronously, which for many small files costs a third; larger ones piece by piece. */
+const readerOf = (context: string): ReadFile => {
+  const shared = Buffer.allocUnsafeSlow(piece);
+  return (from) => {
+    const handle = opened(join(context, from), from);
+    const size = fstatSync(handle).size;
+    if (size >= piece) return piecesOf(handle);
+    try {
+      // A fresh copy is not needed: each piece is used up before the next file is read.
+      const length = readSync(handle, shared, 0, piece, 0);
+      return shared.subarray(0, length);
+    } finally {
+      closeSync(handle);
+    }
+  };
+};
+
+const opened = (file: string, from: string): number => {
+  try {
+    const handle = openSync(file, flags);
+    if (fstatSync(handle).isFile()) return handle;
+    closeSync(handle);
+  } catch (error) {
+    return isGone(error) ? changed(from, error) : rethrow(error);
+  }
+  return changed(from);
+};
+
+const rethrow = (error: unknown): never => {
+  throw error;
+};
+
+async function* piecesOf(handle: number): AsyncGenerator<Uint8Array> {
+  try {
+    const own = Buffer.allocUnsafeSlow(piece);
+    for (let length = readSync(handle, own); length > 0; length = readSync(handle, own)) yield own.subarray(0, length);
+  } finally {
+    closeSync(handle);
+  }
+}
