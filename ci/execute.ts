@@ -14,7 +14,8 @@ import type { Engine, Job, Secret } from "./engines/engine.js";
 import { stageContext } from "./io/context.js";
 import { gatherSecrets, proxies } from "./io/secrets.js";
 import { findStage, keepStage, type StageRecord } from "./io/records.js";
-import { type Descriptor, readManifest } from "./io/oci-layout.js";
+import { readManifest } from "../dagger/src/layout.js";
+import type { Descriptor } from "../dagger/src/pipeline/oci.js";
 import type { OpenImage, Project } from "./project.js";
 
 /** What carrying out decisions needs beside them. */

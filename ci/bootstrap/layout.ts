@@ -1,27 +1,13 @@
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { access, mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { extract } from "tar-stream";
 import type { Architecture } from "../../dagger/src/pipeline/stage.js";
-import { withLock } from "../io/alive.js";
-
-const MEDIA = {
-  index: "application/vnd.oci.image.index.v1+json",
-  manifest: "application/vnd.oci.image.manifest.v1+json",
-  config: "application/vnd.oci.image.config.v1+json",
-  layer: "application/vnd.oci.image.layer.v1.tar",
-} as const;
-const REF_NAME = "org.opencontainers.image.ref.name";
-
-type Descriptor = {
-  mediaType: string;
-  digest: string;
-  size: number;
-  platform?: { architecture: string; os: string };
-  annotations?: Record<string, string>;
-};
+import { writeJson } from "../../dagger/src/layout.js";
+import { mediaTypes } from "../../dagger/src/pipeline/oci.js";
+import { nameInLayout } from "../io/oci-layout.js";
 
 export type RootImage = {
   /** An uncompressed tar inside `folder` (so that a rename suffices); it becomes the image's only layer. */
@@ -42,8 +28,8 @@ export async function addRootImage(folder: string, image: RootImage, tar: TarFac
   await rename(image.tar, join(blobs, tar.sha256));
   const created = new Date(image.epoch * 1000).toISOString().replace(".000Z", "Z");
   const platform = { architecture: image.architecture, os: "linux" };
-  const layer = { mediaType: MEDIA.layer, digest: `sha256:${tar.sha256}`, size: tar.size };
-  const config = await writeBlob(folder, MEDIA.config, {
+  const layer = { mediaType: mediaTypes.layer, digest: `sha256:${tar.sha256}`, size: tar.size };
+  const config = await writeJson(folder, mediaTypes.config, {
     created,
     ...platform,
     config: {
@@ -53,47 +39,14 @@ export async function addRootImage(folder: string, image: RootImage, tar: TarFac
     rootfs: { type: "layers", diff_ids: [layer.digest] },
     history: [{ created, created_by: image.createdBy }],
   });
-  const manifest = await writeBlob(folder, MEDIA.manifest, {
+  const manifest = await writeJson(folder, mediaTypes.manifest, {
     schemaVersion: 2,
-    mediaType: MEDIA.manifest,
+    mediaType: mediaTypes.manifest,
     config,
     layers: [layer],
   });
-  await withLock(
-    join(folder, ".index.lock"),
-    async () => {
-      const others = (await readManifests(folder)).filter((one) => one.annotations?.[REF_NAME] !== image.name);
-      const manifests = [...others, { ...manifest, platform, annotations: { [REF_NAME]: image.name } }];
-      await replace(join(folder, "oci-layout"), JSON.stringify({ imageLayoutVersion: "1.0.0" }));
-      await replace(join(folder, "index.json"), JSON.stringify({ schemaVersion: 2, mediaType: MEDIA.index, manifests }));
-    },
-    { signal },
-  );
+  await nameInLayout(folder, image.name, { ...manifest, platform }, signal);
   return manifest.digest;
-}
-
-async function readManifests(folder: string): Promise<Descriptor[]> {
-  const text = await readFile(join(folder, "index.json"), "utf8").catch(() => null);
-  return text === null ? [] : ((JSON.parse(text) as { manifests?: Descriptor[] }).manifests ?? []);
-}
-
-async function writeBlob(folder: string, mediaType: string, value: unknown): Promise<Descriptor> {
-  const text = JSON.stringify(value);
-  const sha256 = createHash("sha256").update(text).digest("hex");
-  const path = join(folder, "blobs/sha256", sha256);
-  const there = await access(path).then(
-    () => true,
-    () => false,
-  );
-  if (!there) await replace(path, text);
-  return { mediaType, digest: `sha256:${sha256}`, size: Buffer.byteLength(text) };
-}
-
-/** A reader sees the old content or the new one, never a part. */
-async function replace(path: string, text: string): Promise<void> {
-  const fresh = `${path}.${randomBytes(6).toString("hex")}`;
-  await writeFile(fresh, text);
-  await rename(fresh, path);
 }
 
 export type TarFacts = { sha256: string; size: number; dpkgStatus: string };

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { ensureHostPrograms, type HostEnv } from "../io/host.js";
-import { type Manifest, readBlob, readManifest } from "../io/oci-layout.js";
+import { readBlob, readManifest } from "../../dagger/src/layout.js";
 import { run } from "../io/process.js";
 import type { Engine, Job } from "./engine.js";
 
@@ -46,7 +46,7 @@ export async function runInStage(
     await engine.execute({ ...job, output: { to: "tar", file: tar } }, () => undefined, signal);
     await run("tar", ["-xpf", tar, "-C", root, "--numeric-owner"], { signal });
     rmSync(tar);
-    const config = readBlob<ImageConfig>(kept.layout, (readManifest(kept.layout, kept.digest) satisfies Manifest).config.digest);
+    const config = readBlob<ImageConfig>(kept.layout, readManifest(kept.layout, kept.digest).config.digest);
     writeFileSync(join(bundle, "config.json"), JSON.stringify(runtimeSpec(config, request)));
     const id = `factory-${process.pid}`;
     const { exitCode, stdout, stderr } = await run(runc, ["--root", join(bundle, "runc"), "run", "--bundle", bundle, id], {

@@ -2,7 +2,8 @@ import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSyn
 import { join } from "node:path";
 import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
 import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
-import { isWhole, replaceFile } from "./oci-layout.js";
+import { isWhole } from "../../dagger/src/layout.js";
+import { replaceFile } from "./oci-layout.js";
 import type { State } from "./state.js";
 
 /** What this checkout knows of an executed stage (or base): the digest that its key led to. */

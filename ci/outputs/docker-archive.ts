@@ -6,7 +6,8 @@ import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { Decompress } from "fzstd";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { blobPath, type Descriptor, mediaTypes, readManifest } from "../io/oci-layout.js";
+import { blobPath, readManifest } from "../../dagger/src/layout.js";
+import { type Descriptor, mediaTypes } from "../../dagger/src/pipeline/oci.js";
 import type { Source } from "./index.js";
 import { addStream, addText, writeArchive } from "./tar.js";
 

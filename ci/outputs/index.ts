@@ -1,6 +1,6 @@
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { suggestion } from "../../dagger/src/pipeline/suggest.js";
-import type { Descriptor } from "../io/oci-layout.js";
+import type { Descriptor } from "../../dagger/src/pipeline/oci.js";
 import { writeDockerArchive } from "./docker-archive.js";
 import { writeLayout } from "./oci-layout.js";
 import { writeTar } from "./tar.js";

@@ -1,7 +1,8 @@
 import { copyFile, link, mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { blobPath, closure, type ImageIndex, mediaTypes } from "../io/oci-layout.js";
+import { blobPath, closure } from "../../dagger/src/layout.js";
+import { type ImageIndex, mediaTypes } from "../../dagger/src/pipeline/oci.js";
 import type { Source } from "./index.js";
 
 /**

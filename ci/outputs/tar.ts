@@ -3,7 +3,7 @@ import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { type Pack, pack } from "tar-stream";
-import { blobPath, closure } from "../io/oci-layout.js";
+import { blobPath, closure } from "../../dagger/src/layout.js";
 import type { Source } from "./index.js";
 import { indexOf } from "./oci-layout.js";
 

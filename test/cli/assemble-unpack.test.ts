@@ -16,7 +16,7 @@ import { getuid } from "node:process";
 import { gzipSync } from "node:zlib";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { assembleStages } from "../../ci/assemble.js";
+import { assembleStages } from "../../dagger/src/assemble.js";
 import { nameInLayout } from "../../ci/io/oci-layout.js";
 import { run } from "../../ci/io/process.js";
 import { gatherFacts } from "../../dagger/src/facts.js";
@@ -25,7 +25,7 @@ import { assemblyOf } from "../../dagger/src/pipeline/assembly-index.js";
 import type { StageKey } from "../../dagger/src/pipeline/key.js";
 import type { LayerEntry } from "../../dagger/src/pipeline/layer-entry.js";
 import { layerTar } from "../../dagger/src/pipeline/layer-tar.js";
-import { configText, configType, layerType, manifestText, manifestType } from "../../dagger/src/pipeline/oci.js";
+import { configText, layerType, manifestText, mediaTypes } from "../../dagger/src/pipeline/oci.js";
 import type { PlannedStage } from "../../dagger/src/pipeline/plan.js";
 import type { Step } from "../../dagger/src/pipeline/step.js";
 import { walk } from "./walk-folder.js";
@@ -156,7 +156,7 @@ describe("what others make of the bytes", () => {
     const tar = readFileSync(join(folder, "base.tar"));
     const base = { mediaType: layerType("gzip"), ...put(gzipSync(tar)) };
     const rootfs = { type: "layers", diff_ids: [`sha256:${sha256(tar)}`] };
-    const config = { mediaType: configType, ...put(configText({ architecture: "amd64", os: "linux", rootfs })) };
+    const config = { mediaType: mediaTypes.config, ...put(configText({ architecture: "amd64", os: "linux", rootfs })) };
     const parent = put(manifestText(config, [base], []));
     const below = await indexLayers(layout, [base], null);
 
@@ -207,7 +207,7 @@ describe("what others make of the bytes", () => {
       encoder: { name: "test", load: async () => (piece) => gzipSync(piece) },
     });
     const [made] = stages;
-    await nameInLayout(layout, "it", { mediaType: manifestType, digest: made!.digest, size: made!.size });
+    await nameInLayout(layout, "it", { mediaType: mediaTypes.manifest, digest: made!.digest, size: made!.size });
     expect(await succeed("skopeo", ["inspect", `oci:${layout}:it`])).toContain(made!.layer!.digest);
     await succeed("umoci", ["unpack", "--image", `${layout}:it`, join(folder, "out")]);
     const whole = await indexLayers(layout, [made!.layer!], below);

@@ -4,16 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { assembleStages, type AssembleInput } from "../../ci/assemble.js";
+import { assembleStages, type AssembleInput } from "../../dagger/src/assemble.js";
 import { gatherFacts } from "../../dagger/src/facts.js";
 import { indexLayers } from "../../dagger/src/index-layers.js";
 import { assemblyOf } from "../../dagger/src/pipeline/assembly-index.js";
-import { configText, configType, layerType, manifestText } from "../../dagger/src/pipeline/oci.js";
+import { configText, layerType, manifestText, mediaTypes } from "../../dagger/src/pipeline/oci.js";
 import type { PlannedStage } from "../../dagger/src/pipeline/plan.js";
 import type { StageKey } from "../../dagger/src/pipeline/key.js";
 import type { StageName } from "../../dagger/src/pipeline/stage.js";
 import type { Step } from "../../dagger/src/pipeline/step.js";
-import type { WrittenLayer } from "../../dagger/src/write-blob.js";
+import type { WrittenLayer } from "../../dagger/src/write-layer.js";
 
 const epoch = 315_619_200;
 let folder: string;
@@ -46,7 +46,7 @@ const parent = () => {
   const layer = { mediaType: layerType("gzip"), ...put(gzipSync(tar)) };
   const diff = `sha256:${createHash("sha256").update(tar).digest("hex")}`;
   const config = {
-    mediaType: configType,
+    mediaType: mediaTypes.config,
     ...put(configText({ architecture: "amd64", os: "linux", rootfs: { type: "layers", diff_ids: [diff] } })),
   };
   return { digest: put(manifestText(config, [layer], [])).digest, layer };

@@ -1,13 +1,39 @@
 import type { ImageConfig } from "./image-config.js";
 import { canonical, type StageKey } from "./key.js";
-import type { StageName } from "./stage.js";
+import type { Platform, StageName } from "./stage.js";
 
 /** What names a blob (OCI image spec 1.1, descriptor.md). */
-export type LayerDescriptor = { mediaType: string; digest: string; size: number };
+export type Descriptor = {
+  mediaType: string;
+  digest: string;
+  size: number;
+  platform?: { os: string; architecture: string };
+  artifactType?: string;
+  annotations?: Record<string, string>;
+};
+export type LayerDescriptor = Pick<Descriptor, "mediaType" | "digest" | "size">;
+export type Manifest = {
+  schemaVersion: 2;
+  mediaType: string;
+  artifactType?: string;
+  config: Descriptor;
+  layers: Descriptor[];
+  annotations?: Record<string, string>;
+};
+export type ImageIndex = { schemaVersion: 2; mediaType: string; manifests: Descriptor[]; annotations?: Record<string, string> };
 
-export const manifestType = "application/vnd.oci.image.manifest.v1+json";
-export const configType = "application/vnd.oci.image.config.v1+json";
-export const layerType = (compression: "zstd" | "gzip"): string => `application/vnd.oci.image.layer.v1.tar+${compression}`;
+export const mediaTypes = {
+  index: "application/vnd.oci.image.index.v1+json",
+  manifest: "application/vnd.oci.image.manifest.v1+json",
+  config: "application/vnd.oci.image.config.v1+json",
+  layer: "application/vnd.oci.image.layer.v1.tar",
+} as const;
+export const layerType = (compression: "zstd" | "gzip"): string => `${mediaTypes.layer}+${compression}`;
+
+export const platformParts = (platform: Platform): { os: string; architecture: string } => {
+  const [os, architecture] = platform.split("/") as [string, string];
+  return { os, architecture };
+};
 
 /** A stage's key in an image's manifest: `io.image-factory.stage.base-tools=69ea7857…`, one for each stage that the image holds. */
 const stageAnnotation = (stage: StageName): string => `io.image-factory.stage.${stage}`;
@@ -26,7 +52,7 @@ export const manifestText = (
 ): string =>
   canonical({
     schemaVersion: 2,
-    mediaType: manifestType,
+    mediaType: mediaTypes.manifest,
     config: plain(config),
     layers: layers.map(plain),
     annotations: Object.fromEntries(stages.map(({ stage, key }) => [stageAnnotation(stage), key])),
@@ -46,9 +72,9 @@ const ociType = (mediaType: string): string => {
     case "application/vnd.docker.image.rootfs.diff.tar.zstd":
       return layerType("zstd");
     case "application/vnd.docker.image.rootfs.diff.tar":
-      return "application/vnd.oci.image.layer.v1.tar";
+      return mediaTypes.layer;
     case "application/vnd.docker.container.image.v1+json":
-      return configType;
+      return mediaTypes.config;
     default:
       return mediaType;
   }

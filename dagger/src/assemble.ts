@@ -1,17 +1,17 @@
 import { readFileSync } from "node:fs";
-import { encoderNames, encoderOf } from "../dagger/src/encoders.js";
-import type { AssemblyIndex } from "../dagger/src/pipeline/assembly-index.js";
-import type { Encode } from "../dagger/src/pipeline/compress.js";
-import type { Facts } from "../dagger/src/pipeline/facts.js";
-import { type ImageConfig, imageConfig, type StagePart } from "../dagger/src/pipeline/image-config.js";
-import type { StageKey } from "../dagger/src/pipeline/key.js";
-import { assembleLayer, describeLayer, layerKeyOf } from "../dagger/src/pipeline/layer-entries.js";
-import type { LayerEntry } from "../dagger/src/pipeline/layer-entry.js";
-import { configText, configType, type LayerDescriptor, manifestText, manifestType } from "../dagger/src/pipeline/oci.js";
-import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
-import type { StageName } from "../dagger/src/pipeline/stage.js";
-import { hasBlob, writeBlob, writeLayer, type WrittenLayer } from "../dagger/src/write-blob.js";
-import { blobPath, readManifest } from "./io/oci-layout.js";
+import { encoderNames, encoderOf } from "./encoders.js";
+import type { AssemblyIndex } from "./pipeline/assembly-index.js";
+import type { Encode } from "./pipeline/compress.js";
+import type { Facts } from "./pipeline/facts.js";
+import { type ImageConfig, imageConfig, type StagePart } from "./pipeline/image-config.js";
+import type { StageKey } from "./pipeline/key.js";
+import { assembleLayer, describeLayer, layerKeyOf } from "./pipeline/layer-entries.js";
+import type { LayerEntry } from "./pipeline/layer-entry.js";
+import { configText, type LayerDescriptor, manifestText, mediaTypes } from "./pipeline/oci.js";
+import type { Plan, PlannedStage } from "./pipeline/plan.js";
+import type { StageName } from "./pipeline/stage.js";
+import { blobPath, hasBlob, readManifest, writeBlob } from "./layout.js";
+import { writeLayer, type WrittenLayer } from "./write-layer.js";
 
 /** Layers by layer key, as earlier runs left them. */
 type Remembered = { get(layerKey: string): WrittenLayer | undefined; set(layerKey: string, layer: WrittenLayer): void };
@@ -70,9 +70,9 @@ export const assembleStages = async (input: AssembleInput): Promise<{ stages: As
     index = next;
     parts.push({ steps, layer, createdBy: describeLayer(stage.stage, steps) });
     if (layer !== null) layers.push(layer);
-    const config = await putText(layout, configType, configText(imageConfig(base, parts, plan.epoch)));
+    const config = await putText(layout, mediaTypes.config, configText(imageConfig(base, parts, plan.epoch)));
     const held = plan.stages.slice(0, plan.stages.findIndex(({ key }) => key === stage.key) + 1);
-    const manifest = await putText(layout, manifestType, manifestText(config, layers, held));
+    const manifest = await putText(layout, mediaTypes.manifest, manifestText(config, layers, held));
     done.push({ stage: stage.stage, key: stage.key, digest: manifest.digest, size: manifest.size, layer, entries });
   }
   return { stages: done, index };

@@ -1,8 +1,8 @@
-import { createHash, randomBytes } from "node:crypto";
-import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { changed, isGone } from "./hash-file.js";
+import { writeBlob } from "./layout.js";
 import { type Encode, inFrames } from "./pipeline/compress.js";
 import { FactoryError } from "./pipeline/error.js";
 import type { LayerEntry } from "./pipeline/layer-entry.js";
@@ -32,40 +32,6 @@ export const writeLayer = async (
   const { digest, size } = await writeBlob(layout, inFrames(plain(), options.encode));
   return { mediaType: layerType(options.compression), digest, size, diffId: `sha256:${diff.digest("hex")}` };
 };
-
-/** Writes a blob aside and moves it to its digest's place; on any error nothing is left. */
-export const writeBlob = async (
-  layout: string,
-  pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-): Promise<{ digest: string; size: number }> => {
-  const folder = join(layout, "blobs", "sha256");
-  await mkdir(folder, { recursive: true });
-  const draft = join(folder, `.draft-${process.pid}-${randomBytes(6).toString("hex")}`);
-  const file = await open(draft, "wx", 0o644);
-  try {
-    const hash = createHash("sha256");
-    let size = 0;
-    try {
-      for await (const piece of pieces) {
-        hash.update(piece);
-        size += piece.length;
-        await file.writeFile(piece);
-      }
-    } finally {
-      await file.close();
-    }
-    const hex = hash.digest("hex");
-    await rename(draft, join(folder, hex));
-    return { digest: `sha256:${hex}`, size };
-  } catch (error) {
-    await rm(draft, { force: true });
-    throw error;
-  }
-};
-
-/** Whether a blob is there with its size; what it holds is checked by whoever reads it. */
-export const hasBlob = (layout: string, { digest, size }: Pick<LayerDescriptor, "digest" | "size">): boolean =>
-  statSync(join(layout, "blobs", digest.replace(":", "/")), { throwIfNoEntry: false })?.size === size;
 
 const interrupted = () =>
   new FactoryError("INTERRUPTED", {

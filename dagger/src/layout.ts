@@ -1,0 +1,71 @@
+import { createHash, randomBytes } from "node:crypto";
+import { readFileSync, statSync } from "node:fs";
+import { mkdir, open, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { type Descriptor, type ImageIndex, type Manifest, mediaTypes } from "./pipeline/oci.js";
+
+/** Blobs of an OCI image layout in a folder (OCI image spec 1.1, image-layout.md), by digest; shared by all images of the layout. */
+export const blobPath = (layout: string, digest: string): string => join(layout, "blobs", digest.replace(":", "/"));
+
+export const readBlob = <T>(layout: string, digest: string): T => JSON.parse(readFileSync(blobPath(layout, digest), "utf8")) as T;
+export const readManifest = (layout: string, digest: string): Manifest => readBlob<Manifest>(layout, digest);
+
+/** Everything that an image index or manifest reaches, the thing itself last: the order in which a copy is never half there. */
+export const closure = (layout: string, root: Descriptor): Descriptor[] => {
+  const value = readBlob<Partial<Manifest & ImageIndex>>(layout, root.digest);
+  const below = (value.manifests ?? []).flatMap((manifest) => closure(layout, manifest));
+  const parts = value.config === undefined ? [] : [...(value.layers ?? []), value.config];
+  return [...new Map([...below, ...parts, root].map((descriptor) => [descriptor.digest, descriptor])).values()];
+};
+
+/** Whether an image is there whole: each blob present with its size. Content is checked by whoever reads it. */
+export const isWhole = (layout: string, digest: string): boolean => {
+  try {
+    const size = statSync(blobPath(layout, digest)).size;
+    return closure(layout, { mediaType: mediaTypes.manifest, digest, size }).every(
+      (one) => statSync(blobPath(layout, one.digest)).size === one.size,
+    );
+  } catch {
+    return false;
+  }
+};
+
+/** Writes a blob aside and moves it to its digest's place; on any error nothing is left. */
+export const writeBlob = async (
+  layout: string,
+  pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<{ digest: string; size: number }> => {
+  const folder = join(layout, "blobs", "sha256");
+  await mkdir(folder, { recursive: true });
+  const draft = join(folder, `.draft-${process.pid}-${randomBytes(6).toString("hex")}`);
+  const file = await open(draft, "wx", 0o644);
+  try {
+    const hash = createHash("sha256");
+    let size = 0;
+    try {
+      for await (const piece of pieces) {
+        hash.update(piece);
+        size += piece.length;
+        await file.writeFile(piece);
+      }
+    } finally {
+      await file.close();
+    }
+    const hex = hash.digest("hex");
+    await rename(draft, join(folder, hex));
+    return { digest: `sha256:${hex}`, size };
+  } catch (error) {
+    await rm(draft, { force: true });
+    throw error;
+  }
+};
+
+/** Whether a blob is there with its size; what it holds is checked by whoever reads it. */
+export const hasBlob = (layout: string, { digest, size }: Pick<Descriptor, "digest" | "size">): boolean =>
+  statSync(blobPath(layout, digest), { throwIfNoEntry: false })?.size === size;
+
+/** A value as a blob of JSON. */
+export const writeJson = async (layout: string, mediaType: string, value: unknown): Promise<Descriptor> => ({
+  mediaType,
+  ...(await writeBlob(layout, [Buffer.from(JSON.stringify(value))])),
+});
