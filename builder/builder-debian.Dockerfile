@@ -249,6 +249,64 @@ RUN chmod -R u=rwX,go=rX /files
 
 FROM dependencies AS application
 COPY --from=application-files-0 ["/files/opt/image-factory/","/opt/image-factory/"]
+RUN set -eu; \
+    install -D -m 755 -o 0 -g 0 /dev/null /opt/venv/bin/image-factory; \
+    printf '%s\n' '#!/opt/venv/bin/python3.11' 'import sys' '' 'from image_factory_app.cli import main' '' \
+        'if __name__ == "__main__":' '    sys.exit(main())' > /opt/venv/bin/image-factory; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/INSTALLER; \
+    printf '%s\n' image-factory > /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/INSTALLER; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/METADATA; \
+    printf '%s\n' 'Metadata-Version: 2.1' 'Name: image-factory-app' 'Version: 1.4.0' \
+        'Summary: Answers questions about the images that a factory builds' 'Requires-Python: >=3.11' \
+        'Requires-Dist: pyyaml<7,>=6.0.1' 'Requires-Dist: pytest>=8; extra == "dev"' \
+        'Requires-Dist: ruff>=0.6; extra == "dev"' 'Provides-Extra: dev' > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/METADATA; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/RECORD; \
+    printf '%s\n' ../../../bin/image-factory,sha256=FISI8bc-yBqCt2mjcEfaJcrTwvAMmM-GKOGDBOM0ULc,127 \
+        image_factory_app-1.4.0.dist-info/INSTALLER,sha256=Ss10T5k3FiIy5I2gssoovK4GVPmQ98SNxllqxjsrHWA,14 \
+        image_factory_app-1.4.0.dist-info/METADATA,sha256=JgnM6T6OH9hKYsilQWsgOojiR-rbHEicuPHr5o-G7K0,285 \
+        image_factory_app-1.4.0.dist-info/WHEEL,sha256=eECCUUxtmGD-oX1E6Yd7kupLYltk-MoWmoHrJ34757A,84 \
+        image_factory_app-1.4.0.dist-info/direct_url.json,sha256=nsPk0Mis4Bo9W25dHfFYnzZbs_95l0cPGjben3re-4Y,69 \
+        image_factory_app-1.4.0.dist-info/entry_points.txt,sha256=jjZbCQtG5NdsYlm9c802WdAxRa4qCDV_pmfUqWQGcuY,61 \
+        image_factory_app.pth,sha256=Mrk2mAtAh_Mtj7t73r3YD9Gd1qQ8HIn8zY0K5g_JpGI,27 \
+        image_factory_app-1.4.0.dist-info/RECORD,, > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/RECORD; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/WHEEL; \
+    printf '%s\n' 'Wheel-Version: 1.0' 'Generator: image-factory' 'Root-Is-Purelib: true' 'Tag: py3-none-any' > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/WHEEL; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/direct_url.json; \
+    printf '%s\n' '{"dir_info":{"editable":true},"url":"file:///opt/image-factory/app"}' > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/direct_url.json; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/entry_points.txt; \
+    printf '%s\n' '[console_scripts]' 'image-factory = image_factory_app.cli:main' > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/entry_points.txt; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_app.pth; \
+    printf '%s\n' /opt/image-factory/app/src > /opt/venv/lib/python3.11/site-packages/image_factory_app.pth; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/INSTALLER; \
+    printf '%s\n' image-factory > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/INSTALLER; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/METADATA; \
+    printf '%s\n' 'Metadata-Version: 2.1' 'Name: image-factory-cdk8s' 'Version: 0.3.0' \
+        'Summary: Kubernetes manifests of the toolbox: a deployment and a nightly check' 'Requires-Python: >=3.11' \
+        'Requires-Dist: cdk8s<3,>=2.68' 'Requires-Dist: constructs<11,>=10.3' \
+        'Requires-Dist: pytest>=8; extra == "dev"' 'Provides-Extra: dev' > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/METADATA; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/RECORD; \
+    printf '%s\n' image_factory_cdk8s-0.3.0.dist-info/INSTALLER,sha256=Ss10T5k3FiIy5I2gssoovK4GVPmQ98SNxllqxjsrHWA,14 \
+        image_factory_cdk8s-0.3.0.dist-info/METADATA,sha256=QLIcynBo1aUY2YCBTvCUQJmILOiSG__Eqg7f2uD6Qpw,293 \
+        image_factory_cdk8s-0.3.0.dist-info/WHEEL,sha256=eECCUUxtmGD-oX1E6Yd7kupLYltk-MoWmoHrJ34757A,84 \
+        image_factory_cdk8s-0.3.0.dist-info/direct_url.json,sha256=gLRarEALY4OF8UwhDveWdrNCXBtP5IKlRDgxVFJBTv4,71 \
+        image_factory_cdk8s.pth,sha256=rzPWbYpnS41vjqMYVte6JK6IwlimFqIavyx2J2fXTgU,25 \
+        image_factory_cdk8s-0.3.0.dist-info/RECORD,, > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/RECORD; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/WHEEL; \
+    printf '%s\n' 'Wheel-Version: 1.0' 'Generator: image-factory' 'Root-Is-Purelib: true' 'Tag: py3-none-any' > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/WHEEL; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/direct_url.json; \
+    printf '%s\n' '{"dir_info":{"editable":true},"url":"file:///opt/image-factory/cdk8s"}' > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/direct_url.json; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s.pth; \
+    printf '%s\n' /opt/image-factory/cdk8s > /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s.pth
 
 FROM application AS runtime
 RUN set -eu; \

@@ -82,6 +82,7 @@ export const planImage = (input: PlanInput): Plan => {
     facts: input.facts,
     imageName: input.image,
     versions: versionsOf(spec, image, input.buildArgs),
+    projects: python.projects,
     requires: python.requires,
   };
   const base = baseOf(input.image, image, platform, lock);
