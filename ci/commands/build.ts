@@ -4,7 +4,7 @@ import type { Plan } from "../../dagger/src/pipeline/plan.js";
 import { stageNames } from "../../dagger/src/pipeline/stage.js";
 import { command, type World } from "../command.js";
 import { engineOf } from "../engine-choice.js";
-import { carryOut, type Done } from "../execute.js";
+import { carryOut, type Done } from "../carry-out.js";
 import { readManifest, writeJson } from "../../dagger/src/layout.js";
 import { type Descriptor, mediaTypes, platformParts } from "../../dagger/src/pipeline/oci.js";
 import { nameInLayout } from "../io/oci-layout.js";

@@ -12,7 +12,10 @@ export type StageRecord = {
   stage: StageName | "base";
   image: string;
   platform: Platform;
+  /** Of the image manifest. */
   digest: string;
+  /** Of the stage ref of an executed stage; null for a base and for what is assembled. */
+  ref: string | null;
   engine: string;
   at: number;
   seconds: number;
@@ -26,7 +29,8 @@ export const findStage = (state: State, key: string): StageRecord | null => {
   if (!existsSync(path)) return null;
   try {
     const record = JSON.parse(readFileSync(path, "utf8")) as StageRecord;
-    return record.key === key && isWhole(state.layout, record.digest) ? record : null;
+    // A record of an earlier format says nothing of its ref.
+    return record.key === key && record.ref !== undefined && isWhole(state.layout, record.ref ?? record.digest) ? record : null;
   } catch {
     return null;
   }

@@ -1,7 +1,12 @@
 import type { BuildRecord } from "../commands/build.js";
 import { bytes, plural, seconds, table } from "./table.js";
 
-const did: Readonly<Record<string, string>> = { reuse: "reused", execute: "executed", compare: "executed again: equal" };
+const did: Readonly<Record<string, string>> = {
+  reuse: "reused",
+  execute: "executed",
+  assemble: "assembled",
+  compare: "executed again: equal",
+};
 
 /** How a build ends: digest, size per stage, what was reused, seconds, and what to type next. */
 export const buildSummary = (record: BuildRecord, { log, wrote }: { log: string; wrote: string | null }): string => {

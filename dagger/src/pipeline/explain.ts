@@ -6,7 +6,7 @@ const reasons = {
   kept: ({ where }) => where,
   "never-built": () => "nothing is kept under this key",
   asked: () => "NO_CACHE asks for it",
-  "parent-executes": ({ parent }) => `after ${parent}`,
+  "parent-changes": ({ parent }) => `after ${parent}`,
 } satisfies { [W in Reason["why"]]: (reason: Extract<Reason, { why: W }>) => string };
 
 export const sentence = (reason: Reason): string => (reasons[reason.why] as (reason: Reason) => string)(reason);

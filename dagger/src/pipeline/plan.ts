@@ -26,7 +26,7 @@ export type Note =
 export type PlannedStage = {
   stage: StageName;
   key: StageKey;
-  /** executed: an engine runs steps of it. assembled: it only places files and sets config. */
+  /** executed: an engine runs steps of it, or brings the base. assembled: it only places files and sets config. */
   kind: "executed" | "assembled";
   ingredients: Ingredients;
 };
@@ -100,7 +100,12 @@ export const planImage = (input: PlanInput): Plan => {
       parent: below === undefined ? { base } : { key: below.key },
       steps: steps.map((step) => ({ step, script: scriptOf(step, epoch) })),
     };
-    stages.push({ stage, key: keyOf(ingredients), kind: isStageExecuted(steps) ? "executed" : "assembled", ingredients });
+    stages.push({
+      stage,
+      key: keyOf(ingredients),
+      kind: below === undefined || isStageExecuted(steps) ? "executed" : "assembled",
+      ingredients,
+    });
   }
   return {
     format: 1,
