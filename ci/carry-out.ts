@@ -7,7 +7,7 @@ import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import { assemble } from "./assemble.js";
 import { execute, type Workshop } from "./execute.js";
 import { type Ground, groundOf } from "./ground.js";
-import { findStage, keepStage, type StageRecord } from "./io/records.js";
+import { findStage, keepIngredients, keepLastKeys, keepStage, type StageRecord } from "./io/records.js";
 
 /** A stage that exists now, with the layers it adds to the one below. */
 export type Done = { decision: Decision; record: StageRecord; seconds: number; layers: readonly Descriptor[]; compared: boolean };
@@ -41,6 +41,8 @@ export const carryOut = async (
     const layers = readManifest(state.layout, record.digest).layers.filter(({ digest }) => !below.has(digest));
     done.push({ decision, record, seconds: made?.seconds ?? 0, layers, compared });
     ground = groundOf(shop, stage, record, ground);
+    keepIngredients(state, stage.key, stage.ingredients);
+    keepLastKeys(state, plan.image, plan.platform, { [stage.stage]: stage.key });
   }
   return done;
 };

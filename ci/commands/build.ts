@@ -9,7 +9,7 @@ import { readManifest, writeJson } from "../../dagger/src/layout.js";
 import { type Descriptor, mediaTypes, platformParts } from "../../dagger/src/pipeline/oci.js";
 import { nameInLayout } from "../io/oci-layout.js";
 import { openRunLog, sweepRuns } from "../io/records.js";
-import { knownStages } from "../known.js";
+import { knowledgeOf } from "../known.js";
 import { parseOutput } from "../outputs/index.js";
 import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project.js";
 import { noteText } from "../../dagger/src/pipeline/explain.js";
@@ -44,7 +44,7 @@ export const build = command({
     const fresh = flags["no-cache"] ? (flags.refresh ? "replace" : "compare") : "no";
     const work = plans.map((plan) => ({
       plan,
-      decisions: wanted(decide(plan, knownStages(project.state, plan), fresh !== "no"), upTo),
+      decisions: wanted(decide(plan, knowledgeOf(project.state, plan), fresh !== "no"), upTo),
     }));
     for (const note of plans[0]!.notes) world.stderr(`note: ${noteText(note)}\n`);
 

@@ -10,6 +10,10 @@ export const commands = {
     about: "Make every stage exist and print the digest of the image",
     load: async () => (await import("./build.js")).build,
   },
+  explain: {
+    about: "Show what decides a stage, beside what decided it before",
+    load: async () => (await import("./explain.js")).explain,
+  },
   lock: { about: "Resolve versions and checksums into images.lock", load: async () => (await import("./lock.js")).lock },
   render: {
     about: "Write the Dockerfiles for docker, buildah and podman",

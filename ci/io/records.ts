@@ -1,6 +1,7 @@
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
+import type { Ingredients } from "../../dagger/src/pipeline/key.js";
 import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
 import { isWhole } from "../../dagger/src/layout.js";
 import { replaceFile } from "./oci-layout.js";
@@ -36,8 +37,42 @@ export const findStage = (state: State, key: string): StageRecord | null => {
   }
 };
 
+/** A stage that is recorded, whole or not. */
+export const hasRecord = (state: State, key: string): boolean => existsSync(recordFile(state, key));
+
 export const keepStage = (state: State, record: StageRecord): void =>
   replaceFile(recordFile(state, record.key), `${JSON.stringify(record, null, 2)}\n`);
+
+const ingredientsFile = (state: State, key: string): string => join(state.root, "ingredients", `${key}.json`);
+
+/** What a key was made from, for explanations: kept longer than the result. */
+export const keepIngredients = (state: State, key: string, ingredients: Ingredients): void => {
+  if (!existsSync(ingredientsFile(state, key))) replaceFile(ingredientsFile(state, key), JSON.stringify(ingredients));
+};
+
+export const findIngredients = (state: State, key: string): Ingredients | null => {
+  try {
+    return JSON.parse(readFileSync(ingredientsFile(state, key), "utf8")) as Ingredients;
+  } catch {
+    return null;
+  }
+};
+
+type LastKeys = Partial<Record<StageName, string>>;
+const lastFile = (state: State, image: string, platform: Platform): string =>
+  join(state.root, "last", `${image}-${platform.replace("/", "-")}.json`);
+
+/** The keys of the last build of an image, by stage. */
+export const lastKeys = (state: State, image: string, platform: Platform): LastKeys => {
+  try {
+    return JSON.parse(readFileSync(lastFile(state, image, platform), "utf8")) as LastKeys;
+  } catch {
+    return {};
+  }
+};
+
+export const keepLastKeys = (state: State, image: string, platform: Platform, keys: LastKeys): void =>
+  replaceFile(lastFile(state, image, platform), `${JSON.stringify({ ...lastKeys(state, image, platform), ...keys })}\n`);
 
 export const allStages = (state: State): StageRecord[] => {
   const folder = join(state.root, "stages");

@@ -47,7 +47,7 @@ export const canonical = (value: unknown): string => {
 
 export const hashOf = (value: unknown): string => createHash("sha256").update(canonical(value)).digest("hex");
 
-/** `file` entries lose their size: it follows from the content, and a key says each thing once. */
+/** The hash of the printable value, so that whoever has the ingredients can check the key. */
 export const keyOf = (ingredients: Ingredients): StageKey => hashOf(ingredients).slice(0, 24) as StageKey;
 
 /** The key of a bootstrapped base, which stands in the state folder beside the stages. */
