@@ -81,8 +81,10 @@ describe("of a real folder, no key knows", () => {
   test("its own state folder", async () => {
     checkout("a");
     put("a/images.yaml", spec.replace("copy: [app]", "copy: [.]"));
+    // An exception that would let it in again, as it stands in many a checkout.
+    put("a/.dockerignore", "**/*.md\n!**/README.md\n");
     const before = await keysIn("a");
-    put("a/.factory/layout/blobs/sha256/0", "a blob");
+    put("a/.factory/contexts/0/README.md", "a copy");
     expect(await keysIn("a")).toEqual(before);
     expect(readdirSync(at("a"))).toContain(".factory");
   });

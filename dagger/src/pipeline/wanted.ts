@@ -47,5 +47,5 @@ export const wantedOf = (spec: Spec, image: ImageSpec, contextIgnore: readonly s
       for (const input of inputs) roots.add(input);
     }
   }
-  return { roots: [...roots].sort(), texts: [...texts].sort(), ignore: [stateFolder, ...contextIgnore, ...(image.ignore ?? [])] };
+  return { roots: [...roots].sort(), texts: [...texts].sort(), ignore: [...contextIgnore, ...(image.ignore ?? []), stateFolder] };
 };
