@@ -5,7 +5,8 @@ import { noteText } from "../dagger/src/pipeline/explain.js";
 import type { Descriptor } from "../dagger/src/pipeline/oci.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import { assemble } from "./assemble.js";
-import { execute, type Workshop } from "./execute.js";
+import { execute } from "./execute.js";
+import type { Workshop } from "./workshop.js";
 import { type Ground, groundOf } from "./ground.js";
 import { findStage, keepIngredients, keepLastKeys, keepStage, type StageRecord } from "./io/records.js";
 

@@ -5,7 +5,7 @@ import { assembleLayer } from "../dagger/src/pipeline/layer-entries.js";
 import type { PlannedStage } from "../dagger/src/pipeline/plan.js";
 import type { FullIndex } from "../dagger/src/pipeline/stage-entry.js";
 import { openStageRef } from "../dagger/src/stage-ref.js";
-import type { Workshop } from "./execute.js";
+import type { Workshop } from "./workshop.js";
 import type { StageRecord } from "./io/records.js";
 
 /** A stage as the next one stands on it. What it holds is found out only when someone asks: a code change needs the small index alone. */

@@ -1,6 +1,7 @@
 import { join, relative, resolve } from "node:path";
 import { type Decision, decide } from "../../dagger/src/pipeline/decide.js";
 import type { Plan } from "../../dagger/src/pipeline/plan.js";
+import type { BuildRecord } from "../../dagger/src/pipeline/record.js";
 import { stageNames } from "../../dagger/src/pipeline/stage.js";
 import { command, type World } from "../command.js";
 import { engineOf } from "../engine-choice.js";
@@ -106,27 +107,6 @@ const rootOf = async (
   const index = await writeJson(state.layout, mediaTypes.index, { schemaVersion: 2, mediaType: mediaTypes.index, manifests });
   await nameInLayout(state.layout, `index-${results[0]!.plan.image}-${version}`, index, world.signal);
   return index;
-};
-
-/** What one build did; versioned, for programs. Sizes are of compressed layers, in bytes. */
-export type BuildRecord = {
-  format: 1;
-  image: string;
-  digest: string;
-  seconds: number;
-  platforms: readonly {
-    platform: string;
-    digest: string;
-    stages: readonly {
-      stage: string;
-      key: string;
-      action: string;
-      seconds: number;
-      bytes: number;
-      layers: number;
-      digest: string;
-    }[];
-  }[];
 };
 
 const recordOf = (
