@@ -29,7 +29,9 @@ export const lockFile = "images.lock";
 export const openProject = (world: Pick<World, "cwd" | "env">): Project => {
   const root = findRoot(resolve(world.cwd));
   const parsed = parseSpec(readFileSync(join(root, specFile), "utf8"), specFile);
-  const spec = valid("CONFIG_INVALID", specFile, parsed);
+  const { registry, ...rest } = valid("CONFIG_INVALID", specFile, parsed);
+  // FACTORY_REGISTRY: the same images in another registry (a mirror, a test); never part of a key.
+  const spec = { ...rest, registry: world.env["FACTORY_REGISTRY"] || registry };
   const lockText = existsSync(join(root, lockFile)) ? readFileSync(join(root, lockFile), "utf8") : null;
   const lock = lockText === null ? emptyLock : valid("LOCK_INVALID", lockFile, parseLock(lockText, lockFile));
   return { root, spec, locate: parsed.locate, lock, state: stateOf(root, world.env) };
