@@ -22,7 +22,7 @@ const tagPattern = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 const digestPattern = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 
 export const isDigest = (text: string): boolean => digestPattern.test(text);
-export const isTag = (text: string): boolean => tagPattern.test(text);
+const isTag = (text: string): boolean => tagPattern.test(text);
 
 /** Docker's rule for the first part of a name: a host has a dot, a port, or is localhost (distribution/reference, normalize.go). */
 const looksLikeHost = (part: string): boolean => /[.:[]/.test(part) || part === "localhost";
@@ -61,7 +61,9 @@ export const parseRepository = (name: string, text: string = name): RepositoryNa
   const hasHost = first !== "" && looksLikeHost(first);
   const path = hasHost ? name.slice(slash + 1) : name;
   const registry = hasHost ? parseRegistry(first, text) : "docker.io";
-  if (!repositoryPattern.test(path)) throw invalid(text, repositoryProblem(path, slash < 0), example);
+  // Docker Hub's own images have no dots: `ghcr.io` alone is a registry whose repository was forgotten.
+  if (!repositoryPattern.test(path) || (slash < 0 && path.includes(".")))
+    throw invalid(text, repositoryProblem(path, slash < 0), example);
   // Together with the host a name has at most 255 characters in most registries (OCI distribution spec 1.1).
   if (registry.length + 1 + path.length > 255) throw invalid(text, "longer than 255 characters", "shorten the repository");
   return { registry, repository: registry === "docker.io" && !path.includes("/") ? `library/${path}` : path };
