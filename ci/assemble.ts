@@ -49,6 +49,8 @@ export const assemble = async (
     platform: plan.platform,
     digest,
     ref: null,
+    // Its own layer is here; the layers below are where the stage below has them.
+    elsewhere: ground.elsewhere,
     engine: "assembler",
     at,
     seconds: (now - at) / 1000,

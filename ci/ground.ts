@@ -12,6 +12,8 @@ import type { StageRecord } from "./io/records.js";
 export type Ground = {
   /** Of its manifest. */
   digest: string;
+  /** A repository that holds the blobs which are not here. */
+  elsewhere: string | null;
   /** How many layers it has with all that is below. */
   layers: number;
   assembly(): AssemblyIndex;
@@ -25,7 +27,7 @@ export const groundOf = (
   below: Ground | null,
 ): Ground => {
   const { layers } = readManifest(state.layout, record.digest);
-  const place = { digest: record.digest, layers: layers.length };
+  const place = { digest: record.digest, elsewhere: record.elsewhere, layers: layers.length };
   if (kind === "executed" || below === null) {
     const opened = record.ref === null ? null : openStageRef(state.layout, record.ref, key);
     if (opened === null) throw new Error(`${stage} was executed and has no stage ref`);

@@ -16,7 +16,8 @@ export type BuildRecord = {
       seconds: number;
       bytes: number;
       layers: number;
-      digest: string;
+      /** Null for a stage that the one above holds, and that is not known by itself. */
+      digest: string | null;
     }[];
   }[];
 };
