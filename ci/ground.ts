@@ -1,4 +1,3 @@
-import { indexLayers } from "../dagger/src/index-layers.js";
 import { readManifest } from "../dagger/src/layout.js";
 import type { AssemblyIndex } from "../dagger/src/pipeline/assembly-index.js";
 import { assembleLayer } from "../dagger/src/pipeline/layer-entries.js";
@@ -53,6 +52,9 @@ export const groundOf = (
         sizes,
       ).next;
     },
-    full: async () => indexLayers(state.layout, layers.slice(below.layers), await below.full(), world.signal),
+    full: async () => {
+      const { indexLayers } = await import("../dagger/src/index-layers.js");
+      return indexLayers(state.layout, layers.slice(below.layers), await below.full(), world.signal);
+    },
   };
 };

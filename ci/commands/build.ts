@@ -2,7 +2,6 @@ import { relative, resolve } from "node:path";
 import { command } from "../command.js";
 import { lastRecord, makeImage } from "../make-image.js";
 import { bringHere, openRemote, remoteUseOf } from "../remote.js";
-import { parseOutput } from "../outputs/index.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs, stageOf } from "../project.js";
 import { buildSummary } from "../view/build.js";
 import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag, remoteFlag, stageFlag } from "./flags.js";
@@ -25,8 +24,8 @@ export const build = command({
     verbose: { type: "boolean", about: "print what every step says" },
   },
   async run(flags, world) {
-    const output = flags.output === undefined ? null : parseOutput(flags.output);
-    const project = openProject(world);
+    const output = flags.output === undefined ? null : (await import("../outputs/index.js")).parseOutput(flags.output);
+    const project = await openProject(world);
     const open = await openImage(project, flags.image);
     const upTo = stageOf(flags.stage);
     const buildArgs = readBuildArgs(flags["build-arg"]);

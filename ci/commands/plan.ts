@@ -3,7 +3,6 @@ import { type Decision, decide } from "../../dagger/src/pipeline/decide.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { compileIgnore } from "../../dagger/src/pipeline/select.js";
 import { command, type World } from "../command.js";
-import { chooseEngine } from "../engines/index.js";
 import { expectedTime } from "../io/history.js";
 import { type Asking, knowledgeOf } from "../known.js";
 import { openRemote, remoteUseOf } from "../remote.js";
@@ -28,7 +27,7 @@ export const plan = command({
   },
   async run(flags, world) {
     const allowed = flags.allow?.split(",").map(stageOf) ?? [];
-    const project = openProject(world);
+    const project = await openProject(world);
     const open = await openImage(project, flags.image);
     const context = measureContext(open.folder, compileIgnore(open.wanted.ignore));
     const use = remoteUseOf(flags.remote);
@@ -51,6 +50,7 @@ export const plan = command({
 
 /** Which engine a build would take. That there is none is for the build to fail on: a plan is made without. */
 const engineFor = async ({ state }: Project, { env }: World): Promise<string> => {
+  const { chooseEngine } = await import("../engines/index.js");
   try {
     const { engine } = await chooseEngine(env, "auto", state, () => undefined);
     return `${engine.name} (${engine.address})`;

@@ -24,7 +24,7 @@ export const publish = command({
   async run({ image, platform, tag: tags, engine, verbose, json, "build-arg": words }, world) {
     const started = world.now();
     checkTags(tags);
-    const project = openProject(world);
+    const project = await openProject(world);
     const open = await openImage(project, image);
     const plans = platformsOf(open.image, platform).map((one) => planOf(project, open, one, readBuildArgs(words)));
     const remote = openRemote(project.state, plans[0]!, world, "push");
