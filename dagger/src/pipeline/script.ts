@@ -25,6 +25,10 @@ export const outputFolder = "/output";
 export const quote = (word: string): string =>
   /^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 
+/** A mapping's entries in the one order in which they always stand: that of images.yaml means nothing. */
+export const byName = <T>(record: Readonly<Record<string, T>>): [string, T][] =>
+  Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
+
 export const scriptOf = (step: Step, epoch: number): Script | null => {
   switch (step.do) {
     case "install":
@@ -113,7 +117,7 @@ const dnf = (step: StepOf<"install">): Script => ({
       "--nodocs",
       "--setopt=install_weak_deps=False",
       "--setopt=keepcache=True",
-      ...Object.entries(step.repositories).flatMap(([id, { url, key }]) => [
+      ...byName(step.repositories).flatMap(([id, { url, key }]) => [
         `--repofrompath=${id},${url}`,
         ...(key === undefined ? [`--setopt=${id}.gpgcheck=0`] : [`--setopt=${id}.gpgcheck=1`, `--setopt=${id}.gpgkey=${key}`]),
       ]),
@@ -158,7 +162,7 @@ const runCommand = (step: StepOf<"run">, epoch: number): Script => ({
     { mount: "network" },
     ...step.inputs.map((source) => ({ mount: "context" as const, source, target: `${inputsFolder}/${source}` })),
   ],
-  statements: [...hostCaExports, `export SOURCE_DATE_EPOCH=${epoch}`, ...step.command.trimEnd().split("\n")],
+  statements: [...hostCaExports, `export SOURCE_DATE_EPOCH=${epoch}`, step.command.trimEnd()],
 });
 
 const account = (step: StepOf<"user">): Script => {
@@ -187,9 +191,11 @@ const writeFile = (step: StepOf<"file">): Script => {
     return { statements: [install(quote(input))], mounts: [{ mount: "context", source: step.source.from, target: input }] };
   }
   const { text } = step.source;
-  const lines = text.replace(/\n$/, "").split("\n");
-  const print = text.endsWith("\n")
-    ? ["printf", "'%s\\n'", ...lines.map(quote)]
-    : ["printf", "%s", quote(text).replaceAll("\n", `'"\n"'`)];
+  // Line by line: a word with a line feed in it would end the instruction.
+  const lines = text.split("\n");
+  const last = lines.pop()!;
+  const whole = lines.length === 0 ? [] : ["printf", "'%s\\n'", ...lines.map(quote)];
+  const rest = last === "" && lines.length > 0 ? [] : ["printf", "%s", quote(last)];
+  const print = whole.length > 0 && rest.length > 0 ? ["{", ...whole, ";", ...rest, ";", "}"] : [...whole, ...rest];
   return { statements: [install("/dev/null"), [...print, ">", quote(step.path)]], mounts: [] };
 };

@@ -1,6 +1,8 @@
 import { FactoryError } from "./error.js";
 import type { Entry, Facts } from "./facts.js";
 import type { Lock, PackageSet, PythonSet } from "./lock.js";
+import type { StaticProject } from "./project.js";
+import { pythonFiles } from "./python-files.js";
 import type { ImageSpec, Spec, StageSpec } from "./spec.js";
 import { type Platform, type StageName } from "./stage.js";
 import { type ConfigChange, isExecuted, type Owner, type Step, type StepOf } from "./step.js";
@@ -16,7 +18,8 @@ export type StepContext = {
   lock: Lock;
   /** Versions of tools, build arguments applied. */
   versions: Readonly<Record<string, string>>;
-  /** The requirements of the Python projects of a stage, by meaning. */
+  /** The Python projects of the image, and what they require by meaning. */
+  projects: readonly StaticProject[];
   requires: readonly string[];
 };
 
@@ -30,7 +33,7 @@ export const stepsOf = (context: StepContext, name: StageName): Step[] => {
     ...users(stage),
     ...directories(context, stage),
     ...files(context, stage),
-    ...copies(context, stage),
+    ...copied(context, stage),
     ...commands(context, stage),
     ...config(context, name, stage),
   ];
@@ -56,9 +59,15 @@ const install = ({ image, imageName, lock, platform }: StepContext, name: StageN
 export const answers = (locked: PackageSet | PythonSet | undefined, asked: readonly string[]): boolean =>
   locked !== undefined && locked.requested.join("\n") === asked.join("\n");
 
+const venvOf = ({ python }: StageSpec): { version: string; venv: string } | null => {
+  if (python === undefined) return null;
+  return Array.isArray(python) ? { version: "3.11", venv: "/opt/venv" } : python;
+};
+
 const python = ({ requires, lock, imageName, platform }: StepContext, stage: StageSpec): Step[] => {
-  if (stage.python === undefined) return [];
-  const { version, venv } = Array.isArray(stage.python) ? { version: "3.11", venv: "/opt/venv" } : stage.python;
+  const found = venvOf(stage);
+  if (found === null) return [];
+  const { version, venv } = found;
   const locked = lock.images[imageName]?.python?.[platform];
   return [{ do: "python", version, venv, requires, pins: answers(locked, requires) ? locked!.packages : null }];
 };
@@ -93,7 +102,16 @@ const files = (context: StepContext, stage: StageSpec): Step[] =>
       };
     });
 
-const copies = (context: StepContext, stage: StageSpec): Step[] => {
+/** What is copied, and what makes the Python projects in it installed ones. */
+const copied = (context: StepContext, stage: StageSpec): Step[] => {
+  const steps = copies(context, stage);
+  const venv = Object.values(context.image.stages)
+    .map(venvOf)
+    .find((found) => found !== null);
+  return venv === undefined || venv === null ? steps : [...steps, ...pythonFiles(context.projects, venv, steps, context.facts)];
+};
+
+const copies = (context: StepContext, stage: StageSpec): StepOf<"copy">[] => {
   const items = (stage.copy ?? []).map((item) => {
     const from = typeof item === "string" ? item : item.path;
     const to = typeof item === "string" ? item : item.to;
