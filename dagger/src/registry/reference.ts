@@ -22,7 +22,7 @@ const tagPattern = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 const digestPattern = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 
 export const isDigest = (text: string): boolean => digestPattern.test(text);
-const isTag = (text: string): boolean => tagPattern.test(text);
+export const isTag = (text: string): boolean => tagPattern.test(text);
 
 /** Docker's rule for the first part of a name: a host has a dot, a port, or is localhost (distribution/reference, normalize.go). */
 const looksLikeHost = (part: string): boolean => /[.:[]/.test(part) || part === "localhost";
