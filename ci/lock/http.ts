@@ -18,13 +18,13 @@ export type Answer = Incoming & { url: string };
 type Ask = { method?: "GET" | "HEAD"; headers?: Readonly<Record<string, string>> };
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
-const TIMEOUTS = { connect: 60_000, answer: 60_000, idle: 60_000 };
+const TIMEOUTS = { connect: 15_000, answer: 60_000, idle: 60_000 };
 const uncounted = { up: () => undefined, down: () => undefined };
 
 /** Connections are kept as long as the Net that they were opened for. */
 const opened = new WeakMap<Net, Connections>();
 const connectionsOf = (net: Net): Connections => {
-  const known = opened.get(net) ?? openConnections(net.env);
+  const known = opened.get(net) ?? openConnections(net.env, TIMEOUTS.connect);
   opened.set(net, known);
   return known;
 };
