@@ -29,9 +29,11 @@ export const lockFile = "images.lock";
  */
 export const openProject = async (world: Pick<World, "cwd" | "env">): Promise<Project> => {
   const root = findRoot(resolve(world.cwd));
-  const spec = await remembered(specFile, readFileSync(join(root, specFile), "utf8"), async (text) =>
+  const { registry, ...rest } = await remembered(specFile, readFileSync(join(root, specFile), "utf8"), async (text) =>
     valid("CONFIG_INVALID", specFile, (await parser()).parseSpec(text, specFile)),
   );
+  // FACTORY_REGISTRY: the same images in another registry (a mirror, a test); never part of a key.
+  const spec = { ...rest, registry: world.env["FACTORY_REGISTRY"] || registry };
   const lockPath = join(root, lockFile);
   const lock = await remembered(lockFile, existsSync(lockPath) ? readFileSync(lockPath, "utf8") : emptyLock, async (text) =>
     valid("LOCK_INVALID", lockFile, (await parser()).parseLock(text, lockFile)),

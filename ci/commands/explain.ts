@@ -41,7 +41,7 @@ export const explain = command({
         : await atCommit(project, world, flags.since, (old) => planAt(old, open.name, platform, buildArgs));
     const decisions =
       flags.since === undefined
-        ? decide(plan, knowledgeOf(project.state, plan), false)
+        ? decide(plan, await knowledgeOf(project.state, plan, null), false)
         : decide(plan, { known: sameKeys(plan, was), previous: was, damaged: new Map() }, false);
     const shown = decisions.filter(({ stage }) => only === null || stage.stage === only);
     world.stdout(
