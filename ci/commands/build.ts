@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { type Decision, decide } from "../../dagger/src/pipeline/decide.js";
 import type { Plan } from "../../dagger/src/pipeline/plan.js";
@@ -5,7 +6,7 @@ import { stageNames } from "../../dagger/src/pipeline/stage.js";
 import { command, type World } from "../command.js";
 import { engineOf } from "../engine-choice.js";
 import { carryOut, type Done } from "../execute.js";
-import { readManifest, writeJson } from "../../dagger/src/layout.js";
+import { blobPath, writeJson } from "../../dagger/src/layout.js";
 import { type Descriptor, mediaTypes, platformParts } from "../../dagger/src/pipeline/oci.js";
 import { nameInLayout } from "../io/oci-layout.js";
 import { openRunLog, sweepRuns } from "../io/records.js";
@@ -99,7 +100,8 @@ const rootOf = async (
 ): Promise<Descriptor> => {
   const manifests = results.map(({ plan, done }): Descriptor => {
     const { digest } = done.at(-1)!.record;
-    const size = Buffer.byteLength(JSON.stringify(readManifest(state.layout, digest)));
+    // Of the bytes as they are: an engine writes its JSON in its own way.
+    const { size } = statSync(blobPath(state.layout, digest));
     return { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(plan.platform) };
   });
   if (manifests.length === 1) return manifests[0]!;
