@@ -1,57 +1,39 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { pushBusybox } from "./support/busybox.js";
 import { actionsOf, built, type Ended, factory } from "./support/factory.js";
 import { lacking } from "./support/needs.js";
-import { startRegistry, type TestRegistry } from "./support/registry.js";
 import { platform } from "./support/small.js";
+import { openTiny, type Tiny } from "./support/tiny.js";
 import { startWeb, type Web } from "./support/web.js";
 
 /** What goes wrong, and what the person is told: the code, the words of whoever failed, the exit code, and what is left. */
 const absent = await lacking("docker-registry", "skopeo", "busybox", "runc");
 
 describe.skipIf(absent !== null)(`a build that fails${absent === null ? "" : ` (skipped: ${absent})`}`, () => {
-  let root = "";
-  let registry: TestRegistry;
+  let tiny: Tiny;
   let web: Web;
-  let base = "";
-  let count = 0;
-  const env = () => ({ FACTORY_STATE: join(root, "state") });
+  const project: Tiny["project"] = (...words) => tiny.project(...words);
+  const env = () => tiny.env;
 
   beforeAll(async () => {
-    root = await mkdtemp(join(tmpdir(), "factory-failures-"));
+    tiny = await openTiny();
     web = await startWeb({ "/tool-1.0": "#!/bin/sh\necho tool\n" });
-    registry = await startRegistry(join(root, "registry"));
-    base = await pushBusybox(root, registry);
     // One daemon for all builds of the file: each would start its own.
     await factory(await project(""), ["engine", "start"], env());
   });
   afterAll(async () => {
     await factory(await project(""), ["engine", "stop"], env());
-    await registry.close();
     await web.close();
-    await rm(root, { recursive: true, force: true });
+    await tiny.close();
   });
 
-  /** A project whose base-tools stage is given, on the base of the file unless told otherwise. */
-  const project = async (baseTools: string, more: { base?: string; top?: string } = {}): Promise<string> => {
-    const folder = join(root, `project-${(count += 1)}`);
-    await mkdir(folder);
-    const image = more.base ?? `{ image: "${base}", packages: apt }`;
-    await writeFile(
-      join(folder, "images.yaml"),
-      `registry: registry.example/team\n${more.top ?? ""}images:\n  tiny:\n    repository: tiny\n    platforms: [${platform}]\n    base: ${image}\n    stages: { base-tools: { ${baseTools} }, dependencies: {}, application: {}, runtime: {} }\n`,
-    );
-    return folder;
-  };
   const build = async (
     folder: string,
     words: readonly string[] = [],
     more: Record<string, string | undefined> = {},
   ): Promise<Ended> => factory(folder, ["build", ...words], { ...env(), ...more });
-  const recordsOf = async () => (await readdir(join(root, "state/stages")).catch(() => [])).sort();
+  const recordsOf = async () => (await readdir(join(tiny.env.FACTORY_STATE, "stages")).catch(() => [])).sort();
 
   test("a step that fails: its name, its exit code and its own words", async () => {
     const folder = await project('run: [{ name: check the weather, command: "echo looking up; echo it rains >&2; exit 3" }]');
@@ -118,7 +100,7 @@ describe.skipIf(absent !== null)(`a build that fails${absent === null ? "" : ` (
 
   test("a base image that the registry does not have", async () => {
     const folder = await project('run: ["true"]', {
-      base: `{ image: "${registry.host}/none@sha256:${"0".repeat(64)}", packages: apt }`,
+      base: `{ image: "${tiny.registry.host}/none@sha256:${"0".repeat(64)}", packages: apt }`,
     });
     const { code, stderr } = await build(folder);
     expect(stderr).toContain("error BASE_UNREACHABLE:");
@@ -175,6 +157,25 @@ describe.skipIf(absent !== null)(`a build that fails${absent === null ? "" : ` (
     const refreshed = await built(folder, [], { ...env(), FACTORY_NO_CACHE: "1", FACTORY_REFRESH: "1" });
     expect(refreshed.record.digest).not.toBe(first.record.digest);
     expect((await built(folder, [], env())).record).toMatchObject({ digest: refreshed.record.digest });
+  });
+
+  test("an output that cannot be written, and one whose folder is not there yet", async () => {
+    const folder = await project("run: [echo out > /out]");
+    await writeFile(join(folder, "notes"), "mine");
+    await built(folder, [], env());
+    for (const [output, words] of [
+      ["oci:notes", "error OUTPUT_FAILED: will not replace "],
+      ["tar:notes/image.tar", "error OUTPUT_FAILED: cannot write "],
+      ["docker:notes/image.tar", "error OUTPUT_FAILED: cannot write "],
+    ] as const) {
+      const { code, stderr } = await build(folder, ["--output", output]);
+      expect(stderr).toContain(words);
+      expect(code).toBe(73);
+    }
+    for (const output of ["oci:a/b/layout", "tar:c/d/image.tar", "docker:e/f/image.tar"])
+      await built(folder, ["--output", output], env());
+    expect(await readFile(join(folder, "notes"), "utf8")).toBe("mine");
+    expect((await readdir(folder, { recursive: true })).filter((name) => /draft|\.layer-/.test(name))).toEqual([]);
   });
 
   test("a failure leaves the output and the stages of the time before", async () => {
