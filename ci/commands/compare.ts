@@ -6,7 +6,7 @@ import { formsText, imageValues, openAnyImage } from "../images/index.js";
 import { keptStage } from "../kept.js";
 import { platformsOf } from "../project.js";
 import { comparisonJson, comparisonText, rulesText } from "../view/compare.js";
-import { jsonFlag, platformFlag } from "./flags.js";
+import { jsonFlag, platformFlag, remoteFlag } from "./flags.js";
 
 export const compare = command({
   name: "compare",
@@ -17,6 +17,7 @@ export const compare = command({
     strict: { type: "boolean", about: "leave nothing out of what --rules names" },
     rules: { type: "boolean", about: "print what is left out, and why" },
     limit: { type: "string", about: "how many differences to print; 0 for all", default: "20" },
+    remote: remoteFlag,
     json: jsonFlag,
   },
   async run(flags, world, names) {
@@ -37,7 +38,7 @@ export const compare = command({
       platform: flags.platform === undefined ? null : platformsOf({ platforms: [] }, flags.platform)[0]!,
       stage: async (name: string) => {
         const [image, stage] = name.split("/");
-        const { project, record } = await keptStage(world, { image, stage, platform: flags.platform });
+        const { project, record } = await keptStage(world, { image, stage, platform: flags.platform, remote: flags.remote });
         return { layout: project.state.layout, digest: record.digest };
       },
     };

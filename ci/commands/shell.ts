@@ -3,7 +3,7 @@ import { engineOf } from "../engine-choice.js";
 import { runInStage } from "../engines/shell.js";
 import { jobFor } from "../execute.js";
 import { keptStage } from "../kept.js";
-import { buildArgFlag, engineFlag, imageFlag, platformFlag, stageFlag } from "./flags.js";
+import { buildArgFlag, engineFlag, imageFlag, platformFlag, remoteFlag, stageFlag } from "./flags.js";
 
 export const shell = command({
   name: "shell",
@@ -15,9 +15,16 @@ export const shell = command({
     "build-arg": buildArgFlag,
     command: { type: "string", about: "run this instead of a shell, and exit with its code" },
     engine: engineFlag,
+    remote: remoteFlag,
   },
   async run(flags, world) {
-    const wish = { image: flags.image, stage: flags.stage, platform: flags.platform, buildArgs: flags["build-arg"] };
+    const wish = {
+      image: flags.image,
+      stage: flags.stage,
+      platform: flags.platform,
+      buildArgs: flags["build-arg"],
+      remote: flags.remote,
+    };
     const { project, open, plan, stage, record: kept } = await keptStage(world, wish);
     const interactive = flags.command === undefined;
     const engine = engineOf(project, world, flags.engine);
