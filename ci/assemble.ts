@@ -1,6 +1,6 @@
 import { assembleStage } from "../dagger/src/assemble.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
-import type { Workshop } from "./execute.js";
+import type { Workshop } from "./workshop.js";
 import type { Ground } from "./ground.js";
 import { rememberedLayers } from "./io/layers.js";
 import { nameInLayout } from "./io/oci-layout.js";
@@ -49,6 +49,8 @@ export const assemble = async (
     platform: plan.platform,
     digest,
     ref: null,
+    // Its own layer is here; the layers below are where the stage below has them.
+    elsewhere: ground.elsewhere,
     engine: "assembler",
     at,
     seconds: (now - at) / 1000,

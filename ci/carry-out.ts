@@ -5,12 +5,19 @@ import { noteText } from "../dagger/src/pipeline/explain.js";
 import type { Descriptor } from "../dagger/src/pipeline/oci.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import { assemble } from "./assemble.js";
-import { execute, type Workshop } from "./execute.js";
+import { execute } from "./execute.js";
+import type { Workshop } from "./workshop.js";
 import { type Ground, groundOf } from "./ground.js";
 import { findStage, keepIngredients, keepLastKeys, keepStage, type StageRecord } from "./io/records.js";
 
-/** A stage that exists now, with the layers it adds to the one below. */
-export type Done = { decision: Decision; record: StageRecord; seconds: number; layers: readonly Descriptor[]; compared: boolean };
+/** A stage that exists now, with the layers it adds to the one below. `record` is null for one that the stage above holds. */
+export type Done = {
+  decision: Decision;
+  record: StageRecord | null;
+  seconds: number;
+  layers: readonly Descriptor[];
+  compared: boolean;
+};
 
 /** What becomes of a stage that is there already: `no` reuses it; the others make it again, and compare it or put it in its place. */
 export type Fresh = "no" | "compare" | "replace";
@@ -20,19 +27,18 @@ export type Fresh = "no" | "compare" | "replace";
  * one below as it is kept, so that the first machine and every later one take the same path to the same digest.
  * @throws FactoryError LOCK_STALE before anything runs, NOT_REPRODUCIBLE, and whatever an engine or the assembler throws
  */
-export const carryOut = async (
-  shop: Workshop,
-  plan: Plan,
-  decisions: readonly Decision[],
-  fresh: Fresh,
-  done: Done[] = [],
-): Promise<Done[]> => {
+export const carryOut = async (shop: Workshop, plan: Plan, decisions: readonly Decision[], fresh: Fresh): Promise<Done[]> => {
   refuseStale(plan, decisions);
   const { state } = shop.project;
+  const done: Done[] = [];
   let ground: Ground | null = null;
   for (const decision of decisions) {
     const { stage } = decision;
     const kept = findStage(state, stage.key);
+    if (decision.reasons.some(({ why }) => why === "held")) {
+      done.push({ decision, record: null, seconds: 0, layers: [], compared: false });
+      continue;
+    }
     const made = decision.action === "reuse" && kept !== null ? null : await make(shop, plan, stage, ground, fresh);
     if (made !== null) settle(shop, stage, kept, made, fresh);
     const record = made === null || (kept !== null && fresh === "compare") ? kept! : made;

@@ -1,6 +1,5 @@
 import { baseContextOf, renderStage } from "../dagger/src/pipeline/dockerfile.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
-import type { BuildEvent } from "../dagger/src/pipeline/event.js";
 import type { Entry, Facts } from "../dagger/src/pipeline/facts.js";
 import { type Base, baseKeyOf } from "../dagger/src/pipeline/key.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
@@ -8,25 +7,14 @@ import { labelsOf } from "../dagger/src/pipeline/label.js";
 import { architectureOf, parentOf } from "../dagger/src/pipeline/stage.js";
 import { writeStageRef } from "../dagger/src/stage-ref.js";
 import { bootstrapDebian } from "./bootstrap/debian.js";
-import type { World } from "./command.js";
-import type { Engine, Job, Secret } from "./engines/engine.js";
+import type { Job, Secret } from "./engines/engine.js";
 import { stageContext } from "./io/context.js";
 import { gatherSecrets, proxies } from "./io/secrets.js";
 import { findStage, keepStage, type StageRecord } from "./io/records.js";
 import { stageTag } from "../dagger/src/pipeline/stage-ref.js";
 import type { Ground } from "./ground.js";
 import { nameInLayout } from "./io/oci-layout.js";
-import type { OpenImage, Project } from "./project.js";
-
-/** What carrying out decisions needs beside them. */
-export type Workshop = {
-  project: Project;
-  open: OpenImage;
-  world: World;
-  /** Asked for only when a stage must be executed. */
-  engine: () => Promise<Engine>;
-  emit: (event: BuildEvent) => void;
-};
+import type { Workshop } from "./workshop.js";
 
 /**
  * Executes one stage with the engine, on the one below as it is kept, and makes its stage ref.
@@ -66,6 +54,7 @@ export const execute = async (
       platform: plan.platform,
       digest,
       ref: ref.digest,
+      elsewhere: null,
       engine: `${engine.name} (${engine.address})`,
       at: started,
       seconds: (world.now() - started) / 1000,
@@ -146,6 +135,7 @@ export const ensureBase = async (
     platform: plan.platform,
     digest,
     ref: null,
+    elsewhere: null,
     engine: "mmdebstrap",
     at: started,
     seconds: (world.now() - started) / 1000,

@@ -5,13 +5,15 @@ import { assembleLayer } from "../dagger/src/pipeline/layer-entries.js";
 import type { PlannedStage } from "../dagger/src/pipeline/plan.js";
 import type { FullIndex } from "../dagger/src/pipeline/stage-entry.js";
 import { openStageRef } from "../dagger/src/stage-ref.js";
-import type { Workshop } from "./execute.js";
+import type { Workshop } from "./workshop.js";
 import type { StageRecord } from "./io/records.js";
 
 /** A stage as the next one stands on it. What it holds is found out only when someone asks: a code change needs the small index alone. */
 export type Ground = {
   /** Of its manifest. */
   digest: string;
+  /** A repository that holds the blobs which are not here. */
+  elsewhere: string | null;
   /** How many layers it has with all that is below. */
   layers: number;
   assembly(): AssemblyIndex;
@@ -25,7 +27,7 @@ export const groundOf = (
   below: Ground | null,
 ): Ground => {
   const { layers } = readManifest(state.layout, record.digest);
-  const place = { digest: record.digest, layers: layers.length };
+  const place = { digest: record.digest, elsewhere: record.elsewhere, layers: layers.length };
   if (kind === "executed" || below === null) {
     const opened = record.ref === null ? null : openStageRef(state.layout, record.ref, key);
     if (opened === null) throw new Error(`${stage} was executed and has no stage ref`);

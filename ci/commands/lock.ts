@@ -5,10 +5,13 @@ import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { Lock } from "../../dagger/src/pipeline/lock.js";
 import { type Move, movesBetween } from "../../dagger/src/pipeline/lock-diff.js";
 import { noteText } from "../../dagger/src/pipeline/explain.js";
+import { epochOf } from "../../dagger/src/pipeline/plan.js";
 import { stageNames } from "../../dagger/src/pipeline/stage.js";
 import { suggestion } from "../../dagger/src/pipeline/suggest.js";
 import { toolsOf } from "../../dagger/src/pipeline/wanted.js";
 import { command } from "../command.js";
+import { engineOf } from "../engine-choice.js";
+import { ensureBase } from "../execute.js";
 import { replaceFile } from "../io/oci-layout.js";
 import { type Part, partsOf, type Resolving, toolPart } from "../lock/resolve.js";
 import { lockFile, openImage, openProject, planOf } from "../project.js";
@@ -40,7 +43,19 @@ export const lock = command({
       return behind.some(({ note }) => note === "stale") ? 2 : 0;
     }
     const net = { env: world.env, signal: world.signal };
-    const all = opened.map((open): Resolving => ({ project, open, world, lock: after, net, update: flags.update }));
+    const all = opened.map((open): Resolving => ({
+      project,
+      open,
+      world,
+      lock: after,
+      net,
+      workshop: {
+        engine: () => engineOf(project, world, "auto"),
+        base: (base, platform) =>
+          ensureBase({ project, world }, { image: open.name, platform, epoch: epochOf(project.spec) }, base),
+      },
+      update: flags.update,
+    }));
     const parts =
       flags.tool === undefined ? all.flatMap(partsOf) : all.flatMap((at) => versionParts(at, flags.tool!, flags.version));
     const failures = await resolveAll(parts, world.stderr, world.signal, world.colour);

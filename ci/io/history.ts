@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { BuildRecord } from "../commands/build.js";
+import type { BuildRecord } from "../../dagger/src/pipeline/record.js";
 import type { StageName } from "../../dagger/src/pipeline/stage.js";
 import type { State } from "./state.js";
 
@@ -17,7 +17,7 @@ export const expectedTime = (state: State, image: string, platform: string, stag
   for (const record of records(state)) {
     if (record.image !== image) continue;
     for (const done of record.platforms.filter((one) => one.platform === platform).flatMap((one) => one.stages)) {
-      const times = seen.get(done.stage as StageName);
+      const times = seen.get(done.stage);
       if (times !== undefined && times.length < newest && done.action === "execute") times.push(done.seconds);
     }
     if ([...seen.values()].every(({ length }) => length >= newest)) break;

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
 import type { Ingredients } from "../../dagger/src/pipeline/key.js";
 import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
-import { isWhole } from "../../dagger/src/layout.js";
+import { missingBlobs } from "../../dagger/src/layout.js";
 import { replaceFile } from "./oci-layout.js";
 import type { State } from "./state.js";
 
@@ -17,6 +17,8 @@ export type StageRecord = {
   digest: string;
   /** Of the stage ref of an executed stage; null for a base and for what is assembled. */
   ref: string | null;
+  /** A repository that holds the blobs which are not here, `host/name`; null where all of them must be here. */
+  elsewhere: string | null;
   engine: string;
   at: number;
   seconds: number;
@@ -30,8 +32,10 @@ export const findStage = (state: State, key: string): StageRecord | null => {
   if (!existsSync(path)) return null;
   try {
     const record = JSON.parse(readFileSync(path, "utf8")) as StageRecord;
-    // A record of an earlier format says nothing of its ref.
-    return record.key === key && record.ref !== undefined && isWhole(state.layout, record.ref ?? record.digest) ? record : null;
+    // A record of an earlier format says nothing of where its blobs are.
+    if (record.key !== key || record.elsewhere === undefined) return null;
+    const missing = missingBlobs(state.layout, record.ref ?? record.digest);
+    return missing !== null && (missing.length === 0 || record.elsewhere !== null) ? record : null;
   } catch {
     return null;
   }

@@ -1,5 +1,6 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { stateFolder } from "../../dagger/src/pipeline/wanted.js";
 
 /**
  * Where things are kept. Two folders, so that a person can delete either at any time and lose only time:
@@ -21,7 +22,7 @@ export type State = {
 };
 
 export const stateOf = (project: string, env: Readonly<Record<string, string | undefined>>): State => {
-  const root = env["FACTORY_STATE"] ?? join(project, ".factory");
+  const root = env["FACTORY_STATE"] ?? join(project, stateFolder);
   const cache = env["FACTORY_CACHE"] ?? join(env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "image-factory");
   return {
     root,

@@ -2,11 +2,13 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import type { Base } from "../../dagger/src/pipeline/key.js";
 import type { Lock } from "../../dagger/src/pipeline/lock.js";
 import { pythonOf } from "../../dagger/src/pipeline/python.js";
 import { architectureOf, type Platform, stageNames } from "../../dagger/src/pipeline/stage.js";
 import { toolsOf } from "../../dagger/src/pipeline/wanted.js";
 import type { World } from "../command.js";
+import type { Engine } from "../engines/engine.js";
 import { hostToolsFile } from "../io/host-tools.js";
 import type { OpenImage, Project } from "../project.js";
 import { resolveBaseDigest } from "./base.js";
@@ -24,8 +26,17 @@ export type Resolving = {
   world: World;
   lock: Lock;
   net: Net;
+  workshop: Workshop;
   /** Resolve what the lock already answers, too. */
   update: boolean;
+};
+
+/** For what only a base itself can answer. It arrives from above: a resolver knows no engine and makes no base. */
+type Workshop = {
+  /** Looked for when it is first asked for; the caller releases it. */
+  engine(): { get(): Promise<Engine>; release(): Promise<void> };
+  /** The digest of a bootstrapped base in the state's layout. */
+  base(base: Extract<Base, { kind: "bootstrap" }>, platform: Platform): Promise<string>;
 };
 
 /** One part of a lock that can be resolved, and fail, on its own. */

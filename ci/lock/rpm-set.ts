@@ -5,8 +5,6 @@ import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { PackageSet } from "../../dagger/src/pipeline/lock.js";
 import { hostCa } from "../../dagger/src/pipeline/script.js";
 import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
-import { engineOf } from "../engine-choice.js";
-import { ensureBase } from "../execute.js";
 import { gatherSecrets, proxies } from "../io/secrets.js";
 import { baseOf, epochOf } from "../../dagger/src/pipeline/plan.js";
 import { baseContextOf } from "../../dagger/src/pipeline/dockerfile.js";
@@ -20,16 +18,15 @@ export const resolveRpmSet = async (
   platform: Platform,
   names: readonly string[],
 ): Promise<PackageSet> => {
-  const { project, open, world, lock } = at;
+  const { project, open, world, lock, workshop } = at;
   const { image } = open;
   const base = baseOf(open.name, image, platform, lock);
   const epoch = epochOf(project.spec);
-  const engine = engineOf(project, world, "auto");
+  const engine = workshop.engine();
   const work = await mkdtemp(join(tmpdir(), "factory-rpm-"));
   const secrets = gatherSecrets(project.spec.secrets ?? {}, world.env, project.root);
   try {
-    const made =
-      base.kind === "bootstrap" ? await ensureBase({ project, world }, { image: open.name, platform, epoch }, base) : null;
+    const made = base.kind === "bootstrap" ? await workshop.base(base, platform) : null;
     const script = rpmResolverScript({
       names,
       modules: image.base.modules ?? [],

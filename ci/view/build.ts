@@ -1,20 +1,20 @@
-import type { BuildRecord } from "../commands/build.js";
+import type { BuildRecord } from "../../dagger/src/pipeline/record.js";
 import { bytes, plural, seconds, table } from "./table.js";
 
-const did: Readonly<Record<string, string>> = {
+const did = {
   reuse: "reused",
   execute: "executed",
   assemble: "assembled",
   compare: "executed again: equal",
-};
+} as const;
 
 /** How a build ends: digest, size per stage, what was reused, seconds, and what to type next. */
 export const buildSummary = (record: BuildRecord, { log, wrote }: { log: string; wrote: string | null }): string => {
   const blocks = record.platforms.map(({ platform, digest, stages }) => {
-    const rows = stages.map((stage) => [
+    const rows = stages.map((stage): string[] => [
       stage.stage,
       stage.key.slice(0, 12),
-      did[stage.action] ?? stage.action,
+      did[stage.action],
       `${bytes(stage.bytes)} in ${plural(stage.layers, "layer")}`,
       stage.action === "reuse" ? "" : seconds(stage.seconds * 1000),
     ]);

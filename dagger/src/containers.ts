@@ -4,7 +4,7 @@ import { oneLine, secretExports, secretTarget } from "./pipeline/instruction.js"
 import { labelled, labelsOf } from "./pipeline/label.js";
 import { stageAnnotation } from "./pipeline/oci.js";
 import type { Plan, PlannedStage } from "./pipeline/plan.js";
-import { hostCa, type Mount, outputFolder, quote, type Script, scriptOf } from "./pipeline/script.js";
+import { byName, hostCa, type Mount, outputFolder, quote, type Script, scriptOf } from "./pipeline/script.js";
 import type { ConfigChange, Owner, Step, StepOf } from "./pipeline/step.js";
 
 /**
@@ -186,7 +186,7 @@ class Renderer {
       case "network":
         return [
           ...this.#secret(hostCa.id, hostCa.target),
-          ...Object.entries(this.#plan.secrets).flatMap(([id, { as }]) => this.#secret(id, secretTarget(id, as))),
+          ...byName(this.#plan.secrets).flatMap(([id, { as }]) => this.#secret(id, secretTarget(id, as))),
         ];
     }
   }
@@ -226,10 +226,9 @@ const unpackTree = (from: string, owner: Owner, epoch: number): Script => {
 
 const configured = (on: Container, change: ConfigChange): Container => {
   const { env, labels, workdir, entrypoint, cmd, healthcheck, user } = change;
-  const sorted = (record: Readonly<Record<string, string>>) => Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
   let at = on;
-  for (const [name, value] of sorted(env)) at = at.withEnvVariable(name, value);
-  for (const [name, value] of sorted(labels)) at = at.withLabel(name, value);
+  for (const [name, value] of byName(env)) at = at.withEnvVariable(name, value);
+  for (const [name, value] of byName(labels)) at = at.withLabel(name, value);
   if (workdir !== null) at = at.withWorkdir(workdir);
   if (entrypoint !== null) at = at.withEntrypoint([...entrypoint]);
   if (cmd !== null) at = at.withDefaultArgs([...cmd]);

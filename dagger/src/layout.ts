@@ -18,15 +18,16 @@ export const closure = (layout: string, root: Descriptor): Descriptor[] => {
   return [...new Map([...below, ...parts, root].map((descriptor) => [descriptor.digest, descriptor])).values()];
 };
 
-/** Whether an image is there whole: each blob present with its size. Content is checked by whoever reads it. */
-export const isWhole = (layout: string, digest: string): boolean => {
+/**
+ * The blobs that an image needs and that are not there with their size; null where not even its manifests can be read. What blobs
+ * hold is checked by whoever reads them.
+ */
+export const missingBlobs = (layout: string, digest: string): Descriptor[] | null => {
   try {
     const size = statSync(blobPath(layout, digest)).size;
-    return closure(layout, { mediaType: mediaTypes.manifest, digest, size }).every(
-      (one) => statSync(blobPath(layout, one.digest)).size === one.size,
-    );
+    return closure(layout, { mediaType: mediaTypes.manifest, digest, size }).filter((one) => !hasBlob(layout, one));
   } catch {
-    return false;
+    return null;
   }
 };
 

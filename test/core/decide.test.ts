@@ -52,9 +52,19 @@ describe("decisions", () => {
     );
     expect(new Set(of(knowledge(plan), true))).toEqual(new Set(["NO_CACHE asks for it"]));
     const [first] = plan.stages;
-    const known = new Map([...knowledge(plan).known].slice(1));
-    expect(of(knowledge(plan, { known, damaged: new Map([[first!.key, "a blob is gone"]]) }))[0]).toBe(
+    expect(of(knowledge(plan, { known: new Map(), damaged: new Map([[first!.key, "a blob is gone"]]) }))[0]).toBe(
       "what is kept does not hold up: a blob is gone",
     );
+  });
+
+  test("an executed stage that is known makes those below it dispensable; an assembled one only where nothing is made above it", () => {
+    const plan = planOf({ spec: assembled });
+    const knowing = (...at: number[]) => new Map([...knowledge(plan).known].filter((_, index) => at.includes(index)));
+    const of = (...at: number[]) =>
+      decide(plan, { known: knowing(...at), previous: new Map(), damaged: new Map() }, false).map(({ action }) => action);
+    expect(of(1)).toEqual(["reuse", "reuse", "assemble", "assemble"]);
+    expect(of(3)).toEqual(["reuse", "reuse", "reuse", "reuse"]);
+    // Assembling runtime reads the account files of an executed stage, which application does not hold.
+    expect(of(2)).toEqual(["execute", "execute", "reuse", "assemble"]);
   });
 });

@@ -26,11 +26,16 @@ export type Knowledge = {
  */
 export const decide = (plan: Plan, { known, previous, damaged }: Knowledge, anew: boolean): Decision[] => {
   const decisions: Decision[] = [];
-  for (const stage of plan.stages) {
+  // What is known makes everything below it dispensable, as long as nothing must be assembled that reads the stages below.
+  const top = plan.stages.findLastIndex(
+    ({ key, kind }, at) => known.has(key) && (kind === "executed" || at === plan.stages.length - 1),
+  );
+  for (const [at, stage] of plan.stages.entries()) {
     const make = stage.kind === "executed" ? "execute" : "assemble";
     const where = known.get(stage.key);
     if (anew) decisions.push({ stage, action: make, reasons: [{ why: "asked" }] });
     else if (where !== undefined) decisions.push({ stage, action: "reuse", reasons: [{ why: "kept", where }] });
+    else if (at < top) decisions.push({ stage, action: "reuse", reasons: [{ why: "held", by: plan.stages[top]!.stage }] });
     else {
       const was = previous.get(stage.stage) ?? null;
       const what = damaged.get(stage.key);
@@ -56,8 +61,10 @@ const reasonsFor = (plan: Plan, stage: PlannedStage, was: Ingredients | null, be
 const readsAccounts = ({ kind, ingredients }: PlannedStage): boolean =>
   kind === "assembled" && ingredients.steps.some(({ step }) => step.do === "user");
 
+const settled: ReadonlySet<Reason["why"]> = new Set(["parent", "layer-kept", "kept", "held"]);
+
 /** What a person changed, each thing once: the differences of the stages' own ingredients, never that a parent changed. */
 export const causesOf = (decisions: readonly Decision[]): Reason[] =>
   decisions
     .filter(({ action, reasons }) => action !== "reuse" || reasons.some(({ why }) => why === "layer-kept"))
-    .flatMap(({ reasons }) => reasons.filter(({ why }) => why !== "parent" && why !== "layer-kept" && why !== "kept"));
+    .flatMap(({ reasons }) => reasons.filter(({ why }) => !settled.has(why)));

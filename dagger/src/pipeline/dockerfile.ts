@@ -155,7 +155,9 @@ class Renderer {
   /** The chosen version of a tool, and the other locked ones that the same URL pattern serves. */
   #versions(plan: Plan, name: string, chosen: Step): StepOf<"tool">[] {
     const first = chosen as StepOf<"tool">;
-    const others = (plan.alternatives[name] ?? []).filter((step): step is StepOf<"tool"> => step.do === "tool");
+    const others = (plan.alternatives[name] ?? [])
+      .filter((step): step is StepOf<"tool"> => step.do === "tool")
+      .sort((a, b) => (a.version < b.version ? -1 : 1));
     return [first, ...others.filter((other) => first.file.url.replaceAll(first.version, other.version) === other.file.url)];
   }
 

@@ -12,6 +12,7 @@ const version = (name: string, was: string | null, now: string | null): string =
 const reasons = {
   kept: ({ where }) => (where.at === "registry" ? where.tag : where.at === "state" ? "kept here" : "the same at that commit"),
   "layer-kept": () => "its layer does not depend on what changed",
+  held: ({ by }) => `${by} holds it`,
   asked: () => "NO_CACHE asks for it",
   parent: ({ parent, reads }) => `after ${parent}${reads === null ? "" : ` (reads its ${reads})`}`,
   "never-built": () => "never built: nothing is known of this stage",
@@ -49,6 +50,7 @@ export const causeOf = (reason: Reason): string | null => {
   switch (reason.why) {
     case "kept":
     case "layer-kept":
+    case "held":
     case "parent":
     case "never-built":
     case "damaged":

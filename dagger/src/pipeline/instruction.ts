@@ -1,5 +1,5 @@
 import type { Mount, Script } from "./script.js";
-import { hostCa } from "./script.js";
+import { byName, hostCa } from "./script.js";
 import type { ConfigChange } from "./step.js";
 
 /** Pieces of Dockerfile text. Nothing here knows a stage or a step: values in, instructions out. */
@@ -104,7 +104,7 @@ const mountFlags = (mounts: readonly Mount[], secrets: Secrets): string[] =>
       case "network":
         return [
           `--mount=type=secret,id=${hostCa.id},target=${hostCa.target}`,
-          ...Object.entries(secrets).map(([id, { as }]) => `--mount=type=secret,id=${id},target=${secretTarget(id, as)}`),
+          ...byName(secrets).map(([id, { as }]) => `--mount=type=secret,id=${id},target=${secretTarget(id, as)}`),
         ];
     }
   });
@@ -115,7 +115,7 @@ export const secretTarget = (id: string, as: string): string =>
 
 /** A secret file becomes a variable inside the command: `env=` of a secret mount is not known to every builder. */
 export const secretExports = (secrets: Secrets): string[] =>
-  Object.entries(secrets)
+  byName(secrets)
     .filter(([, { as }]) => as.startsWith("env:"))
     .map(
       ([id, { as }]) =>
@@ -127,10 +127,9 @@ const dockerString = (value: string): string =>
 
 export const configInstructions = (change: ConfigChange): string[] => {
   const { env, labels, workdir, entrypoint, cmd, healthcheck, user } = change;
-  const sorted = (record: Readonly<Record<string, string>>) => Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
   const lines = [
-    ...sorted(env).map(([name, value]) => `ENV ${name}=${dockerString(value)}`),
-    ...sorted(labels).map(([name, value]) => `LABEL ${dockerString(name)}=${dockerString(value)}`),
+    ...byName(env).map(([name, value]) => `ENV ${name}=${dockerString(value)}`),
+    ...byName(labels).map(([name, value]) => `LABEL ${dockerString(name)}=${dockerString(value)}`),
   ];
   if (workdir !== null) lines.push(`WORKDIR ${workdir}`);
   if (entrypoint !== null) lines.push(`ENTRYPOINT ${JSON.stringify(entrypoint)}`);

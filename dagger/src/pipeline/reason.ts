@@ -8,6 +8,8 @@ export type Reason =
   | { why: "kept"; where: Whereabouts }
   /** An assembled layer that reads nothing of what changed: it is there, and only a manifest is written. */
   | { why: "layer-kept" }
+  /** The result of a stage above holds it. */
+  | { why: "held"; by: StageName }
   | { why: "asked" }
   | { why: "parent"; parent: StageName; reads: "account files" | null }
   | { why: "never-built" }

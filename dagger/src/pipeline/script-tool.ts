@@ -1,4 +1,4 @@
-import { hostCaExports, inputsFolder, outputFolder, quote, type Script } from "./script.js";
+import { byName, hostCaExports, inputsFolder, outputFolder, quote, type Script } from "./script.js";
 import type { StepOf } from "./step.js";
 
 /** Refuses a file whose content is not the one that was locked, before anything of it is read. */
@@ -42,7 +42,7 @@ export const toolScript = (step: StepOf<"tool">): Script => {
         `mkdir -p ${quote(unpack.to)} /usr/local/bin`,
         `tar -xf ${source} --strip-components=1 --no-same-owner -C ${quote(unpack.to)}`,
       );
-      for (const [link, target] of Object.entries(unpack.links)) {
+      for (const [link, target] of byName(unpack.links)) {
         statements.push(
           `chmod 755 ${quote(`${unpack.to}/${target}`)}`,
           `ln -s ${quote(`${unpack.to}/${target}`)} ${quote(`/usr/local/bin/${link}`)}`,

@@ -25,6 +25,10 @@ export const outputFolder = "/output";
 export const quote = (word: string): string =>
   /^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 
+/** A mapping's entries in the one order in which they always stand: that of images.yaml means nothing. */
+export const byName = <T>(record: Readonly<Record<string, T>>): [string, T][] =>
+  Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
+
 export const scriptOf = (step: Step, epoch: number): Script | null => {
   switch (step.do) {
     case "install":
@@ -113,7 +117,7 @@ const dnf = (step: StepOf<"install">): Script => ({
       "--nodocs",
       "--setopt=install_weak_deps=False",
       "--setopt=keepcache=True",
-      ...Object.entries(step.repositories).flatMap(([id, { url, key }]) => [
+      ...byName(step.repositories).flatMap(([id, { url, key }]) => [
         `--repofrompath=${id},${url}`,
         ...(key === undefined ? [`--setopt=${id}.gpgcheck=0`] : [`--setopt=${id}.gpgcheck=1`, `--setopt=${id}.gpgkey=${key}`]),
       ]),

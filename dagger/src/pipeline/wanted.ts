@@ -2,12 +2,13 @@ import type { Wanted } from "./facts.js";
 import type { ImageSpec, Spec, StageSpec } from "./spec.js";
 import { stageNames } from "./stage.js";
 
-/** The tools of a stage, each with the source that the stage chose. */
+/** The tools of a stage, each once and with the source that the stage chose; by name, since the order of a mapping means nothing. */
 export const toolsOf = (spec: Spec, stage: StageSpec) => {
   const chosen = Array.isArray(stage.tools)
-    ? stage.tools.map((name) => [name, null] as const)
+    ? [...new Set(stage.tools)].map((name) => [name, null] as const)
     : Object.entries(stage.tools ?? {});
-  return chosen.map(([name, source]) => {
+  const sorted = [...chosen].sort(([a], [b]) => (a < b ? -1 : 1));
+  return sorted.map(([name, source]) => {
     const tool = spec.tools[name]!;
     const only = (["download", "pip", "npm", "go"] as const).find((key) => tool[key] !== undefined)!;
     return { name, tool, source: source ?? only };
@@ -26,6 +27,9 @@ export const projectsOf = (stage: StageSpec): PythonInput[] => {
   });
 };
 
+/** Where a checkout keeps what was built from it: never part of a context, or each build would change the next one's key. */
+export const stateFolder = ".factory";
+
 /** What of the context an image reads: nothing else is hashed, and nothing else is sent. */
 export const wantedOf = (spec: Spec, image: ImageSpec, contextIgnore: readonly string[]): Wanted => {
   const roots = new Set<string>();
@@ -43,5 +47,5 @@ export const wantedOf = (spec: Spec, image: ImageSpec, contextIgnore: readonly s
       for (const input of inputs) roots.add(input);
     }
   }
-  return { roots: [...roots].sort(), texts: [...texts].sort(), ignore: [...contextIgnore, ...(image.ignore ?? [])] };
+  return { roots: [...roots].sort(), texts: [...texts].sort(), ignore: [...contextIgnore, ...(image.ignore ?? []), stateFolder] };
 };

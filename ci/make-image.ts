@@ -1,0 +1,108 @@
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { blobPath, writeJson } from "../dagger/src/layout.js";
+import { decide } from "../dagger/src/pipeline/decide.js";
+import { noteText } from "../dagger/src/pipeline/explain.js";
+import { type Descriptor, mediaTypes, platformParts } from "../dagger/src/pipeline/oci.js";
+import type { Plan } from "../dagger/src/pipeline/plan.js";
+import type { BuildRecord } from "../dagger/src/pipeline/record.js";
+import { type StageName, stageNames } from "../dagger/src/pipeline/stage.js";
+import { carryOut, type Done, type Fresh } from "./carry-out.js";
+import type { World } from "./command.js";
+import { engineOf } from "./engine-choice.js";
+import { nameInLayout } from "./io/oci-layout.js";
+import { openRunLog, sweepRuns } from "./io/records.js";
+import { knowledgeOf } from "./known.js";
+import type { OpenImage, Project } from "./project.js";
+import { openLive, openPlain } from "./view/draw.js";
+
+export type ImageRequest = {
+  /** One for each platform; all of one image. */
+  plans: readonly Plan[];
+  /** The last stage to make. */
+  upTo: StageName;
+  fresh: Fresh;
+  /** auto, dagger or buildkit. */
+  engine: string;
+  verbose: boolean;
+};
+
+export type MadeImage = {
+  /** The manifest of the last stage, or an index where there are several platforms. */
+  root: Descriptor;
+  platforms: readonly { plan: Plan; done: readonly Done[] }[];
+  record: BuildRecord;
+  /** The run's log of events. */
+  log: string;
+};
+
+/** Runs are kept for histories and reports. */
+const runsKept = 50;
+
+/** Makes an image exist in the state folder, on every platform asked for, and keeps a record of how. @throws FactoryError as carryOut */
+export const makeImage = async (project: Project, open: OpenImage, world: World, request: ImageRequest): Promise<MadeImage> => {
+  const started = world.now();
+  const { state } = project;
+  const work = request.plans.map((plan) => {
+    const cut = { ...plan, stages: plan.stages.slice(0, stageNames.indexOf(request.upTo) + 1) };
+    return { plan, decisions: decide(cut, knowledgeOf(state, plan), request.fresh !== "no") };
+  });
+  for (const note of request.plans[0]!.notes) world.stderr(`note: ${noteText(note)}\n`);
+
+  const log = openRunLog(state, `${new Date(started).toISOString().replaceAll(/[:.]/g, "-")}-${open.name}`);
+  const display = (world.live ? openLive : openPlain)(world.screen, { colour: world.colour, verbose: request.verbose });
+  const engine = engineOf(project, world, request.engine);
+  const emit = (event: Parameters<typeof log.write>[0]) => {
+    log.write(event);
+    display.event(event);
+  };
+  const platforms: { plan: Plan; done: Done[] }[] = [];
+  try {
+    for (const { plan, decisions } of work) {
+      const done = await carryOut({ project, open, world, engine: engine.get, emit }, plan, decisions, request.fresh);
+      platforms.push({ plan, done });
+    }
+  } finally {
+    display.close();
+    await engine.release();
+    sweepRuns(state, runsKept);
+  }
+  const root = await rootOf(state.layout, platforms, world.signal);
+  const record = recordOf(open.name, platforms, root, (world.now() - started) / 1000);
+  log.finish(record);
+  return { root, platforms, record, log: join(log.folder, "events.jsonl") };
+};
+
+const lastOf = (done: readonly Done[]): string => done.at(-1)!.record!.digest;
+
+const rootOf = async (layout: string, platforms: MadeImage["platforms"], signal: AbortSignal): Promise<Descriptor> => {
+  const manifests = platforms.map(({ plan, done }): Descriptor => {
+    const digest = lastOf(done);
+    const { size } = statSync(blobPath(layout, digest));
+    return { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(plan.platform) };
+  });
+  if (manifests.length === 1) return manifests[0]!;
+  const index = await writeJson(layout, mediaTypes.index, { schemaVersion: 2, mediaType: mediaTypes.index, manifests });
+  await nameInLayout(layout, `index-${platforms[0]!.plan.image}`, index, signal);
+  return index;
+};
+
+const recordOf = (image: string, platforms: MadeImage["platforms"], root: Descriptor, seconds: number): BuildRecord => ({
+  format: 1,
+  image,
+  digest: root.digest,
+  seconds,
+  platforms: platforms.map(({ plan, done }) => ({
+    platform: plan.platform,
+    digest: lastOf(done),
+    stages: done.map(({ decision: { stage, action }, record, seconds: spent, layers, compared }) => ({
+      stage: stage.stage,
+      key: stage.key,
+      action: compared ? "compare" : action,
+      seconds: spent,
+      bytes: layers.reduce((sum, { size }) => sum + size, 0),
+      layers: layers.length,
+      digest: record?.digest ?? null,
+    })),
+  })),
+});
