@@ -1,14 +1,11 @@
-import type { Client, Platform as EnginePlatform, Secret } from "@dagger.io/dagger";
+import type { Client, Secret } from "@dagger.io/dagger";
 import type { BuiltStage } from "./containers.js";
+import { enginePlatform } from "./engine-words.js";
 import { baseConfig, bootstrapStatements, rootFolder } from "./pipeline/debian-base.js";
 import { execText } from "./pipeline/exec-text.js";
 import { oneLine } from "./pipeline/instruction.js";
 import type { Plan } from "./pipeline/plan.js";
 import { hostCa, hostCaExports } from "./pipeline/script.js";
-import type { Platform } from "./pipeline/stage.js";
-
-/** The library's own type of a platform is a branded text. */
-export const enginePlatform = (platform: Platform): EnginePlatform => platform as string as EnginePlatform;
 
 /**
  * What base-tools stands on: the base image by its digest, or a Debian that is made from its package mirror in a container of Debian. The
@@ -35,6 +32,6 @@ export const baseContainer = (client: Client, plan: Plan, secrets: ReadonlyMap<s
       .withRootfs(root)
       .withEnvVariable("PATH", baseConfig.path)
       .withDefaultArgs([...baseConfig.cmd]),
-    pieces: [{ name: `bootstrap Debian ${base.suite}`, text, ran }],
+    pieces: [{ name: `bootstrap Debian ${base.suite}`, text, ran, beside: false }],
   };
 };

@@ -1,11 +1,12 @@
 import type { CacheSharingMode, Client, Container, Directory, File, Secret } from "@dagger.io/dagger";
+import { configured } from "./container-config.js";
 import { execText } from "./pipeline/exec-text.js";
 import { oneLine, secretExports, secretTarget } from "./pipeline/instruction.js";
 import { labelled, labelsOf } from "./pipeline/label.js";
 import { stageAnnotation } from "./pipeline/oci.js";
 import type { Plan, PlannedStage } from "./pipeline/plan.js";
 import { byName, hostCa, type Mount, outputFolder, quote, type Script, scriptOf } from "./pipeline/script.js";
-import type { ConfigChange, Owner, Step, StepOf } from "./pipeline/step.js";
+import type { Owner, Step, StepOf } from "./pipeline/step.js";
 
 /**
  * The renderer plan → Dagger containers. The client arrives as an argument, and of the library only types are imported: the module has
@@ -30,6 +31,8 @@ export type Piece = {
   text: string;
   /** Right after the command, so that one can ask what it printed. */
   ran: Container;
+  /** It runs beside the stage, which takes a file of it. */
+  beside: boolean;
 };
 
 export type BuiltStage = { container: Container; pieces: readonly Piece[] };
@@ -120,7 +123,8 @@ class Renderer {
 
   /** A program, compiled in a container that nothing else comes from. */
   compiled(on: Container, step: StepOf<"compile">): File {
-    return this.#run(on, this.#script(step), `compile-${step.name}: RUN`).file(`${outputFolder}/${step.name}`);
+    const done = this.#run(on, this.#script(step), `compile-${step.name}: RUN`, [], true);
+    return done.file(`${outputFolder}/${step.name}`);
   }
 
   #place(on: Container, step: StepOf<"compile">, program: File): Container {
@@ -145,10 +149,12 @@ class Renderer {
     );
     const target = "/run/files";
     const mounting = { target, attach: (to: Container) => to.withMountedDirectory(target, tree, { readOnly: true }) };
-    return this.#run(on, unpackTree(target, step.owner, this.#plan.epoch), `COPY --from=${this.#planned.stage}-files-`, [mounting]);
+    return this.#run(on, unpackTree(target, step.owner, this.#plan.epoch), `COPY --from=${this.#planned.stage}-files-`, [
+      mounting,
+    ]);
   }
 
-  #run(on: Container, script: Script, name: string, extra: readonly Mounting[] = []): Container {
+  #run(on: Container, script: Script, name: string, extra: readonly Mounting[] = [], beside = false): Container {
     const { epoch, secrets } = this.#plan;
     const mountings = [...script.mounts.flatMap((mount) => this.#mountings(mount)), ...extra];
     const exports = script.mounts.some(({ mount }) => mount === "network") ? secretExports(secrets) : [];
@@ -158,7 +164,7 @@ class Renderer {
     const mounted = mountings.reduce((to, { attach }) => attach(to), on);
     const ran = mounted.withExec(["/bin/sh", "-eu", "-c", text]);
     const shown = [name, ...targets.map((target) => `target=${target} `), ...statements].join(" ");
-    this.pieces.push({ name: labelled(shown, labelsOf(this.#planned)), text, ran });
+    this.pieces.push({ name: labelled(shown, labelsOf(this.#planned)), text, ran, beside });
     return targets.reduce((from, target) => from.withoutMount(target), ran);
   }
 
@@ -220,27 +226,10 @@ const folder = (path: string): Script => ({ statements: [`mkdir -p ${quote(path)
 const unpackTree = (from: string, owner: Owner, epoch: number): Script => {
   const [uid, gid] = owner.split(":");
   const pack = `tar --create --directory=${from} --sort=name --hard-dereference --mtime=@${epoch} --numeric-owner --owner=${uid} --group=${gid} --mode=u=rwX,go=rX .`;
-  const unpack = "tar --extract --directory=/ --numeric-owner --same-owner --same-permissions --no-overwrite-dir --keep-directory-symlink";
+  const unpack =
+    "tar --extract --directory=/ --numeric-owner --same-owner --same-permissions --no-overwrite-dir --keep-directory-symlink";
   return { statements: [`${pack} | ${unpack}`], mounts: [] };
 };
-
-const configured = (on: Container, change: ConfigChange): Container => {
-  const { env, labels, workdir, entrypoint, cmd, healthcheck, user } = change;
-  let at = on;
-  for (const [name, value] of byName(env)) at = at.withEnvVariable(name, value);
-  for (const [name, value] of byName(labels)) at = at.withLabel(name, value);
-  if (workdir !== null) at = at.withWorkdir(workdir);
-  if (entrypoint !== null) at = at.withEntrypoint([...entrypoint]);
-  if (cmd !== null) at = at.withDefaultArgs([...cmd]);
-  if (healthcheck !== null) {
-    const { test, interval, timeout, startPeriod, retries } = healthcheck;
-    const times = { interval: seconds(interval), timeout: seconds(timeout), startPeriod: seconds(startPeriod) };
-    at = at.withDockerHealthcheck([...test], { ...times, retries });
-  }
-  return user === null ? at : at.withUser(user);
-};
-
-const seconds = (nanoseconds: number): string => `${nanoseconds / 1e9}s`;
 
 const never = (step: never): never => {
   throw new Error(`no container for ${JSON.stringify(step)}`);

@@ -1,6 +1,6 @@
 import type { Piece } from "./containers.js";
 import { FactoryError } from "./pipeline/error.js";
-import { readStarted } from "./pipeline/exec-text.js";
+import { readTook } from "./pipeline/exec-text.js";
 import { parentOf, type Platform, type StageName } from "./pipeline/stage.js";
 
 /** Where something went wrong, in the words of the person who waits for it. */
@@ -41,7 +41,7 @@ export const asFailure = (error: unknown, { stage, platform, pieces }: Place): F
   }
   if (failed !== null) {
     const name = pieces.find(({ text }) => failed.cmd.includes(text))?.name ?? "a command";
-    const printed = lastLines([readStarted(failed.stdout).rest, failed.stderr].join("\n"));
+    const printed = lastLines([readTook(failed.stdout).rest, failed.stderr].join("\n"));
     return because(
       "STEP_FAILED",
       `a step of ${stage} failed with exit code ${failed.exitCode}: ${name}`,

@@ -84,7 +84,7 @@ const blobWriter = (draft: string, to: string, hex: string) => {
   return {
     take(bytes: Uint8Array) {
       hash.update(bytes);
-      for (let at = 0; at < bytes.length; ) at += writeSync(handle, bytes, at);
+      for (let at = 0; at < bytes.length;) at += writeSync(handle, bytes, at);
     },
     end() {
       closeSync(handle);

@@ -1,9 +1,10 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { Client, Container, Directory, File, ImageLayerCompression, Secret } from "@dagger.io/dagger";
+import type { Client, Container, Directory, File, Secret } from "@dagger.io/dagger";
 import { assembleStage } from "./assemble.js";
-import { baseContainer, enginePlatform } from "./base-container.js";
+import { baseContainer } from "./base-container.js";
 import { type BuiltStage, type Piece, stageContainers } from "./containers.js";
+import { engineCompression, enginePlatform } from "./engine-words.js";
 import { asFailure } from "./failure.js";
 import { indexLayers } from "./index-layers.js";
 import { readManifest } from "./layout.js";
@@ -118,7 +119,7 @@ const executed = async (shop: Workshop, place: Place, stage: PlannedStage, groun
   const tar = join(scratch, `${stage.stage}.tar`);
   await told(plan, stage, [...base.pieces, ...pieces], async () => {
     await container.sync();
-    await container.asTarball({ forcedCompression: compressionOf(plan) }).export(tar);
+    await container.asTarball({ forcedCompression: engineCompression(plan) }).export(tar);
   });
   const made = await takeStage(tar, layout, join(scratch, "taken"), plan, stage, ground);
   const below = ground === null ? null : { layers: ground.layers, index: await ground.full() };
@@ -133,10 +134,6 @@ const executed = async (shop: Workshop, place: Place, stage: PlannedStage, groun
     full: async () => opened.full(),
   };
 };
-
-/** The engine's word for it; layers of the base are compressed again, so that an image holds one kind. */
-export const compressionOf = ({ compression }: Plan): ImageLayerCompression =>
-  (compression === "zstd" ? "Zstd" : "Gzip") as ImageLayerCompression;
 
 const assembled = async (shop: Workshop, place: Place, stage: PlannedStage, ground: Ground): Promise<Ground> => {
   const { client, plan } = shop;

@@ -5,7 +5,7 @@
  * Changed is what has a newer ctime than a marker: tar, pip and dpkg set mtimes of their own, ctimes nobody sets. What is older than
  * the epoch keeps its time. Directories that lead to a mount, `/` and `/etc` are changed before the marker is there, by the engine,
  * which makes the places to mount at and removes them afterwards with the parents' times as they are then.
- * The first line that is printed tells an execution from one that was remembered.
+ * The last line that is printed says how long it took, which tells an execution from one that was remembered (readTook).
  * @param epoch seconds since the Unix epoch
  * @param targets absolute paths at which something is mounted
  */
@@ -13,7 +13,7 @@ export const execText = (statements: readonly string[], epoch: number, targets: 
   const above = [...new Set(["/", "/etc", "/tmp", ...targets.flatMap(foldersAbove)])].sort();
   const touch = `-newermt @${epoch} -exec touch -h -d @${epoch} {} +`;
   return [
-    `echo "${startedWord}$(date +%s)"`,
+    "began=$(date +%s%N)",
     "marker=$(mktemp); sleep 0.02",
     // A subshell: commands that end with `exit 0` end only themselves.
     "(",
@@ -22,15 +22,19 @@ export const execText = (statements: readonly string[], epoch: number, targets: 
     `find / -xdev \\( -path /proc -o -path /sys -o -path /dev \\) -prune -o -cnewer "$marker" ${touch}`,
     'rm "$marker"',
     `find ${above.join(" ")} -maxdepth 0 ${touch}`,
+    'printf "\\ntook %s ms\\n" $(( ($(date +%s%N) - began) / 1000000 ))',
   ].join("\n");
 };
 
-const startedWord = "started at ";
-
-/** What a command printed, apart from the line that says when (seconds since the Unix epoch; null where no such line is). */
-export const readStarted = (printed: string): { at: number | null; rest: string } => {
-  const line = /^started at (\d+)\n/.exec(printed);
-  return line === null ? { at: null, rest: printed } : { at: Number(line[1]), rest: printed.slice(line[0].length) };
+/**
+ * What a command printed, without the line that says how many milliseconds it took (null where no such line is). Whoever waited
+ * for it for less was told of an earlier execution.
+ */
+export const readTook = (printed: string): { milliseconds: number | null; rest: string } => {
+  const line = /\n?took (\d+) ms\n$/.exec(printed);
+  return line === null
+    ? { milliseconds: null, rest: printed }
+    : { milliseconds: Number(line[1]), rest: printed.slice(0, line.index) };
 };
 
 const foldersAbove = (path: string): string[] => {

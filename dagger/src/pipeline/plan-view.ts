@@ -20,8 +20,7 @@ type Context = { files: number; bytes: number };
 export const planTable = (views: readonly PlanView[], facts: Facts, context: Context | null): string => {
   const sent = facts.entries.reduce((sum, entry) => sum + (entry.kind === "file" ? entry.size : 0), 0);
   const files = facts.entries.filter(({ kind }) => kind === "file").length;
-  const whole =
-    context === null ? "" : `, of ${bytes(context.bytes)} in ${plural(context.files, "file")} that are not ignored`;
+  const whole = context === null ? "" : `, of ${bytes(context.bytes)} in ${plural(context.files, "file")} that are not ignored`;
   return `${views.map((view) => one(view)).join("\n\n")}\n\ncontext ${bytes(sent)} in ${plural(files, "file")}${whole}\n`;
 };
 
