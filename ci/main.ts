@@ -5,6 +5,8 @@ import { suggestion } from "../dagger/src/pipeline/suggest.js";
 import { overview, usage } from "./view/help.js";
 import { problemText } from "./view/problem.js";
 
+const oldestNode = 20;
+
 /** argv → command → exit code: the only process.exit, and the only printer of errors. */
 const main = async (): Promise<number> => {
   const abort = new AbortController();
@@ -25,6 +27,14 @@ const main = async (): Promise<number> => {
   };
   const [name = "help", ...rest] = process.argv.slice(2);
   try {
+    // Asked here and not by ./task: another start of Node would cost each command more than all that ./task does.
+    if (Number(process.versions.node.split(".")[0]) < oldestNode) {
+      throw new FactoryError("HOST_TOOL_MISSING", {
+        what: `node ${process.versions.node} is too old`,
+        why: `the pipeline needs Node.js ${oldestNode}`,
+        fix: `install Node.js ${oldestNode} or newer`,
+      });
+    }
     if (name === "help" || name === "--help") {
       world.stdout(overview(commands));
       return 0;

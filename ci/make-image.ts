@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { blobPath, writeJson } from "../dagger/src/layout.js";
-import { decide } from "../dagger/src/pipeline/decide.js";
+import { type Decision, decide } from "../dagger/src/pipeline/decide.js";
 import { noteText } from "../dagger/src/pipeline/explain.js";
 import { type Descriptor, mediaTypes, platformParts } from "../dagger/src/pipeline/oci.js";
 import type { Plan } from "../dagger/src/pipeline/plan.js";
@@ -11,8 +11,9 @@ import { carryOut, type Done, type Fresh } from "./carry-out.js";
 import type { World } from "./command.js";
 import { engineOf } from "./engine-choice.js";
 import { nameInLayout } from "./io/oci-layout.js";
-import { openRunLog, sweepRuns } from "./io/records.js";
-import { knowledgeOf } from "./known.js";
+import { openRunLog, type StageRecord, sweepRuns } from "./io/records.js";
+import { type Asking, knowledgeOf } from "./known.js";
+import type { Remote } from "./remote.js";
 import type { OpenImage, Project } from "./project.js";
 import { openLive, openPlain } from "./view/draw.js";
 
@@ -25,6 +26,8 @@ export type ImageRequest = {
   /** auto, dagger or buildkit. */
   engine: string;
   verbose: boolean;
+  /** The registry whose stage refs count too. */
+  remote: { remote: Remote; unanswered: "warn" | "fail" } | null;
 };
 
 export type MadeImage = {
@@ -43,10 +46,12 @@ const runsKept = 50;
 export const makeImage = async (project: Project, open: OpenImage, world: World, request: ImageRequest): Promise<MadeImage> => {
   const started = world.now();
   const { state } = project;
-  const work = request.plans.map((plan) => {
+  const asking: Asking = request.remote === null ? null : { ...request.remote, warn: (text) => world.stderr(`note: ${text}\n`) };
+  const work: { plan: Plan; decisions: Decision[] }[] = [];
+  for (const plan of request.plans) {
     const cut = { ...plan, stages: plan.stages.slice(0, stageNames.indexOf(request.upTo) + 1) };
-    return { plan, decisions: decide(cut, knowledgeOf(state, plan), request.fresh !== "no") };
-  });
+    work.push({ plan, decisions: decide(cut, await knowledgeOf(state, cut, asking), request.fresh !== "no") });
+  }
   for (const note of request.plans[0]!.notes) world.stderr(`note: ${noteText(note)}\n`);
 
   const log = openRunLog(state, `${new Date(started).toISOString().replaceAll(/[:.]/g, "-")}-${open.name}`);
@@ -59,7 +64,12 @@ export const makeImage = async (project: Project, open: OpenImage, world: World,
   const platforms: { plan: Plan; done: Done[] }[] = [];
   try {
     for (const { plan, decisions } of work) {
-      const done = await carryOut({ project, open, world, engine: engine.get, emit }, plan, decisions, request.fresh);
+      const done = await carryOut(
+        { project, open, world, engine: engine.get, remote: request.remote?.remote ?? null, emit },
+        plan,
+        decisions,
+        request.fresh,
+      );
       platforms.push({ plan, done });
     }
   } finally {
@@ -73,11 +83,12 @@ export const makeImage = async (project: Project, open: OpenImage, world: World,
   return { root, platforms, record, log: join(log.folder, "events.jsonl") };
 };
 
-const lastOf = (done: readonly Done[]): string => done.at(-1)!.record!.digest;
+/** The record of the last stage: never one that is only held by a stage above. */
+export const lastRecord = (done: readonly Done[]): StageRecord => done.at(-1)!.record!;
 
 const rootOf = async (layout: string, platforms: MadeImage["platforms"], signal: AbortSignal): Promise<Descriptor> => {
   const manifests = platforms.map(({ plan, done }): Descriptor => {
-    const digest = lastOf(done);
+    const { digest } = lastRecord(done);
     const { size } = statSync(blobPath(layout, digest));
     return { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(plan.platform) };
   });
@@ -94,7 +105,7 @@ const recordOf = (image: string, platforms: MadeImage["platforms"], root: Descri
   seconds,
   platforms: platforms.map(({ plan, done }) => ({
     platform: plan.platform,
-    digest: lastOf(done),
+    digest: lastRecord(done).digest,
     stages: done.map(({ decision: { stage, action }, record, seconds: spent, layers, compared }) => ({
       stage: stage.stage,
       key: stage.key,

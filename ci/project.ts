@@ -5,19 +5,20 @@ import { gatherFacts } from "../dagger/src/facts.js";
 import { platformsOf as platformsFor, readBuildArgs, stageOf } from "../dagger/src/pipeline/argument.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import type { Facts, Wanted } from "../dagger/src/pipeline/facts.js";
-import { emptyLock, type Lock } from "../dagger/src/pipeline/lock.js";
-import { type Locate, parseLock, parseSpec, valid } from "../dagger/src/pipeline/parse.js";
+import type { Lock } from "../dagger/src/pipeline/lock.js";
 import { imageOf, type Plan, planImage } from "../dagger/src/pipeline/plan.js";
 import { readIgnoreLines } from "../dagger/src/pipeline/select.js";
 import type { ImageSpec, Spec } from "../dagger/src/pipeline/spec.js";
 import type { Platform } from "../dagger/src/pipeline/stage.js";
+import { valid } from "../dagger/src/pipeline/valid.js";
 import { wantedOf } from "../dagger/src/pipeline/wanted.js";
 import type { World } from "./command.js";
 import { loadHashes, saveHashes } from "./io/hash-cache.js";
+import { remembered } from "./io/remembered.js";
 import { type State, stateOf } from "./io/state.js";
 
 /** What a command starts from: the spec, the lock and where things are kept. */
-export type Project = { root: string; spec: Spec; locate: Locate; lock: Lock; state: State };
+export type Project = { root: string; spec: Spec; lock: Lock; state: State };
 
 const specFile = "images.yaml";
 export const lockFile = "images.lock";
@@ -26,14 +27,24 @@ export const lockFile = "images.lock";
  * The project that the current folder stands in: the nearest folder upwards with an images.yaml.
  * @throws FactoryError INPUT_MISSING, CONFIG_INVALID, LOCK_INVALID
  */
-export const openProject = (world: Pick<World, "cwd" | "env">): Project => {
+export const openProject = async (world: Pick<World, "cwd" | "env">): Promise<Project> => {
   const root = findRoot(resolve(world.cwd));
-  const parsed = parseSpec(readFileSync(join(root, specFile), "utf8"), specFile);
-  const spec = valid("CONFIG_INVALID", specFile, parsed);
-  const lockText = existsSync(join(root, lockFile)) ? readFileSync(join(root, lockFile), "utf8") : null;
-  const lock = lockText === null ? emptyLock : valid("LOCK_INVALID", lockFile, parseLock(lockText, lockFile));
-  return { root, spec, locate: parsed.locate, lock, state: stateOf(root, world.env) };
+  const { registry, ...rest } = await remembered(specFile, readFileSync(join(root, specFile), "utf8"), async (text) =>
+    valid("CONFIG_INVALID", specFile, (await parser()).parseSpec(text, specFile)),
+  );
+  // FACTORY_REGISTRY: the same images in another registry (a mirror, a test); never part of a key.
+  const spec = { ...rest, registry: world.env["FACTORY_REGISTRY"] || registry };
+  const lockPath = join(root, lockFile);
+  const lock = await remembered(lockFile, existsSync(lockPath) ? readFileSync(lockPath, "utf8") : emptyLock, async (text) =>
+    valid("LOCK_INVALID", lockFile, (await parser()).parseLock(text, lockFile)),
+  );
+  return { root, spec, lock, state: stateOf(root, world.env) };
 };
+
+const emptyLock = "format: 1\n";
+
+/** Loading YAML and zod and building the schemas takes longer than a plan: done only for a text that is not remembered. */
+const parser = () => import("../dagger/src/pipeline/parse.js");
 
 const findRoot = (start: string): string => {
   for (let folder = start; ; folder = dirname(folder)) {

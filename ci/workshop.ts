@@ -1,6 +1,7 @@
 import type { BuildEvent } from "../dagger/src/pipeline/event.js";
 import type { World } from "./command.js";
 import type { Engine } from "./engines/engine.js";
+import type { Remote } from "./remote.js";
 import type { OpenImage, Project } from "./project.js";
 
 /** What carrying out decisions needs beside them. */
@@ -10,5 +11,7 @@ export type Workshop = {
   world: World;
   /** Asked for only when a stage must be executed. */
   engine: () => Promise<Engine>;
+  /** Where layers come from that are not here. */
+  remote: Remote | null;
   emit: (event: BuildEvent) => void;
 };

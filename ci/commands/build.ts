@@ -1,10 +1,10 @@
 import { relative, resolve } from "node:path";
 import { command } from "../command.js";
-import { makeImage } from "../make-image.js";
-import { parseOutput } from "../outputs/index.js";
+import { lastRecord, makeImage } from "../make-image.js";
+import { bringHere, openRemote, remoteUseOf } from "../remote.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs, stageOf } from "../project.js";
 import { buildSummary } from "../view/build.js";
-import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag, stageFlag } from "./flags.js";
+import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag, remoteFlag, stageFlag } from "./flags.js";
 
 export const build = command({
   name: "build",
@@ -19,20 +19,26 @@ export const build = command({
     version: { type: "string", about: "the tag that an output carries; never part of the digest", default: "dev" },
     output: { type: "string", about: "write the image: oci:DIR, tar:FILE or docker:FILE" },
     engine: engineFlag,
+    remote: remoteFlag,
     json: jsonFlag,
     verbose: { type: "boolean", about: "print what every step says" },
   },
   async run(flags, world) {
-    const output = flags.output === undefined ? null : parseOutput(flags.output);
-    const project = openProject(world);
+    const output = flags.output === undefined ? null : (await import("../outputs/index.js")).parseOutput(flags.output);
+    const project = await openProject(world);
     const open = await openImage(project, flags.image);
     const upTo = stageOf(flags.stage);
     const buildArgs = readBuildArgs(flags["build-arg"]);
     const plans = platformsOf(open.image, flags.platform).map((platform) => planOf(project, open, platform, buildArgs));
     const fresh = flags["no-cache"] ? (flags.refresh ? "replace" : "compare") : "no";
     const { engine, verbose } = flags;
-    const { root, record, log } = await makeImage(project, open, world, { plans, upTo, fresh, engine, verbose });
+    const use = remoteUseOf(flags.remote);
+    const remote = use === "off" ? null : openRemote(project.state, plans[0]!, world, "pull");
+    const asking = remote === null ? null : ({ remote, unanswered: use === "require" ? "fail" : "warn" } as const);
+    const made = await makeImage(project, open, world, { plans, upTo, fresh, engine, verbose, remote: asking });
+    const { root, record, log } = made;
     if (output !== null) {
+      for (const one of made.platforms) await bringHere(project.state, remote, lastRecord(one.done));
       const target = resolve(project.root, output.target);
       const name = `${plans[0]!.repository}:${flags.version}`;
       await output.output.write({ layout: project.state.layout, root, name }, target, world.signal);

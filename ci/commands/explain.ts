@@ -28,7 +28,7 @@ export const explain = command({
     json: jsonFlag,
   },
   async run(flags, world, [named]) {
-    const project = openProject(world);
+    const project = await openProject(world);
     const open = await openImage(project, flags.image);
     const platform = platformsOf(open.image, flags.platform)[0]!;
     const buildArgs = readBuildArgs(flags["build-arg"]);
@@ -41,7 +41,7 @@ export const explain = command({
         : await atCommit(project, world, flags.since, (old) => planAt(old, open.name, platform, buildArgs));
     const decisions =
       flags.since === undefined
-        ? decide(plan, knowledgeOf(project.state, plan), false)
+        ? decide(plan, await knowledgeOf(project.state, plan, null), false)
         : decide(plan, { known: sameKeys(plan, was), previous: was, damaged: new Map() }, false);
     const shown = decisions.filter(({ stage }) => only === null || stage.stage === only);
     world.stdout(
@@ -69,7 +69,7 @@ const planAt = async (
   platform: Plan["platform"],
   buildArgs: Readonly<Record<string, string>>,
 ): Promise<Was> => {
-  const project = openProject(world);
+  const project = await openProject(world);
   const open = await openImage(project, image);
   const { stages } = planOf(project, open, platform, buildArgs);
   return new Map(stages.map(({ stage, ingredients }) => [stage, ingredients]));

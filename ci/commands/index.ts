@@ -10,6 +10,10 @@ export const commands = {
     about: "Make every stage exist and print the digest of the image",
     load: async () => (await import("./build.js")).build,
   },
+  publish: {
+    about: "Build what is missing, push the image by digest, then move tags",
+    load: async () => (await import("./publish.js")).publish,
+  },
   explain: {
     about: "Show what decides a stage, beside what decided it before",
     load: async () => (await import("./explain.js")).explain,

@@ -3,12 +3,12 @@ import { type Decision, decide } from "../../dagger/src/pipeline/decide.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { compileIgnore } from "../../dagger/src/pipeline/select.js";
 import { command, type World } from "../command.js";
-import { chooseEngine } from "../engines/index.js";
 import { expectedTime } from "../io/history.js";
-import { knowledgeOf } from "../known.js";
+import { type Asking, knowledgeOf } from "../known.js";
+import { openRemote, remoteUseOf } from "../remote.js";
 import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project.js";
 import { planJson, planTable, type PlanView } from "../view/plan.js";
-import { buildArgFlag, imageFlag, jsonFlag, platformFlag } from "./flags.js";
+import { buildArgFlag, imageFlag, jsonFlag, platformFlag, remoteFlag } from "./flags.js";
 
 /** As terraform's -detailed-exitcode: 0 nothing to do, 2 something. */
 const somethingToDo = 2;
@@ -20,19 +20,24 @@ export const plan = command({
     image: imageFlag,
     platform: platformFlag,
     "build-arg": buildArgFlag,
+    remote: remoteFlag,
     json: jsonFlag,
     check: { type: "boolean", about: "exit 2 when any stage would be made again" },
     allow: { type: "string", about: "with --check: stages that may be made again, with commas, such as application,runtime" },
   },
   async run(flags, world) {
     const allowed = flags.allow?.split(",").map(stageOf) ?? [];
-    const project = openProject(world);
+    const project = await openProject(world);
     const open = await openImage(project, flags.image);
     const context = measureContext(open.folder, compileIgnore(open.wanted.ignore));
+    const use = remoteUseOf(flags.remote);
+    const warn = (text: string) => world.stderr(`note: ${text}\n`);
     const views: PlanView[] = [];
     for (const platform of platformsOf(open.image, flags.platform)) {
       const one = planOf(project, open, platform, readBuildArgs(flags["build-arg"]));
-      const decisions = decide(one, knowledgeOf(project.state, one), false);
+      const remote = use === "off" ? null : openRemote(project.state, one, world, "pull");
+      const asking: Asking = remote === null ? null : { remote, unanswered: use === "require" ? "fail" : "warn", warn };
+      const decisions = decide(one, await knowledgeOf(project.state, one, asking), false);
       const executed = decisions.filter(({ action }) => action === "execute").map(({ stage }) => stage.stage);
       const engine = executed.length === 0 ? null : await engineFor(project, world);
       views.push({ plan: one, decisions, engine, expected: expectedTime(project.state, one.image, platform, executed) });
@@ -45,6 +50,7 @@ export const plan = command({
 
 /** Which engine a build would take. That there is none is for the build to fail on: a plan is made without. */
 const engineFor = async ({ state }: Project, { env }: World): Promise<string> => {
+  const { chooseEngine } = await import("../engines/index.js");
   try {
     const { engine } = await chooseEngine(env, "auto", state, () => undefined);
     return `${engine.name} (${engine.address})`;

@@ -21,7 +21,7 @@ export const render = command({
     "cache-args": { type: "boolean", about: "print the --build-context arguments that replace stages kept on this machine" },
   },
   async run(flags, world) {
-    const project = openProject(world);
+    const project = await openProject(world);
     const names = flags.image === undefined ? Object.keys(project.spec.images) : [flags.image];
     if (flags["cache-args"]) {
       for (const name of names.slice(0, 1)) world.stdout(`${(await cacheArgs(project, name, flags.platform)).join(" \\\n  ")}\n`);

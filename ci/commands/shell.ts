@@ -19,7 +19,7 @@ export const shell = command({
     engine: engineFlag,
   },
   async run(flags, world) {
-    const project = openProject(world);
+    const project = await openProject(world);
     const open = await openImage(project, flags.image);
     const plan = planOf(project, open, platformsOf(open.image, flags.platform)[0]!, readBuildArgs(flags["build-arg"]));
     const wanted = stageOf(flags.stage);

@@ -215,10 +215,11 @@ class Renderer {
   }
 }
 
-const merged = (scripts: readonly Script[]): Script => ({
-  statements: scripts.flatMap(({ statements }) => statements),
-  mounts: scripts.flatMap(({ mounts }) => mounts),
-});
+const merged = (scripts: readonly Script[]): Script => {
+  // Two files may come from one.
+  const mounts = new Map(scripts.flatMap((script) => script.mounts).map((mount) => [JSON.stringify(mount), mount]));
+  return { statements: scripts.flatMap(({ statements }) => statements), mounts: [...mounts.values()] };
+};
 
 const folder = (path: string): Script => ({ statements: [`mkdir -p ${quote(path)}`], mounts: [] });
 

@@ -4,16 +4,18 @@ import type { Directory, Workspace } from "@dagger.io/dagger";
 import { gatherFacts } from "./facts.js";
 import { FactoryError } from "./pipeline/error.js";
 import type { Entry, Facts, Wanted } from "./pipeline/facts.js";
-import { emptyLock, type Lock } from "./pipeline/lock.js";
-import { parseLock, parseSpec, valid } from "./pipeline/parse.js";
+import type { Lock } from "./pipeline/lock.js";
+import { parseLock, parseSpec } from "./pipeline/parse.js";
 import { imageOf } from "./pipeline/plan.js";
 import { compileIgnore, readIgnoreLines } from "./pipeline/select.js";
 import type { ImageSpec, Spec } from "./pipeline/spec.js";
+import { valid } from "./pipeline/valid.js";
 import { wantedOf } from "./pipeline/wanted.js";
 
 const specFile = "images.yaml";
 const lockFile = "images.lock";
 const ignoreFile = ".dockerignore";
+const emptyLock = "format: 1\n";
 
 /** A way to the folders below images.yaml. Patterns are Docker's; what they leave out stays where it is, as far as the way allows it. */
 export type Reach = {
@@ -71,7 +73,7 @@ export const openSource = async (reach: Reach, scratch: string): Promise<Source>
   return {
     reach,
     spec: valid("CONFIG_INVALID", specFile, parseSpec(specText, specFile)),
-    lock: lockText === null ? emptyLock : valid("LOCK_INVALID", lockFile, parseLock(lockText, lockFile)),
+    lock: valid("LOCK_INVALID", lockFile, parseLock(lockText ?? emptyLock, lockFile)),
     ignore: textIn(scratch, ignoreFile),
   };
 };

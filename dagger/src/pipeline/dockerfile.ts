@@ -1,7 +1,8 @@
-import { configInstructions, runInstruction, type Secrets, type Variants } from "./instruction.js";
+import { configInstructions, dockerWord, runInstruction, type Secrets, type Variants } from "./instruction.js";
 import type { Plan, PlannedStage } from "./plan.js";
 import { buildArgOf } from "./plan.js";
 import { type Script, scriptOf } from "./script.js";
+import { ignoreText } from "./select.js";
 import { architectureOf, parentOf, type StageName } from "./stage.js";
 import type { Download, Step, StepOf } from "./step.js";
 
@@ -34,15 +35,17 @@ export const renderStage = (plan: Plan, stage: StageName): string => {
 const text = (blocks: readonly string[]): string => `${blocks.join("\n\n")}\n`;
 
 /** Only what the image reads, then what is never sent: the last matching line wins. */
-export const renderDockerignore = (roots: readonly string[], ignore: readonly string[]): string =>
-  [
-    "# Rendered by `./task render`. What no step reads is not sent.",
-    "*",
-    ...roots.map((root) => `!${root}`),
+export const renderDockerignore = (roots: readonly string[], ignore: readonly string[]): string => {
+  const narrow = roots.includes(".")
+    ? []
+    : ["# What no step reads is not sent.", ignoreText(["*", ...roots.map((root) => `!${root}`)]).trimEnd()];
+  return [
+    "# Rendered by `./task render`.",
+    ...narrow,
     "# The ignore lines of the context and of images.yaml.",
-    ...ignore,
-    "",
+    ignoreText(ignore),
   ].join("\n");
+};
 
 const header = (plan: Plan): string => {
   const context =
@@ -155,10 +158,7 @@ class Renderer {
   /** The chosen version of a tool, and the other locked ones that the same URL pattern serves. */
   #versions(plan: Plan, name: string, chosen: Step): StepOf<"tool">[] {
     const first = chosen as StepOf<"tool">;
-    const others = (plan.alternatives[name] ?? [])
-      .filter((step): step is StepOf<"tool"> => step.do === "tool")
-      .sort((a, b) => (a.version < b.version ? -1 : 1));
-    return [first, ...others.filter((other) => first.file.url.replaceAll(first.version, other.version) === other.file.url)];
+    return [first, ...othersOf(plan, name).filter((other) => isServed(first, other))];
   }
 
   #downloads(step: Step, parent: string, perPlan: readonly PlannedStage[]): string[] {
@@ -174,10 +174,16 @@ class Renderer {
       if (own.do !== "tool") return `FROM scratch AS download-${from}\nADD ${file.url} /file`;
       const argument = buildArgOf(own.name);
       const locked = this.#versions(plan, own.name, own).map(({ version }) => version);
+      const unserved = othersOf(plan, own.name).filter((other) => !isServed(own, other));
+      const arms = [
+        `${locked.join("|")}) ;;`,
+        ...unserved.map(({ version }) => `${version}) echo ${elsewhere(argument, version)} >&2; exit 67 ;;`),
+        `*) echo ${refusal(own.name)} >&2; exit 67 ;;`,
+      ];
       return [
         `FROM ${parent} AS download-${from}`,
         `ARG ${argument}=${own.version}`,
-        `RUN case "$${argument}" in ${locked.join("|")}) ;; *) echo ${refusal(own.name)} >&2; exit 67 ;; esac`,
+        `RUN case "$${argument}" in ${arms.join(" \\\n    ")} esac`,
         `ADD ${locked.length > 1 ? file.url.replaceAll(own.version, `\${${argument}}`) : file.url} /file`,
       ].join("\n");
     });
@@ -189,12 +195,25 @@ class Renderer {
 
   /** The files of a copy step, brought into one tree first: one layer, and modes that do not depend on the host's umask. */
   #files(step: StepOf<"copy">, parent: string, name: string): string {
-    const copies = step.items.map(({ from, to }) => `COPY ${JSON.stringify([from, `/files${to}`])}`);
+    const copies = step.items.map(({ from, to }) => `COPY ${words(from, `/files${to}`)}`);
     return this.#dialect === "buildkit"
       ? [`FROM scratch AS ${name}`, ...copies].join("\n")
       : [`FROM ${parent} AS ${name}`, ...copies, "RUN chmod -R u=rwX,go=rX /files"].join("\n");
   }
 }
+
+/** The other locked versions of a tool that comes as a file. */
+const othersOf = (plan: Plan, tool: string): StepOf<"tool">[] =>
+  (plan.alternatives[tool] ?? [])
+    .filter((step): step is StepOf<"tool"> => step.do === "tool")
+    .sort((a, b) => (a.version < b.version ? -1 : 1));
+
+/** Whether one URL serves two versions when the version in it is an argument; the files of a wheel's versions have URLs of their own. */
+const isServed = (chosen: StepOf<"tool">, other: StepOf<"tool">): boolean =>
+  chosen.file.url.replaceAll(chosen.version, other.version) === other.file.url;
+
+const elsewhere = (argument: string, version: string): string =>
+  `"${argument}=${version} is locked, but with a URL of its own, which this file does not hold; type: ./task build BUILD_ARGS=${argument}=${version}"`;
 
 const refusal = (tool: string): string =>
   `"${buildArgOf(tool)}=$${buildArgOf(tool)} has no locked checksum; add it: ./task lock TOOL=${tool} VERSION=$${buildArgOf(tool)}"`;
@@ -206,6 +225,8 @@ const downloadOf = (step: Step): { name: string; file: Download } | null => {
   return step.do === "compile" ? { name: `${step.name}-toolchain`, file: step.toolchain } : null;
 };
 
+const words = (...paths: readonly string[]): string => JSON.stringify(paths.map(dockerWord));
+
 const copyFrom = (step: StepOf<"copy">, from: string): string => {
   const chown = step.owner === "0:0" ? "" : `--chown=${step.owner} `;
   const single =
@@ -214,10 +235,12 @@ const copyFrom = (step: StepOf<"copy">, from: string): string => {
     step.entries.every(({ path, kind }) => path !== step.items[0]!.from || kind === "file");
   const isFolder = !single || step.entries.some(({ path }) => path.startsWith(`${step.items[0]!.from}/`));
   const slash = isFolder ? "/" : "";
-  return `COPY --from=${from} ${chown}${JSON.stringify([`/files${step.to}${slash}`, `${step.to}${slash}`])}`;
+  return `COPY --from=${from} ${chown}${words(`/files${step.to}${slash}`, `${step.to}${slash}`)}`;
 };
 
 const merged = (steps: readonly Step[], epoch: number): Script => {
   const scripts = steps.map((step) => scriptOf(step, epoch)).filter((script): script is Script => script !== null);
-  return { statements: scripts.flatMap(({ statements }) => statements), mounts: scripts.flatMap(({ mounts }) => mounts) };
+  // Two files may come from one: a builder takes each target once.
+  const mounts = new Map(scripts.flatMap((script) => script.mounts).map((mount) => [JSON.stringify(mount), mount]));
+  return { statements: scripts.flatMap(({ statements }) => statements), mounts: [...mounts.values()] };
 };

@@ -1,3 +1,5 @@
+import { quote } from "./script.js";
+
 /**
  * Commands as the text of one `/bin/sh -eu -c`, for an engine that does not rewrite the times of layers: whatever the commands
  * leave has the epoch for its time, so that two executions give one layer, as BuildKit's rewrite-timestamp does at its export.
@@ -21,7 +23,7 @@ export const execText = (statements: readonly string[], epoch: number, targets: 
     ")",
     `find / -xdev \\( -path /proc -o -path /sys -o -path /dev \\) -prune -o -cnewer "$marker" ${touch}`,
     'rm "$marker"',
-    `find ${above.join(" ")} -maxdepth 0 ${touch}`,
+    `find ${above.map(quote).join(" ")} -maxdepth 0 ${touch}`,
     'printf "\\ntook %s ms\\n" $(( ($(date +%s%N) - began) / 1000000 ))',
   ].join("\n");
 };

@@ -6,6 +6,9 @@ import type { ConfigChange } from "./step.js";
 
 const width = 118;
 
+/** Several lines, a comment, a line that goes on, a here-document: what the shell form of RUN would tear apart or swallow. */
+const notOneLine = /\n|^\s*#|\\$|<</;
+
 /** `RUN` of one script, or of a `case` over several where platforms or versions differ. */
 export const runInstruction = (variants: Variants, secrets: Secrets): string => {
   const [first] = variants.scripts;
@@ -16,8 +19,8 @@ export const runInstruction = (variants: Variants, secrets: Secrets): string => 
     ({ script }) => JSON.stringify(script.statements) === JSON.stringify(first.script.statements),
   );
   const options = mounts.map((flag) => `${flag} \\\n    `).join("");
-  if (same && first.script.statements.some((statement) => typeof statement === "string" && statement.includes("\n"))) {
-    // Text of several lines needs no escaping in the exec form, and every builder knows it.
+  if (same && first.script.statements.some((statement) => typeof statement === "string" && notOneLine.test(statement))) {
+    // Such text needs no escaping in the exec form, and every builder knows it.
     const text = [...exports, ...first.script.statements.map(oneLine)].join("\n");
     return `RUN ${options}${JSON.stringify(["/bin/sh", "-eu", "-c", text])}`;
   }
@@ -100,7 +103,7 @@ const mountFlags = (mounts: readonly Mount[], secrets: Secrets): string[] =>
       case "download":
         return [`--mount=type=bind,from=download-${mount.name},source=/file,target=${mount.target}`];
       case "context":
-        return [`--mount=type=bind,source=${mount.source},target=${mount.target}`];
+        return [`--mount=type=bind,${mountField("source", mount.source)},${mountField("target", mount.target)}`];
       case "network":
         return [
           `--mount=type=secret,id=${hostCa.id},target=${hostCa.target}`,
@@ -108,6 +111,13 @@ const mountFlags = (mounts: readonly Mount[], secrets: Secrets): string[] =>
         ];
     }
   });
+
+/** A field of `--mount`: CSV (RFC 4180) inside a word of a flag, inside which builders expand variables. */
+const mountField = (name: string, value: string): string => {
+  const field = `${name}=${value.replaceAll("$", "\\$")}`;
+  const quoted = /[",]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field;
+  return quoted.replaceAll(/[\\"' ]/g, "\\$&");
+};
 
 /** Where a command finds a declared secret: at the path it asks for, or beside the others. */
 export const secretTarget = (id: string, as: string): string =>
@@ -122,8 +132,11 @@ export const secretExports = (secrets: Secrets): string[] =>
         `if [ -s ${secretTarget(id, as)} ]; then export ${as.slice("env:".length)}="$(cat ${secretTarget(id, as)})"; fi`,
     );
 
+/** A word of COPY or WORKDIR: builders expand variables and take quotes away, in the JSON form too. */
+export const dockerWord = (text: string): string => text.replaceAll(/[\\$"']/g, "\\$&");
+
 const dockerString = (value: string): string =>
-  `"${value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("$", "\\$").replaceAll("\n", "\\\n")}"`;
+  `"${value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("$", "\\$")}"`;
 
 export const configInstructions = (change: ConfigChange): string[] => {
   const { env, labels, workdir, entrypoint, cmd, healthcheck, user } = change;
@@ -131,7 +144,7 @@ export const configInstructions = (change: ConfigChange): string[] => {
     ...byName(env).map(([name, value]) => `ENV ${name}=${dockerString(value)}`),
     ...byName(labels).map(([name, value]) => `LABEL ${dockerString(name)}=${dockerString(value)}`),
   ];
-  if (workdir !== null) lines.push(`WORKDIR ${workdir}`);
+  if (workdir !== null) lines.push(`WORKDIR ${dockerWord(workdir)}`);
   if (entrypoint !== null) lines.push(`ENTRYPOINT ${JSON.stringify(entrypoint)}`);
   if (cmd !== null) lines.push(`CMD ${JSON.stringify(cmd)}`);
   if (healthcheck !== null) {

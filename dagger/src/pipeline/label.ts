@@ -39,7 +39,7 @@ const ofStep = (step: Step, stage: string): Label[] => {
         },
       ];
     case "run":
-      return [{ fragment: `-c ${step.command.split("\n")[0]!.slice(0, 40)}`, label: `run ${step.name}` }];
+      return [{ fragment: ` ${step.command.slice(0, 60).replaceAll(/\s+/g, " ").trimEnd()}`, label: `run ${step.name}` }];
     case "copy":
       return [
         { fragment: `COPY --from=${stage}-files-`, label: `place files in ${step.to}` },

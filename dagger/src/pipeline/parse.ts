@@ -1,7 +1,7 @@
 import { type Document, isMap, isNode, isPair, isScalar, LineCounter, parseDocument, visit } from "yaml";
 import * as z from "zod";
 import { checkSpec } from "./check.js";
-import { FactoryError, type Position, type Problem } from "./error.js";
+import type { Position, Problem } from "./error.js";
 import { type Lock, lockSchema } from "./lock.js";
 import { type Spec, specSchema } from "./spec.js";
 import { suggestion } from "./suggest.js";
@@ -9,21 +9,6 @@ import { suggestion } from "./suggest.js";
 /** Where a path of a YAML text stands; asked for by everyone who finds something wrong with a value. */
 export type Locate = (path: readonly PropertyKey[], at?: "key" | "value") => Position;
 export type Parsed<T> = { value: T | null; problems: readonly Problem[]; locate: Locate };
-
-/**
- * The value of a text that holds.
- * @throws FactoryError with `code` and every problem otherwise
- */
-export const valid = <T>(code: "CONFIG_INVALID" | "LOCK_INVALID", file: string, parsed: Parsed<T>): T => {
-  if (parsed.value !== null) return parsed.value;
-  const count = parsed.problems.length;
-  throw new FactoryError(code, {
-    what: `${file} has ${count === 1 ? "a problem" : `${count} problems`}`,
-    why: parsed.problems.map(({ message }) => message).join("\n"),
-    fix: code === "LOCK_INVALID" ? `mend it, or make it again: ./task lock` : `mend ${file}; its schema is images.schema.json`,
-    problems: parsed.problems,
-  });
-};
 
 /** A text with more problems than this is the wrong file, not a file with problems. */
 const most = 50;

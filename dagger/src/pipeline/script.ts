@@ -162,7 +162,7 @@ const runCommand = (step: StepOf<"run">, epoch: number): Script => ({
     { mount: "network" },
     ...step.inputs.map((source) => ({ mount: "context" as const, source, target: `${inputsFolder}/${source}` })),
   ],
-  statements: [...hostCaExports, `export SOURCE_DATE_EPOCH=${epoch}`, ...step.command.trimEnd().split("\n")],
+  statements: [...hostCaExports, `export SOURCE_DATE_EPOCH=${epoch}`, step.command.trimEnd()],
 });
 
 const account = (step: StepOf<"user">): Script => {
@@ -191,9 +191,11 @@ const writeFile = (step: StepOf<"file">): Script => {
     return { statements: [install(quote(input))], mounts: [{ mount: "context", source: step.source.from, target: input }] };
   }
   const { text } = step.source;
-  const lines = text.replace(/\n$/, "").split("\n");
-  const print = text.endsWith("\n")
-    ? ["printf", "'%s\\n'", ...lines.map(quote)]
-    : ["printf", "%s", quote(text).replaceAll("\n", `'"\n"'`)];
+  // Line by line: a word with a line feed in it would end the instruction.
+  const lines = text.split("\n");
+  const last = lines.pop()!;
+  const whole = lines.length === 0 ? [] : ["printf", "'%s\\n'", ...lines.map(quote)];
+  const rest = last === "" && lines.length > 0 ? [] : ["printf", "%s", quote(last)];
+  const print = whole.length > 0 && rest.length > 0 ? ["{", ...whole, ";", ...rest, ";", "}"] : [...whole, ...rest];
   return { statements: [install("/dev/null"), [...print, ">", quote(step.path)]], mounts: [] };
 };

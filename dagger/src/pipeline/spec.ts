@@ -12,6 +12,8 @@ const absolute = z.string().regex(/^\/(?!.*(?:^|\/)\.\.?(?:\/|$))[^\0]*$/, "expe
 const relative = z
   .string()
   .regex(/^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))(?!.*\\)[^\0]+$/, "expected a path inside the context: relative, with /, without ..")
+  // Builders take these for patterns, each in its own way, and none can be told not to.
+  .regex(/^[^*?[\]]*$/, "a pattern is not understood here: name a file or a folder, and leave out the rest in .dockerignore")
   .transform((path) => path.replace(/^(?:\.\/)+/, "").replace(/\/+$/, ""));
 const mode = z.string().regex(/^0?[0-7]{3,4}$/, 'expected an octal mode in quotes, such as "755"');
 const owner = z
@@ -22,7 +24,9 @@ const duration = z.string().regex(/^\d+(?:ms|s|m|h)$/, "expected a duration such
 const version = z.string().regex(/^(?!v\d)[0-9A-Za-z][0-9A-Za-z.+~_-]*$/, "expected a version without a leading v");
 const url = z.string().regex(/^https?:\/\/\S+$/, "expected an http or https URL");
 const packageName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9+._:@/-]*$/, "expected a package name");
-const environment = z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected a variable name"), z.string());
+/** ENV and LABEL have no way to hold a line feed. */
+const oneLine = z.string().regex(/^[^\n\0]*$/, "expected one line: a Dockerfile's ENV and LABEL cannot hold a line feed");
+const environment = z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected a variable name"), oneLine);
 
 const member = z
   .string()
@@ -144,7 +148,7 @@ const stage = z.strictObject({
   workdir: absolute.optional(),
   entrypoint: z.array(z.string()).optional(),
   cmd: z.array(z.string()).optional(),
-  labels: z.record(z.string(), z.string()).optional(),
+  labels: z.record(oneLine, oneLine).optional(),
   healthcheck: z
     .strictObject({
       command: z.array(z.string()).min(1),

@@ -1,0 +1,3 @@
+module example/lister
+
+go 1.26

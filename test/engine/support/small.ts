@@ -1,0 +1,67 @@
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { run } from "../../../ci/io/process.js";
+import { factory } from "./factory.js";
+import { startWeb, type Web } from "./web.js";
+
+/** A copy of fixtures/small that a test may change, locked, with its state beside it. */
+export type Small = {
+  /** Everything of the test: `close` removes it. */
+  root: string;
+  project: string;
+  /** Environment of every command: the state folder of the test. */
+  env: Record<string, string>;
+  web: Web;
+  /** Gives another state folder the bootstrapped base, which takes longer than all the rest; bootstrap.test.ts holds that it comes out equal. */
+  giveBase(state: string): Promise<void>;
+  /** Changes a file of the project. */
+  edit(path: string, change: (text: string) => string): Promise<void>;
+  close(): Promise<void>;
+};
+
+const fixture = fileURLToPath(new URL("../fixtures/small", import.meta.url));
+const hello = (version: string) => `#!/bin/sh\necho hello ${version}\n`;
+
+/** Makes the project and resolves its lock, as a person would: with `factory lock`. */
+export const openSmall = async (): Promise<Small> => {
+  const root = await mkdtemp(join(tmpdir(), "factory-small-"));
+  const project = join(root, "project");
+  await cp(fixture, project, { recursive: true });
+  const web = await startWeb((path) => {
+    const version = /^\/hello-([\d.]+)-linux-(?:amd64|arm64)$/.exec(path)?.[1];
+    return version === undefined ? undefined : hello(version);
+  });
+  const env = { FACTORY_STATE: join(root, "state") };
+  const close = async () => {
+    await factory(project, ["engine", "stop"], env);
+    await web.close();
+    await rm(root, { recursive: true, force: true });
+  };
+  const edit: Small["edit"] = async (path, change) =>
+    writeFile(join(project, path), change(await readFile(join(project, path), "utf8")));
+  try {
+    await edit("images.yaml", (text) => text.replace("http://127.0.0.1:8080", web.address).replace("linux/amd64", platform));
+    const { code, stderr } = await factory(project, ["lock"], env);
+    if (code !== 0) throw new Error(`lock ended with ${code}\n${stderr}`);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const giveBase: Small["giveBase"] = async (state) => {
+    const records = join(env.FACTORY_STATE, "stages");
+    for (const name of await readdir(records)) {
+      const record = JSON.parse(await readFile(join(records, name), "utf8")) as { key: string; stage: string; digest: string };
+      if (record.stage !== "base") continue;
+      const layouts = [join(env.FACTORY_STATE, "layout"), join(state, "layout")] as const;
+      await mkdir(join(state, "stages"), { recursive: true });
+      await cp(join(records, name), join(state, "stages", name));
+      const copied = await run("skopeo", ["copy", "--quiet", ...layouts.map((layout) => `oci:${layout}:base-${record.key}`)]);
+      if (copied.exitCode !== 0) throw new Error(copied.stderr);
+    }
+  };
+  return { root, project, env, web, giveBase, edit, close };
+};
+
+export const platform = process.arch === "arm64" ? "linux/arm64" : "linux/amd64";
