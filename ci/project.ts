@@ -115,7 +115,7 @@ export const readBuildArgs = (words: readonly string[]): Record<string, string> 
 const hostPlatform = (): Platform => (arch === "arm64" ? "linux/arm64" : "linux/amd64");
 
 /** What to build for: what is asked, "all", or this machine's own. @throws FactoryError UNKNOWN_PLATFORM */
-export const platformsOf = (image: ImageSpec, asked: string | undefined): Platform[] => {
+export const platformsOf = (image: Pick<ImageSpec, "platforms">, asked: string | undefined): Platform[] => {
   if (asked === "all") return image.platforms;
   if (asked === undefined) return [image.platforms.includes(hostPlatform()) ? hostPlatform() : image.platforms[0]!];
   return asked.split(",").map((word) => {

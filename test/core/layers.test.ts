@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { importsOf, odditiesOf, worldlyWordsOf } from "./fixtures/source-text.js";
 
 /**
- * Imports run one way: pipeline ← registry ← dagger/src/*.ts ← ci/io ← engines, outputs, view, lock, bootstrap ← what a command
+ * Imports run one way: pipeline ← registry ← dagger/src/*.ts ← ci/io ← engines, outputs, images, view, lock, bootstrap ← what a command
  * starts from ← commands ← main. What a layer may not import it is given as an argument by the layer above.
  */
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -43,7 +43,7 @@ const layers: readonly Layer[] = [
     packages: below(node, "fzstd$", "fflate$", "@bokuweb/zstd-wasm$", "@dagger\\.io/dagger$"),
   },
   { name: "io", holds: below(io), may: below(pipeline, registry, module, io), packages: below(node, "execa$") },
-  ...["engines", "outputs", "view", "lock", "bootstrap"].map((name): Layer => ({
+  ...["engines", "outputs", "images", "view", "lock", "bootstrap"].map((name): Layer => ({
     name,
     holds: below(`ci/${name}/`),
     // A base is bootstrapped from the packages that the lock's resolver chose.
