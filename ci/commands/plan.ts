@@ -29,7 +29,7 @@ export const plan = command({
     const allowed = flags.allow?.split(",").map(stageOf) ?? [];
     const project = await openProject(world);
     const open = await openImage(project, flags.image);
-    const context = measureContext(open.folder, compileIgnore(open.wanted.ignore));
+    const context = measureContext(open.folder, compileIgnore(open.wanted.ignore), open.facts);
     const use = remoteUseOf(flags.remote);
     const warn = (text: string) => world.stderr(`note: ${text}\n`);
     const views: PlanView[] = [];

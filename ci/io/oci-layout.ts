@@ -16,7 +16,8 @@ export const nameInLayout = (layout: string, name: string, image: Descriptor, si
         ...index.manifests.filter((one) => one.annotations?.[refName] !== name),
         { ...image, annotations: { [refName]: name } },
       ];
-      await writeWhole(join(layout, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
+      const version = join(layout, "oci-layout");
+      if (!existsSync(version)) await writeWhole(version, '{"imageLayoutVersion":"1.0.0"}');
       await writeWhole(join(layout, "index.json"), JSON.stringify({ ...index, manifests }));
     },
     { signal },
