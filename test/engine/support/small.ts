@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { run } from "../../../ci/io/process.js";
 import { factory } from "./factory.js";
+import { takeSharedBase } from "./shared-base.js";
 import { startWeb, type Web } from "./web.js";
 
 /** A copy of fixtures/small that a test may change, locked, with its state beside it. */
@@ -14,6 +15,8 @@ export type Small = {
   /** Environment of every command: the state folder of the test. */
   env: Record<string, string>;
   web: Web;
+  /** The name of the bootstrapped base in the state folder's layout. */
+  base: string;
   /** Gives another state folder the bootstrapped base, which takes longer than all the rest; bootstrap.test.ts holds that it comes out equal. */
   giveBase(state: string): Promise<void>;
   /** Changes a file of the project. */
@@ -41,10 +44,12 @@ export const openSmall = async (): Promise<Small> => {
   };
   const edit: Small["edit"] = async (path, change) =>
     writeFile(join(project, path), change(await readFile(join(project, path), "utf8")));
+  let base: string;
   try {
     await edit("images.yaml", (text) => text.replace("http://127.0.0.1:8080", web.address).replace("linux/amd64", platform));
     const { code, stderr } = await factory(project, ["lock"], env);
     if (code !== 0) throw new Error(`lock ended with ${code}\n${stderr}`);
+    base = await takeSharedBase(project, env);
   } catch (error) {
     await close();
     throw error;
@@ -61,7 +66,7 @@ export const openSmall = async (): Promise<Small> => {
       if (copied.exitCode !== 0) throw new Error(copied.stderr);
     }
   };
-  return { root, project, env, web, giveBase, edit, close };
+  return { root, project, env, web, base, giveBase, edit, close };
 };
 
 export const platform = process.arch === "arm64" ? "linux/arm64" : "linux/amd64";
