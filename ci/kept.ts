@@ -3,7 +3,7 @@ import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import type { World } from "./command.js";
 import { findStage, type StageRecord } from "./io/records.js";
 import { type OpenImage, openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "./project.js";
-import { bringHere, openRemote, remoteUseOf } from "./remote.js";
+import { bringHere, lateRemote, remoteUseOf } from "./remote.js";
 
 /** A stage of today's plan that is kept on this machine with all its bytes, and the plan. */
 export type Kept = { project: Project; open: OpenImage; plan: Plan; stage: PlannedStage; record: StageRecord };
@@ -38,6 +38,6 @@ export const keptStage = async (world: World, wish: Wish): Promise<Kept> => {
       fix: `./task build IMAGE=${open.name}${name === "runtime" ? "" : ` STAGE=${name}`}`,
     });
   }
-  await bringHere(project.state, use === "off" ? null : openRemote(project.state, plan, world, "pull"), record);
+  await bringHere(project.state, use === "off" ? null : lateRemote(project.state, plan, world), record);
   return { project, open, plan, stage, record };
 };

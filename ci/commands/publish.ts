@@ -4,7 +4,7 @@ import { command } from "../command.js";
 import { makeImage } from "../make-image.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project.js";
 import { checkTags, findPublished, keyTag, moveTags, pushMade, requirePushRight } from "../publish.js";
-import { openRemote } from "../remote.js";
+import { openRemote } from "../open-remote.js";
 import { buildSummary } from "../view/build.js";
 import { publishSummary } from "../view/publish.js";
 import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag } from "./flags.js";

@@ -115,6 +115,36 @@ test("only main ends the process, and nothing is exported by default", () => {
   expect(odd.filter(({ defaultExport }) => defaultExport).map(({ path }) => path)).toEqual([]);
 });
 
+describe("what is typed often starts at once", () => {
+  /** Everything that is loaded with a module, as a chain from it: what an import() brings is loaded when it is called. */
+  const loadedWith = (start: string): Map<string, string> => {
+    const chains = new Map([[start, start]]);
+    for (const [path, chain] of chains) {
+      const text = files.find((file) => file.path === path)?.text;
+      if (text === undefined) continue;
+      for (const { from, when } of importsOf(path, text))
+        if (when === "loaded" && !chains.has(from)) chains.set(from, `${chain} → ${from}`);
+    }
+    return chains;
+  };
+
+  // Each of these costs a start 5 to 60 ms: measured by ./task bench:code-change.
+  const heavy =
+    /^(?:yaml|zod|execa|tar-stream|fzstd|node:https?|node:tls|ci\/engines\/.*|ci\/outputs\/.*|ci\/bootstrap\/.*|ci\/lock\/.*|dagger\/src\/registry\/.*)$/;
+
+  test.each(["ci/main.ts", "ci/commands/plan.ts", "ci/commands/build.ts"])(
+    "%s brings nothing that a code change can do without",
+    (start) => {
+      const chains = loadedWith(start);
+      expect(chains.size).toBeGreaterThan(5);
+      expect(
+        [...chains].filter(([path]) => heavy.test(path)).map(([, chain]) => chain),
+        "load it where it is needed: await import()",
+      ).toEqual([]);
+    },
+  );
+});
+
 describe("the finder itself", () => {
   const found = (path: string, text: string) => violations({ path, text });
 

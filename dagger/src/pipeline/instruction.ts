@@ -77,7 +77,8 @@ const joined = (lines: readonly string[]): string =>
     }, [])
     .join(" \\\n");
 
-const oneLine = (statement: string | readonly string[]): string =>
+/** A statement as one line of a shell script. */
+export const oneLine = (statement: string | readonly string[]): string =>
   typeof statement === "string" ? statement : statement.join(" ");
 
 const wrapped = (statement: string | readonly string[], indent: string): string[] => {
@@ -118,11 +119,12 @@ const mountField = (name: string, value: string): string => {
   return quoted.replaceAll(/[\\"' ]/g, "\\$&");
 };
 
-const secretTarget = (id: string, as: string): string =>
+/** Where a command finds a declared secret: at the path it asks for, or beside the others. */
+export const secretTarget = (id: string, as: string): string =>
   as.startsWith("file:") ? as.slice("file:".length) : `/run/secrets/${id}`;
 
 /** A secret file becomes a variable inside the command: `env=` of a secret mount is not known to every builder. */
-const secretExports = (secrets: Secrets): string[] =>
+export const secretExports = (secrets: Secrets): string[] =>
   byName(secrets)
     .filter(([, { as }]) => as.startsWith("env:"))
     .map(
