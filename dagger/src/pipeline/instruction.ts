@@ -148,10 +148,14 @@ export const configInstructions = (change: ConfigChange): string[] => {
   if (entrypoint !== null) lines.push(`ENTRYPOINT ${JSON.stringify(entrypoint)}`);
   if (cmd !== null) lines.push(`CMD ${JSON.stringify(cmd)}`);
   if (healthcheck !== null) {
-    const seconds = (nanoseconds: number) => `${nanoseconds / 1e9}s`;
-    lines.push(
-      `HEALTHCHECK --interval=${seconds(healthcheck.interval)} --timeout=${seconds(healthcheck.timeout)} --start-period=${seconds(healthcheck.startPeriod)} --retries=${healthcheck.retries} \\\n    CMD ${JSON.stringify(healthcheck.test)}`,
-    );
+    // What is 0 is the default, and buildah refuses to read it.
+    const times = [
+      ["interval", healthcheck.interval],
+      ["timeout", healthcheck.timeout],
+      ["start-period", healthcheck.startPeriod],
+    ] as const;
+    const flags = times.flatMap(([name, nanoseconds]) => (nanoseconds === 0 ? [] : [`--${name}=${nanoseconds / 1e9}s`]));
+    lines.push(`HEALTHCHECK ${flags.join(" ")} --retries=${healthcheck.retries} \\\n    CMD ${JSON.stringify(healthcheck.test)}`);
   }
   // Last: whatever a builder runs before it runs as root.
   if (user !== null) lines.push(`USER ${user}`);
