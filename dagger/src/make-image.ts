@@ -94,20 +94,19 @@ export const makeImage = async (shop: Workshop, place: Place): Promise<Descripto
   return { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(plan.platform) };
 };
 
-const shelved = async ({ client, plan, fresh }: Workshop, place: Place, stage: PlannedStage): Promise<Ground | null> => {
+const shelved = async ({ plan, fresh }: Workshop, place: Place, stage: PlannedStage): Promise<Ground | null> => {
   const { layout, shelf } = place;
   const ref = fresh === null ? await shelf.find(stage, layout) : null;
   const opened = ref === null ? null : openStageRef(layout, ref, stage.key);
   if (opened === null) return null;
   const { digest, size } = opened.image;
-  const platform = enginePlatform(plan.platform);
   return {
     digest,
     size,
     layers: readManifest(layout, digest).layers.length,
-    container: async () => client.container({ platform }).from(shelf.reference(digest)),
+    container: async () => shelf.container(plan, digest),
     assembly: opened.assembly,
-    full: async () => shelf.fullIndex(stage, layout),
+    full: async () => shelf.fullIndex(stage, ref!, layout),
   };
 };
 
