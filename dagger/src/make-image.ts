@@ -1,9 +1,9 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { Client, Container, Directory, File, Secret } from "@dagger.io/dagger";
+import type { Client, Container, File, Secret } from "@dagger.io/dagger";
 import { assembleStage } from "./assemble.js";
 import { baseContainer } from "./base-container.js";
-import { type BuiltStage, type Piece, stageContainers } from "./containers.js";
+import { type BuiltStage, type Context, type Piece, stageContainers } from "./containers.js";
 import { engineCompression, enginePlatform } from "./engine-words.js";
 import { asFailure } from "./failure.js";
 import { indexLayers } from "./index-layers.js";
@@ -22,7 +22,7 @@ import { takeStage } from "./take-stage.js";
 export type Workshop = {
   client: Client;
   plan: Plan;
-  context: Directory;
+  context: Context;
   secrets: ReadonlyMap<string, Secret>;
   /** See containers.ts; null unless everything is to run again. */
   fresh: string | null;
