@@ -7,10 +7,10 @@ import type { StageName } from "../dagger/src/pipeline/stage.js";
 import { stageTag } from "../dagger/src/pipeline/stage-ref.js";
 import { findIngredients, findStage, hasRecord, lastKeys } from "./io/records.js";
 import type { State } from "./io/state.js";
-import type { Remote } from "./remote.js";
+import type { StageSource } from "./remote.js";
 
 /** Whom to ask beside the state folder, and what to do when the registry gives no answer. */
-export type Asking = { remote: Remote; unanswered: "warn" | "fail"; warn: (text: string) => void } | null;
+export type Asking = { remote: StageSource; unanswered: "warn" | "fail"; warn: (text: string) => void } | null;
 
 /**
  * What is known of a plan's stages: what is kept here, what the registry has, and what the last build was made from where the key is new.
@@ -57,7 +57,7 @@ const askFor = async (
   const unknown = answers.flatMap(({ pulled }) => (pulled.state === "unknown" ? [pulled.why] : []));
   if (unknown.length > 0 && unanswered === "fail") {
     throw new FactoryError("REGISTRY_UNREACHABLE", {
-      what: `cannot tell which stages ${remote.home.name} has`,
+      what: `cannot tell which stages ${remote.name} has`,
       why: unknown[0]!,
       fix: "mend the connection or the login; REMOTE=auto goes on with what is here",
     });

@@ -90,7 +90,7 @@ export const planOf = (
 const hostPlatform = (): Platform => (arch === "arm64" ? "linux/arm64" : "linux/amd64");
 
 /** What to build for: what is asked, "all", or this machine's own. @throws FactoryError UNKNOWN_PLATFORM */
-export const platformsOf = (image: ImageSpec, asked: string | undefined): Platform[] =>
+export const platformsOf = (image: Pick<ImageSpec, "platforms">, asked: string | undefined): Platform[] =>
   platformsFor(image, asked, hostPlatform());
 
 export { readBuildArgs, stageOf };

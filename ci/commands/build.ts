@@ -1,7 +1,7 @@
 import { relative, resolve } from "node:path";
 import { command } from "../command.js";
 import { lastRecord, makeImage } from "../make-image.js";
-import { bringHere, openRemote, remoteUseOf } from "../remote.js";
+import { bringHere, lateRemote, remoteUseOf } from "../remote.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs, stageOf } from "../project.js";
 import { buildSummary } from "../view/build.js";
 import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag, remoteFlag, stageFlag } from "./flags.js";
@@ -33,7 +33,7 @@ export const build = command({
     const fresh = flags["no-cache"] ? (flags.refresh ? "replace" : "compare") : "no";
     const { engine, verbose } = flags;
     const use = remoteUseOf(flags.remote);
-    const remote = use === "off" ? null : openRemote(project.state, plans[0]!, world, "pull");
+    const remote = use === "off" ? null : lateRemote(project.state, plans[0]!, world);
     const asking = remote === null ? null : ({ remote, unanswered: use === "require" ? "fail" : "warn" } as const);
     const made = await makeImage(project, open, world, { plans, upTo, fresh, engine, verbose, remote: asking });
     const { root, record, log } = made;

@@ -5,7 +5,7 @@ import { compileIgnore } from "../../dagger/src/pipeline/select.js";
 import { command, type World } from "../command.js";
 import { expectedTime } from "../io/history.js";
 import { type Asking, knowledgeOf } from "../known.js";
-import { openRemote, remoteUseOf } from "../remote.js";
+import { lateRemote, remoteUseOf } from "../remote.js";
 import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project.js";
 import { planJson, planTable, type PlanView } from "../view/plan.js";
 import { buildArgFlag, imageFlag, jsonFlag, platformFlag, remoteFlag } from "./flags.js";
@@ -35,7 +35,7 @@ export const plan = command({
     const views: PlanView[] = [];
     for (const platform of platformsOf(open.image, flags.platform)) {
       const one = planOf(project, open, platform, readBuildArgs(flags["build-arg"]));
-      const remote = use === "off" ? null : openRemote(project.state, one, world, "pull");
+      const remote = use === "off" ? null : lateRemote(project.state, one, world);
       const asking: Asking = remote === null ? null : { remote, unanswered: use === "require" ? "fail" : "warn", warn };
       const decisions = decide(one, await knowledgeOf(project.state, one, asking), false);
       const executed = decisions.filter(({ action }) => action === "execute").map(({ stage }) => stage.stage);

@@ -4,8 +4,8 @@ import { checkTags, findPublished, keyTag, moveTags } from "../../dagger/src/tag
 import { command } from "../command.js";
 import { makeImage } from "../make-image.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project.js";
+import { openRemote } from "../open-remote.js";
 import { pushMade, requirePushRight } from "../publish.js";
-import { openRemote } from "../remote.js";
 import { buildSummary } from "../view/build.js";
 import { publishSummary } from "../view/publish.js";
 import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag } from "./flags.js";

@@ -3,10 +3,8 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, write
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { closure } from "../../dagger/src/layout.js";
-import { type Descriptor, type ImageIndex, mediaTypes } from "../../dagger/src/pipeline/oci.js";
+import { type Descriptor, type ImageIndex, mediaTypes, refName } from "../../dagger/src/pipeline/oci.js";
 import { withLock } from "./alive.js";
-
-const refName = "org.opencontainers.image.ref.name";
 
 /** Enters an image into the layout's index under a name, in place of what had that name. */
 export const nameInLayout = (layout: string, name: string, image: Descriptor, signal?: AbortSignal): Promise<void> =>

@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,6 +8,7 @@ import { readManifest } from "../../dagger/src/layout.js";
 import type { ImageConfig } from "../../dagger/src/pipeline/image-config.js";
 import type { ImageIndex } from "../../dagger/src/pipeline/oci.js";
 import { renderedFiles } from "../../dagger/src/pipeline/rendered-files.js";
+import type { Platform } from "../../dagger/src/pipeline/stage.js";
 import { baseLayer, toolsLayer, venvLayer, writeExport } from "../dagger-session/exported.js";
 import { callModule, type Told } from "../dagger-session/module.js";
 import { programOf } from "../dagger-session/program.js";
@@ -21,7 +22,6 @@ import { treeAnswers } from "../dagger-session/tree.js";
  */
 const fixture = fileURLToPath(new URL("fixtures/module", import.meta.url));
 let folder: string;
-let repository: string;
 let project: string;
 let scratch: string;
 let session: Session;
@@ -31,9 +31,14 @@ const token = "a-very-secret-token";
 const has = (chain: readonly Call[], field: string, args: Record<string, unknown> = {}) =>
   chain.some((call) => call.field === field && Object.entries(args).every(([name, value]) => call.args[name] === value));
 
-/** What an engine would execute: layers of the stage, and the checks of an image that lacks everything but its user. */
+/** What an engine would execute: layers of the stage; nothing that is of arm64 works. */
 const executed = async (chain: readonly Call[]): Promise<unknown> => {
   const last = chain.at(-1)!;
+  if (last.field === "sync" && has(chain, "container", { platform: "linux/arm64" }) && has(chain, "withExec")) {
+    const cmd = chain.findLast(({ field }) => field === "withExec")!.args["args"] as string[];
+    const [stdout, stderr] = ["Reading lists\n", "E: gone\n"];
+    throw new EngineError("process did not complete successfully: exit code 100", { cmd, exitCode: 100, stdout, stderr });
+  }
   if (last.field === "export" && has(chain, "asTarball")) {
     const above = has(chain, "withAnnotation", { name: "io.image-factory.stage.dependencies" }) ? [venvLayer] : [];
     const config = { Env: ["PATH=/usr/bin:/bin"], Cmd: ["bash"], OnBuild: ["RUN false"] };
@@ -43,7 +48,7 @@ const executed = async (chain: readonly Call[]): Promise<unknown> => {
   return undefined;
 };
 
-const calls = (workspace: string, source: string, secrets: { good: string; odd: string; token: string }) => [
+const calls = (workspace: string, empty: string, source: string, secrets: { good: string; odd: string; token: string }) => [
   { name: "plan", args: { workspace } },
   { name: "planJson", args: { workspace, source, platform: "all", buildArgs: ["TASK_VERSION=1.0.0"] } },
   { name: "dockerfile", args: { workspace } },
@@ -51,6 +56,9 @@ const calls = (workspace: string, source: string, secrets: { good: string; odd: 
   { name: "build", args: { workspace, platform: "amd64", secrets: [secrets.good] } },
   { name: "baseTools", args: { workspace, image: "bootstrapped" } },
   { name: "image", args: { workspace, platform: "linux/amd64" } },
+  { name: "image", args: { workspace: null, source, platform: "linux/amd64" } },
+  { name: "build", args: { workspace } },
+  { name: "build", args: { workspace: empty } },
   { name: "stage", args: { workspace, name: "runtme" } },
   { name: "plan", args: { workspace, image: "bx" } },
   { name: "plan", args: { workspace, platform: "linux/amd46" } },
@@ -65,7 +73,7 @@ const calls = (workspace: string, source: string, secrets: { good: string; odd: 
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "dagger-module-"));
-  repository = join(folder, "repository");
+  const repository = join(folder, "repository");
   project = join(repository, "services", "box");
   scratch = join(folder, "scratch");
   cpSync(fixture, project, { recursive: true });
@@ -74,22 +82,24 @@ beforeAll(async () => {
     mkdirSync(join(project, junk, ".."), { recursive: true });
     writeFileSync(join(project, junk), "junk");
   }
-  const places = { workspace: { root: repository, cwd: join(project, "app", "src") }, folders: { source: project }, scratch };
+  const [below, beside] = [join(project, "app", "src"), join(repository, "services", "other")];
+  const workspaces = { below: { root: repository, cwd: below }, beside: { root: repository, cwd: beside } };
   session = await openSession(
-    treeAnswers(places),
+    treeAnswers({ workspaces, folders: { source: project }, scratch }),
     executed,
-    (chain) => (chain.at(-1)?.field === "defaultPlatform" ? "linux/amd64" : undefined),
+    (chain) => (chain.at(-1)?.field === "defaultPlatform" ? "linux/arm64/v8" : undefined),
     (chain) => (chain.at(-1)?.field === "uri" ? String(chain[0]!.args["uri"]) : undefined),
     (chain) => (chain.at(-1)?.field === "name" ? "" : undefined),
     (chain) => (chain.at(-1)?.field === "plaintext" ? token : undefined),
   );
-  const id = (field: string, args: Record<string, string> = {}) => session.idOf([{ field, args }]);
+  const id = (field: string, args: Record<string, string>) => session.idOf([{ field, args }]);
   const secrets = {
     good: id("secret", { uri: "env://BOX_INDEX?cacheKey=index" }),
     odd: id("secret", { uri: "env://OTHER" }),
     token: id("secret", { uri: "env://TOKEN" }),
   };
-  told = await callModule(session, scratch, calls(id("testWorkspace"), id("testDirectory", { name: "source" }), secrets));
+  const [workspace, empty] = [id("testWorkspace", { name: "below" }), id("testWorkspace", { name: "beside" })];
+  told = await callModule(session, scratch, calls(workspace, empty, id("testDirectory", { name: "source" }), secrets));
 });
 afterAll(async () => {
   await session.close();
@@ -103,19 +113,19 @@ const resultOf = (name: string, at = 0): string => {
 };
 const chainOf = (name: string, at = 0) => session.chainOf(resultOf(name, at))!;
 
-const cliPlan = async () => {
+const cliPlan = async (platform: Platform = "linux/amd64") => {
   const world = { cwd: project, env: { FACTORY_STATE: join(folder, "state") } };
   const opened = await openProject(world);
   const open = await openImage(opened, undefined);
-  return { opened, open, plan: planOf(opened, open, "linux/amd64", {}) };
+  return { opened, open, plan: planOf(opened, open, platform, {}) };
 };
 
 describe("planning", () => {
-  test("the plan of the nearest images.yaml above the caller, with the keys of the command line", async () => {
-    const { plan } = await cliPlan();
+  test("of the nearest images.yaml above the caller, for what the engine executes, with the keys of the command line", async () => {
+    const { plan } = await cliPlan("linux/arm64");
     const text = resultOf("plan");
     for (const { stage, key } of plan.stages) expect(text).toMatch(new RegExp(`${stage} +${key.slice(0, 12)} `));
-    expect(text).toContain("context 147 B in 3 files\n");
+    expect(text).toContain("context 154 B in 3 files\n");
   });
 
   test("as JSON, for every platform, of a directory that is handed over", async () => {
@@ -140,10 +150,9 @@ describe("planning", () => {
 
   test("asks for nothing but what is declared", () => {
     const asked = session.asked.filter((chain) => chain.at(-1)?.field === "export" && has(chain, "testWorkspace"));
-    const patterns = new Set(asked.flatMap((chain) => chain.flatMap(({ args }) => JSON.stringify(args["include"] ?? []))));
     expect(asked.every((chain) => chain.length === 3 && chain[1]!.field === "directory")).toBe(true);
+    const patterns = new Set(asked.map((chain) => JSON.stringify(chain[1]!.args["include"])));
     expect([...patterns].sort()).toEqual([
-      "[]",
       '["app","conf/box.conf"]',
       '["app/pyproject.toml","app/setup.cfg","app/setup.py"]',
       '["builder/*Dockerfile*"]',
@@ -169,16 +178,16 @@ describe("containers", () => {
 });
 
 describe("the image", () => {
-  const layout = () => {
-    const chain = chainOf("image");
+  const layout = (at = 0) => {
+    const chain = chainOf("image", at);
     expect(chain[1]).toMatchObject({ field: "workdir" });
     return join(scratch, String(chain[1]!.args["path"]));
   };
+  const indexIn = (at: string) => JSON.parse(readFileSync(join(at, "index.json"), "utf8")) as ImageIndex;
 
   test("is an OCI layout of exactly one image, the engine's layers below and the assembler's above", () => {
     const at = layout();
-    const { manifests } = JSON.parse(readFileSync(join(at, "index.json"), "utf8")) as ImageIndex;
-    const manifest = readManifest(at, manifests[0]!.digest);
+    const manifest = readManifest(at, indexIn(at).manifests[0]!.digest);
     expect(manifest.layers.map(({ mediaType }) => mediaType.split("+")[1])).toEqual(["gzip", "gzip", "gzip", "zstd", "zstd"]);
     const config = JSON.parse(readFileSync(join(at, "blobs", manifest.config.digest.replace(":", "/")), "utf8")) as ImageConfig;
     expect(config.created).toBe("1980-01-02T00:00:00Z");
@@ -191,63 +200,14 @@ describe("the image", () => {
     ]);
     expect(config.config).toMatchObject({ Cmd: ["box"], User: "1001:0", WorkingDir: "/workspace" });
     expect(config.config).not.toHaveProperty("OnBuild");
-    expect(existsSync(join(at, "blobs", "sha256"))).toBe(true);
   });
 
-  test("is the same in another call, although the engine writes other times into what it exports", async () => {
-    const again = join(folder, "again");
-    const other = await callAgain(again);
-    const digestIn = (at: string) =>
-      (JSON.parse(readFileSync(join(at, "index.json"), "utf8")) as ImageIndex).manifests[0]!.digest;
-    expect(digestIn(other)).toBe(digestIn(layout()));
-  });
-
-  const callAgain = async (at: string): Promise<string> => {
-    const places = { workspace: { root: repository, cwd: project }, scratch: at };
-    const second = await openSession(treeAnswers(places), executed);
-    try {
-      const workspace = second.idOf([{ field: "testWorkspace", args: {} }]);
-      const [one] = await callModule(second, at, [{ name: "image", args: { workspace, platform: "linux/amd64" } }]);
-      return join(at, String(second.chainOf(String(one!.result))![1]!.args["path"]));
-    } finally {
-      await second.close();
-    }
-  };
+  test("is the same from a directory that is handed over, although the engine writes other times into what it exports", () =>
+    expect(indexIn(layout(1))).toEqual(indexIn(layout())));
 });
 
 test("what a function throws is our message, and says no secret", async () => {
   const errors = told.flatMap(({ name, error }) => (error === undefined ? [] : [`${name}\n${error}\n`]));
   await expect(errors.join("\n")).toMatchFileSnapshot("fixtures/module.errors.txt");
   expect(JSON.stringify([told, session.asked])).not.toContain(token);
-});
-
-test("a source without images.yaml, an engine that refuses, a step that fails", async () => {
-  const empty = join(folder, "empty");
-  mkdirSync(empty);
-  const failing = (chain: readonly Call[]): unknown => {
-    const exec = chain.findLast(({ field }) => field === "withExec");
-    if (chain.at(-1)?.field !== "sync" || exec === undefined) return undefined;
-    const cmd = exec.args["args"] as string[];
-    throw new EngineError("process did not complete successfully: exit code 100", {
-      cmd,
-      exitCode: 100,
-      stdout: "Reading lists\n",
-      stderr: "E: gone\n",
-    });
-  };
-  const outcomes: string[] = [];
-  for (const [cwd, answer] of [
-    [empty, failing],
-    [project, failing],
-  ] as const) {
-    const places = { workspace: { root: cwd === empty ? empty : repository, cwd }, scratch: join(folder, "other") };
-    const other = await openSession(treeAnswers(places), answer, (chain) =>
-      chain.at(-1)?.field === "defaultPlatform" ? "linux/arm64/v8" : undefined,
-    );
-    const workspace = other.idOf([{ field: "testWorkspace", args: {} }]);
-    const [one] = await callModule(other, places.scratch, [{ name: "build", args: { workspace } }]);
-    outcomes.push(String(one!.error));
-    await other.close();
-  }
-  await expect(outcomes.join("\n\n")).toMatchFileSnapshot("fixtures/module.failures.txt");
 });

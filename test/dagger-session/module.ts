@@ -8,7 +8,7 @@ import type { Session } from "./session.js";
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 /** Classes of the client as the engine's generated file has them: names are all that the introspector takes of them. */
-export const clientFile = (folder: string): string => {
+const clientFile = (folder: string): string => {
   const types = readFileSync(join(root, "node_modules/@dagger.io/dagger/dist/src/api/client.gen.d.ts"), "utf8");
   const names = [...types.matchAll(/^export declare class (\w+) /gm)].map((found) => found[1]);
   const file = join(folder, "client.gen.ts");

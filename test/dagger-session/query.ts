@@ -2,7 +2,7 @@
 export type Call = { field: string; args: Readonly<Record<string, Value>> };
 export type Value = string | number | boolean | null | Word | readonly Value[] | { readonly [key: string]: Value };
 /** A member of an enum. */
-export type Word = { word: string };
+type Word = { word: string };
 
 /** A query as the client library writes it: one path of fields, with `... on Type` where an object is entered by its id. */
 export const readQuery = (text: string): Call[] => {

@@ -3,20 +3,22 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { compileIgnore } from "../../dagger/src/pipeline/select.js";
 import type { Call, Value } from "./query.js";
-import { EngineError, type Session } from "./session.js";
+import { EngineError } from "./session.js";
 
 /** Directories and files of a session that stand for folders of this machine, as an engine gives them out. */
 export type Places = {
-  /** The caller's repository and where in it the function is called. */
-  workspace?: { root: string; cwd: string };
+  /** Repositories and where in them a function is called: `testWorkspace(name: "…")`. */
+  workspaces?: Readonly<Record<string, Workspace>>;
   /** Folders of this machine by what a test calls them: `testDirectory(name: "…")`. */
   folders?: Readonly<Record<string, string>>;
   /** The working directory of the module's container. */
   scratch: string;
 };
 
+type Workspace = { root: string; cwd: string };
+
 /** A folder of this machine that holds what a chain of directory fields describes. */
-export const folderOf = (chain: readonly Call[], session: Session, places: Places): string => {
+const folderOf = (chain: readonly Call[], places: Places): string => {
   const last = chain.at(-1)!;
   const above = chain.slice(0, -1);
   const text = (name: string) => String(last.args[name] ?? "");
@@ -26,9 +28,9 @@ export const folderOf = (chain: readonly Call[], session: Session, places: Place
     case "directory": {
       if (above.length === 0) return fresh();
       const { field } = above.at(-1)!;
-      if (field === "testWorkspace") return filtered(join(places.workspace!.root, inWorkspace(text("path"), places)), last);
+      if (field === "testWorkspace") return filtered(inWorkspace(text("path"), workspaceOf(above, places)), last);
       if (field === "host") return filtered(text("path"), last);
-      const folder = join(folderOf(above, session, places), text("path"));
+      const folder = join(folderOf(above, places), text("path"));
       if (!existsSync(folder) || !statSync(folder).isDirectory())
         throw new EngineError(`lstat ${text("path")}: no such file or directory`);
       return folder;
@@ -36,9 +38,9 @@ export const folderOf = (chain: readonly Call[], session: Session, places: Place
     case "workdir":
       return filtered(join(places.scratch, text("path")), last);
     case "filter":
-      return filtered(folderOf(above, session, places), last);
+      return filtered(folderOf(above, places), last);
     case "withNewFile": {
-      const folder = copyOf(folderOf(above, session, places));
+      const folder = copyOf(folderOf(above, places));
       mkdirSync(dirname(join(folder, text("path"))), { recursive: true });
       writeFileSync(join(folder, text("path")), text("contents"));
       return folder;
@@ -48,8 +50,10 @@ export const folderOf = (chain: readonly Call[], session: Session, places: Place
   }
 };
 
-const inWorkspace = (path: string, { workspace }: Places): string =>
-  path.startsWith("/") ? path : join(relative(workspace!.root, workspace!.cwd), path);
+const workspaceOf = (chain: readonly Call[], { workspaces }: Places): Workspace =>
+  workspaces![String(chain.at(-1)!.args["name"])]!;
+
+const inWorkspace = (path: string, { root, cwd }: Workspace): string => join(path.startsWith("/") ? root : cwd, path);
 
 const fresh = (): string => mkdtempSync(join(tmpdir(), "dagger-session-"));
 
@@ -88,15 +92,16 @@ const isLink = (path: string): boolean =>
 /** The last field of directories, files and workspaces: exports are real. */
 export const treeAnswers =
   (places: Places) =>
-  (chain: readonly Call[], session: Session): unknown => {
+  (chain: readonly Call[]): unknown => {
     const last = chain.at(-1)!;
     const above = chain.slice(0, -1);
     const kind = above.at(-1)?.field;
     if (last.field === "findUp" && kind === "testWorkspace") {
-      for (let at = places.workspace!.cwd; ; at = dirname(at)) {
-        if (existsSync(join(at, String(last.args["name"]))))
-          return `/${join(relative(places.workspace!.root, at), String(last.args["name"]))}`;
-        if (at === places.workspace!.root) return null;
+      const { root, cwd } = workspaceOf(above, places);
+      const name = String(last.args["name"]);
+      for (let at = cwd; ; at = dirname(at)) {
+        if (existsSync(join(at, name))) return `/${join(relative(root, at), name)}`;
+        if (at === root) return null;
       }
     }
     if (
@@ -105,7 +110,7 @@ export const treeAnswers =
       ["directory", "filter", "workdir", "testDirectory", "withNewFile"].includes(kind)
     ) {
       const to = String(last.args["path"]);
-      cpSync(folderOf(above, session, places), to, { recursive: true, verbatimSymlinks: true, force: true });
+      cpSync(folderOf(above, places), to, { recursive: true, verbatimSymlinks: true, force: true });
       return to;
     }
     return undefined;

@@ -28,6 +28,9 @@ export const mediaTypes = {
   config: "application/vnd.oci.image.config.v1+json",
   layer: "application/vnd.oci.image.layer.v1.tar",
 } as const;
+/** Under what name an image stands in a layout's index (OCI image spec 1.1, annotations.md). */
+export const refName = "org.opencontainers.image.ref.name";
+
 export const layerType = (compression: "zstd" | "gzip"): string => `${mediaTypes.layer}+${compression}`;
 
 export const platformParts = (platform: Platform): { os: string; architecture: string } => {

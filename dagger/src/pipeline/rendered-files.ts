@@ -1,4 +1,5 @@
-import { renderDockerfile, renderDockerignore } from "./dockerfile.js";
+import { renderDockerfile } from "./dockerfile.js";
+import { renderDockerignore } from "./render-ignore.js";
 import type { Wanted } from "./facts.js";
 import type { Plan } from "./plan.js";
 import type { Spec } from "./spec.js";

@@ -76,7 +76,7 @@ export const saveBlob = (place: Place, blob: BlobName, path: string): Promise<Lo
       await written(path, () => rename(draft, path));
       return found({ path });
     } catch (error) {
-      await rm(draft, { force: true });
+      await rm(draft, { force: true }).catch(() => undefined);
       throw error;
     }
   });

@@ -33,6 +33,8 @@ export type Incoming = {
 export type Progress = { up(bytes: number): void; down(bytes: number): void };
 
 const least = 1024;
+/** Of a body that went into a connection which was closed already, no more than this was written before that came out. */
+const forgotten = 64 * 1024;
 const writes = new Set(["POST", "PUT", "PATCH"]);
 
 /** Wraps what the source of a body throws: nothing is wrong with the connection then. */
@@ -80,11 +82,13 @@ export const exchange = (
   });
   const watch = watchdog((error) => request.destroy(error));
   let answered = false;
+  let sent = 0;
+  const counted: Progress = { ...progress, up: (bytes) => ((sent += bytes), progress.up(bytes)) };
   const answer = new Promise<Incoming>((resolve, reject) => {
     request.on("error", (error) => {
       watch.stop();
       if (error instanceof Unsendable) reject(error.cause as Error);
-      else reject(signal?.aborted ? error : asBroken(error, false, request.reusedSocket));
+      else reject(signal?.aborted ? error : asBroken(error, false, request.reusedSocket && sent <= forgotten));
     });
     request.once("response", (response) => {
       watch.stop();
@@ -93,7 +97,7 @@ export const exchange = (
     });
   });
   watch.wait(timeouts.connect, "no connection");
-  const sending = () => send(request, body, () => answered, progress, watch, timeouts);
+  const sending = () => send(request, body, () => answered, counted, watch, timeouts);
   request.once("socket", (socket) => {
     const connected = () => void sending().catch((cause: unknown) => request.destroy(new Unsendable("no body", { cause })));
     if ("secureConnecting" in socket && socket.secureConnecting === true) socket.once("secureConnect", connected);

@@ -10,7 +10,7 @@ import { shownUrl } from "./proxy.js";
 import { type Clock, type Outcome, type Patience, patient, systemClock, waitBefore } from "./retry.js";
 
 /** What a request is about; for those who count. A blob's content moves in `blob` (down) and `upload` (up). */
-export type About = "token" | "manifest" | "blob" | "upload" | "tags" | "referrers" | "ping";
+type About = "token" | "manifest" | "blob" | "upload" | "tags" | "referrers" | "ping";
 
 /** One exchange that has ended; every try and every hop of a redirect counts. */
 export type Exchanged = {
@@ -70,10 +70,10 @@ export type Http = {
   close(): void;
 };
 
-export const defaultTimeouts: Timeouts = { connect: 15_000, answer: 60_000, idle: 60_000 };
+const defaultTimeouts: Timeouts = { connect: 15_000, answer: 60_000, idle: 60_000 };
 
 /** Manifests may have 4 MiB (OCI distribution spec 1.1, "Pushing Manifests"); nothing else that is read whole is larger. */
-export const wholeLimit = 4 << 20;
+const wholeLimit = 4 << 20;
 const refusalLimit = 64 << 10;
 const redirects = new Set([301, 302, 303, 307, 308]);
 

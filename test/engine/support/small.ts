@@ -1,8 +1,10 @@
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { run } from "../../../ci/io/process.js";
+import { writeLayout } from "../../../ci/outputs/oci-layout.js";
+import { blobPath } from "../../../dagger/src/layout.js";
+import { mediaTypes } from "../../../dagger/src/pipeline/oci.js";
 import { factory } from "./factory.js";
 import { startWeb, type Web } from "./web.js";
 
@@ -50,15 +52,18 @@ export const openSmall = async (): Promise<Small> => {
     throw error;
   }
   const giveBase: Small["giveBase"] = async (state) => {
-    const records = join(env.FACTORY_STATE, "stages");
+    const [from, records] = [join(env.FACTORY_STATE, "layout"), join(env.FACTORY_STATE, "stages")];
+    await mkdir(join(state, "stages"), { recursive: true });
     for (const name of await readdir(records)) {
-      const record = JSON.parse(await readFile(join(records, name), "utf8")) as { key: string; stage: string; digest: string };
-      if (record.stage !== "base") continue;
-      const layouts = [join(env.FACTORY_STATE, "layout"), join(state, "layout")] as const;
-      await mkdir(join(state, "stages"), { recursive: true });
+      const { key, stage, digest } = JSON.parse(await readFile(join(records, name), "utf8")) as Record<
+        "key" | "stage" | "digest",
+        string
+      >;
+      if (stage !== "base") continue;
       await cp(join(records, name), join(state, "stages", name));
-      const copied = await run("skopeo", ["copy", "--quiet", ...layouts.map((layout) => `oci:${layout}:base-${record.key}`)]);
-      if (copied.exitCode !== 0) throw new Error(copied.stderr);
+      const { size } = await stat(blobPath(from, digest));
+      const root = { mediaType: mediaTypes.manifest, digest, size };
+      await writeLayout({ layout: from, root, name: `base-${key}` }, join(state, "layout"));
     }
   };
   return { root, project, env, web, giveBase, edit, close };
