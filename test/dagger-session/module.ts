@@ -3,18 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { run } from "../../ci/io/process.js";
+import { clientFile } from "./client-file.js";
 import type { Session } from "./session.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-
-/** Classes of the client as the engine's generated file has them: names are all that the introspector takes of them. */
-const clientFile = (folder: string): string => {
-  const types = readFileSync(join(root, "node_modules/@dagger.io/dagger/dist/src/api/client.gen.d.ts"), "utf8");
-  const names = [...types.matchAll(/^export declare class (\w+) /gm)].map((found) => found[1]);
-  const file = join(folder, "client.gen.ts");
-  writeFileSync(file, names.map((name) => `export class ${name} {}\n`).join(""));
-  return file;
-};
 
 export type Told = { name: string; result?: unknown; error?: string };
 
