@@ -5,7 +5,6 @@ import { noteText } from "../dagger/src/pipeline/explain.js";
 import type { Descriptor } from "../dagger/src/pipeline/oci.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import { assemble } from "./assemble.js";
-import { execute } from "./execute.js";
 import type { Workshop } from "./workshop.js";
 import { type Ground, groundOf } from "./ground.js";
 import { findStage, keepIngredients, keepLastKeys, keepStage, type StageRecord } from "./io/records.js";
@@ -53,10 +52,11 @@ export const carryOut = async (shop: Workshop, plan: Plan, decisions: readonly D
   return done;
 };
 
-const make = (shop: Workshop, plan: Plan, stage: PlannedStage, ground: Ground | null, fresh: Fresh): Promise<StageRecord> =>
+const make = async (shop: Workshop, plan: Plan, stage: PlannedStage, ground: Ground | null, fresh: Fresh): Promise<StageRecord> =>
   stage.kind === "assembled" && ground !== null
     ? assemble(shop, plan, stage, ground, fresh !== "no")
-    : execute(shop, plan, stage, ground, fresh !== "no");
+    : // Engines, bootstrap and all that they need: most builds execute nothing, and do not load them.
+      (await import("./execute.js")).execute(shop, plan, stage, ground, fresh !== "no");
 
 const settle = (shop: Workshop, stage: PlannedStage, kept: StageRecord | null, made: StageRecord, fresh: Fresh): void => {
   if (kept === null || fresh !== "compare") keepStage(shop.project.state, made);

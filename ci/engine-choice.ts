@@ -2,23 +2,26 @@ import { FactoryError } from "../dagger/src/pipeline/error.js";
 import { suggestion } from "../dagger/src/pipeline/suggest.js";
 import type { World } from "./command.js";
 import type { Engine, EngineName } from "./engines/engine.js";
-import { chooseEngine } from "./engines/index.js";
 import type { Project } from "./project.js";
 
 /** An engine that is looked for when it is first asked for, and never otherwise: most builds need none. */
 export const engineOf = (project: Project, world: World, wish: string): { get(): Promise<Engine>; release(): Promise<void> } => {
   const name = wishOf(wish);
   let chosen: Promise<Engine> | null = null;
+  const report = (line: string) => world.stderr(`engine: ${line}\n`);
   const choose = async () => {
-    const report = (line: string) => world.stderr(`engine: ${line}\n`);
+    const { chooseEngine } = await import("./engines/index.js");
     const { engine, because } = await chooseEngine(world.env, name, project.state, report);
     report(because);
     return engine;
   };
   return {
     get: () => (chosen ??= choose()),
-    // Whatever went wrong while choosing was told to whoever asked for the engine.
-    release: async () => (await chosen?.catch(() => null))?.release(),
+    // Whatever went wrong while choosing was told to whoever asked for the engine; and a build has ended as it has ended.
+    release: async () => {
+      const engine = await chosen?.catch(() => null);
+      await engine?.release().catch((error: unknown) => report(`it could not be released: ${String(error)}`));
+    },
   };
 };
 

@@ -5,12 +5,12 @@ import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import type { Whereabouts } from "../dagger/src/pipeline/reason.js";
 import type { StageName } from "../dagger/src/pipeline/stage.js";
 import { stageTag } from "../dagger/src/pipeline/stage-ref.js";
-import { findIngredients, findStage, hasRecord, lastKeys } from "./io/records.js";
+import { findIngredients, findStage, hasRecord, lastKeys, type StageRecord } from "./io/records.js";
 import type { State } from "./io/state.js";
-import type { Remote } from "./remote.js";
+import type { StageSource } from "./remote.js";
 
 /** Whom to ask beside the state folder, and what to do when the registry gives no answer. */
-export type Asking = { remote: Remote; unanswered: "warn" | "fail"; warn: (text: string) => void } | null;
+export type Asking = { remote: StageSource; unanswered: "warn" | "fail"; warn: (text: string) => void } | null;
 
 /**
  * What is known of a plan's stages: what is kept here, what the registry has, and what the last build was made from where the key is new.
@@ -21,13 +21,18 @@ export const knowledgeOf = async (state: State, plan: Plan, asking: Asking): Pro
   const known = new Map<StageKey, Whereabouts>();
   const previous = new Map<StageName, Ingredients>();
   const damaged = new Map<StageKey, string>();
-  const here = () => plan.stages.filter(({ key }) => findStage(state, key) !== null);
-  for (const { key, stage } of here()) known.set(key, whereabouts(state, key, stage));
+  const look = () => {
+    for (const { key, stage } of plan.stages) {
+      const record = known.has(key) ? null : findStage(state, key);
+      if (record !== null) known.set(key, whereabouts(record, key, stage));
+    }
+  };
+  look();
   const last = plan.stages.at(-1);
   if (asking !== null && last !== undefined && !known.has(last.key)) {
     const wanted = plan.stages.filter(({ key, kind }) => kind === "executed" && !known.has(key));
     for (const { stage, what } of await askFor(plan, wanted, asking)) damaged.set(stage.key, what);
-    for (const { key, stage } of here()) known.set(key, whereabouts(state, key, stage));
+    look();
   }
   const lastBuilt = plan.stages.every(({ key }) => known.has(key)) ? {} : lastKeys(state, plan.image, plan.platform);
   for (const { key, stage } of plan.stages) {
@@ -40,12 +45,10 @@ export const knowledgeOf = async (state: State, plan: Plan, asking: Asking): Pro
   return { known, previous, damaged };
 };
 
-const whereabouts = (state: State, key: StageKey, stage: StageName): Whereabouts => {
-  const record = findStage(state, key);
-  return record?.ref != null && record.elsewhere !== null
+const whereabouts = ({ ref, elsewhere }: StageRecord, key: StageKey, stage: StageName): Whereabouts =>
+  ref !== null && elsewhere !== null
     ? { at: "registry", tag: stageTag(stage, key).slice(0, `cache-${stage}-`.length + 12) }
     : { at: "state" };
-};
 
 /** Asks for all at once; of several questions without an answer one is told. */
 const askFor = async (
@@ -57,7 +60,7 @@ const askFor = async (
   const unknown = answers.flatMap(({ pulled }) => (pulled.state === "unknown" ? [pulled.why] : []));
   if (unknown.length > 0 && unanswered === "fail") {
     throw new FactoryError("REGISTRY_UNREACHABLE", {
-      what: `cannot tell which stages ${remote.home.name} has`,
+      what: `cannot tell which stages ${remote.name} has`,
       why: unknown[0]!,
       fix: "mend the connection or the login; REMOTE=auto goes on with what is here",
     });

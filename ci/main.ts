@@ -2,8 +2,11 @@ import { FactoryError } from "../dagger/src/pipeline/error.js";
 import type { World } from "./command.js";
 import { commands, isCommand } from "./commands/index.js";
 import { suggestion } from "../dagger/src/pipeline/suggest.js";
+import { systemError } from "./io/system-error.js";
 import { overview, usage } from "./view/help.js";
 import { problemText } from "./view/problem.js";
+
+const oldestNode = 20;
 
 /** argv → command → exit code: the only process.exit, and the only printer of errors. */
 const main = async (): Promise<number> => {
@@ -25,6 +28,14 @@ const main = async (): Promise<number> => {
   };
   const [name = "help", ...rest] = process.argv.slice(2);
   try {
+    // Asked here and not by ./task: another start of Node would cost each command more than all that ./task does.
+    if (Number(process.versions.node.split(".")[0]) < oldestNode) {
+      throw new FactoryError("HOST_TOOL_MISSING", {
+        what: `node ${process.versions.node} is too old`,
+        why: `the pipeline needs Node.js ${oldestNode}`,
+        fix: `install Node.js ${oldestNode} or newer`,
+      });
+    }
     if (name === "help" || name === "--help") {
       world.stdout(overview(commands));
       return 0;
@@ -43,7 +54,8 @@ const main = async (): Promise<number> => {
       return 0;
     }
     return await command.run(rest, world);
-  } catch (error) {
+  } catch (caught) {
+    const error = systemError(caught);
     const json = rest.includes("--json") || env["FACTORY_JSON"] === "1";
     world.stderr(problemText(error, { colour, json, verbose: env["FACTORY_DEBUG"] !== undefined }));
     return error instanceof FactoryError ? error.exitCode : 1;

@@ -43,7 +43,7 @@ export const wantedKeys = async (
 };
 
 const keysAt = async (place: Place, failed: (image: string, error: FactoryError) => Promise<void>): Promise<string[]> => {
-  const project = openProject(place);
+  const project = await openProject(place);
   const keys: string[] = [];
   for (const [name, { platforms }] of Object.entries(project.spec.images)) {
     try {

@@ -1,8 +1,7 @@
 import { relative, resolve } from "node:path";
 import { command } from "../command.js";
 import { lastRecord, makeImage } from "../make-image.js";
-import { bringHere, openRemote, remoteUseOf } from "../remote.js";
-import { parseOutput } from "../outputs/index.js";
+import { bringHere, lateRemote, remoteUseOf } from "../remote.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs, stageOf } from "../project.js";
 import { buildSummary } from "../view/build.js";
 import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag, remoteFlag, stageFlag } from "./flags.js";
@@ -25,8 +24,8 @@ export const build = command({
     verbose: { type: "boolean", about: "print what every step says" },
   },
   async run(flags, world) {
-    const output = flags.output === undefined ? null : parseOutput(flags.output);
-    const project = openProject(world);
+    const output = flags.output === undefined ? null : (await import("../outputs/index.js")).parseOutput(flags.output);
+    const project = await openProject(world);
     const open = await openImage(project, flags.image);
     const upTo = stageOf(flags.stage);
     const buildArgs = readBuildArgs(flags["build-arg"]);
@@ -34,7 +33,7 @@ export const build = command({
     const fresh = flags["no-cache"] ? (flags.refresh ? "replace" : "compare") : "no";
     const { engine, verbose } = flags;
     const use = remoteUseOf(flags.remote);
-    const remote = use === "off" ? null : openRemote(project.state, plans[0]!, world, "pull");
+    const remote = use === "off" ? null : lateRemote(project.state, plans[0]!, world);
     const asking = remote === null ? null : ({ remote, unanswered: use === "require" ? "fail" : "warn" } as const);
     const made = await makeImage(project, open, world, { plans, upTo, fresh, engine, verbose, remote: asking });
     const { root, record, log } = made;

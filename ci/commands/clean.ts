@@ -15,7 +15,7 @@ export const clean = command({
     all: { type: "boolean", about: "remove the whole state folder" },
   },
   async run({ keep, all }, world) {
-    const { state } = openProject(world);
+    const { state } = await openProject(world);
     if (all) {
       await engineStop({ state });
       rmSync(state.root, { recursive: true, force: true });

@@ -24,7 +24,7 @@ export const explain = command({
     json: jsonFlag,
   },
   async run(flags, world, [named]) {
-    const project = openProject(world);
+    const project = await openProject(world);
     const open = await openImage(project, flags.image);
     const platform = platformsOf(open.image, flags.platform)[0]!;
     const buildArgs = readBuildArgs(flags["build-arg"]);
@@ -65,7 +65,7 @@ const planAt = async (
   platform: Plan["platform"],
   buildArgs: Readonly<Record<string, string>>,
 ): Promise<Was> => {
-  const project = openProject(place);
+  const project = await openProject(place);
   const open = await openImage(project, image);
   const { stages } = planOf(project, open, platform, buildArgs);
   return new Map(stages.map(({ stage, ingredients }) => [stage, ingredients]));

@@ -32,6 +32,10 @@ export const commands = {
     load: async () => (await import("./render.js")).render,
   },
   shell: { about: "Open a shell in a stage that is kept", load: async () => (await import("./shell.js")).shell },
+  compare: {
+    about: "Compare two images: layouts, tars, docker archives, kept stages",
+    load: async () => (await import("./compare.js")).compare,
+  },
   engine: {
     about: "The engine that executes stages: status, start, stop, prune",
     load: async () => (await import("./engine.js")).engine,

@@ -30,7 +30,7 @@ export const lock = command({
     version: { type: "string", about: "with --tool: the version to add" },
   },
   async run(flags, world) {
-    const project = openProject(world);
+    const project = await openProject(world);
     const names = flags.image === undefined ? Object.keys(project.spec.images) : [flags.image];
     const after: Lock = structuredClone(project.lock);
     const opened = await Promise.all(names.map((name) => openImage(project, name)));

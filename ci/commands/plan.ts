@@ -3,10 +3,9 @@ import { type Decision, decide } from "../../dagger/src/pipeline/decide.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { compileIgnore } from "../../dagger/src/pipeline/select.js";
 import { command, type World } from "../command.js";
-import { chooseEngine } from "../engines/index.js";
 import { expectedTime } from "../io/history.js";
 import { type Asking, knowledgeOf } from "../known.js";
-import { openRemote, remoteUseOf } from "../remote.js";
+import { lateRemote, remoteUseOf } from "../remote.js";
 import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project.js";
 import { planJson, planTable, type PlanView } from "../view/plan.js";
 import { buildArgFlag, imageFlag, jsonFlag, platformFlag, remoteFlag } from "./flags.js";
@@ -28,15 +27,15 @@ export const plan = command({
   },
   async run(flags, world) {
     const allowed = flags.allow?.split(",").map(stageOf) ?? [];
-    const project = openProject(world);
+    const project = await openProject(world);
     const open = await openImage(project, flags.image);
-    const context = measureContext(open.folder, compileIgnore(open.wanted.ignore));
+    const context = measureContext(open.folder, compileIgnore(open.wanted.ignore), open.facts);
     const use = remoteUseOf(flags.remote);
     const warn = (text: string) => world.stderr(`note: ${text}\n`);
     const views: PlanView[] = [];
     for (const platform of platformsOf(open.image, flags.platform)) {
       const one = planOf(project, open, platform, readBuildArgs(flags["build-arg"]));
-      const remote = use === "off" ? null : openRemote(project.state, one, world, "pull");
+      const remote = use === "off" ? null : lateRemote(project.state, one, world);
       const asking: Asking = remote === null ? null : { remote, unanswered: use === "require" ? "fail" : "warn", warn };
       const decisions = decide(one, await knowledgeOf(project.state, one, asking), false);
       const executed = decisions.filter(({ action }) => action === "execute").map(({ stage }) => stage.stage);
@@ -51,6 +50,7 @@ export const plan = command({
 
 /** Which engine a build would take. That there is none is for the build to fail on: a plan is made without. */
 const engineFor = async ({ state }: Project, { env }: World): Promise<string> => {
+  const { chooseEngine } = await import("../engines/index.js");
   try {
     const { engine } = await chooseEngine(env, "auto", state, () => undefined);
     return `${engine.name} (${engine.address})`;

@@ -10,7 +10,7 @@ import { imageOf } from "../../dagger/src/pipeline/plan.js";
 import { command } from "../command.js";
 import { loginFor } from "../login.js";
 import { openProject } from "../project.js";
-import { checkTags } from "../publish.js";
+import { checkTags } from "../../dagger/src/tags.js";
 import { scopeOf } from "../scope.js";
 import { promoteSummary } from "../view/publish.js";
 import { imageFlag, jsonFlag } from "./flags.js";
@@ -21,7 +21,7 @@ export const promote = command({
   positional: ["digest", "tag"],
   flags: { image: { ...imageFlag, about: "the image whose repository is meant; the first one when absent" }, json: jsonFlag },
   async run({ image, json }, world, words) {
-    const { spec } = openProject(world);
+    const { spec } = await openProject(world);
     const name = parseRepository(`${spec.registry}/${imageOf(spec, image ?? Object.keys(spec.images)[0]!).repository}`);
     const { digest, tag } = read(words, `${name.registry}/${name.repository}`);
     checkTags([tag]);

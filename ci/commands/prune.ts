@@ -27,7 +27,7 @@ export const prune = command({
   async run({ image, keep, grace, yes, json }, world) {
     const policy = { grace: graceOf(grace), now: world.now() };
     const count = countOf(keep);
-    const project = openProject(world);
+    const project = await openProject(world);
     const images = image === undefined ? Object.keys(project.spec.images) : [image];
     const names = repositoriesOf(project, images);
     const { scope, why } = scopeOf(world.env);

@@ -1,8 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { baseContextOf, renderDockerfile, renderDockerignore } from "../../dagger/src/pipeline/dockerfile.js";
+import { baseContextOf } from "../../dagger/src/pipeline/dockerfile.js";
 import { baseKeyOf } from "../../dagger/src/pipeline/key.js";
+import { renderedFiles } from "../../dagger/src/pipeline/rendered-files.js";
 import { command } from "../command.js";
 import { replaceFile } from "../io/oci-layout.js";
 import { findStage } from "../io/records.js";
@@ -20,7 +21,7 @@ export const render = command({
     "cache-args": { type: "boolean", about: "print the --build-context arguments that replace stages kept on this machine" },
   },
   async run(flags, world) {
-    const project = openProject(world);
+    const project = await openProject(world);
     const names = flags.image === undefined ? Object.keys(project.spec.images) : [flags.image];
     if (flags["cache-args"]) {
       for (const name of names.slice(0, 1)) world.stdout(`${(await cacheArgs(project, name, flags.platform)).join(" \\\n  ")}\n`);
@@ -41,18 +42,13 @@ export const render = command({
   },
 });
 
-/** The first image's file is builder/Dockerfile, which `docker build -f` users expect; the others carry their name. */
-const fileName = (project: Project, name: string): string =>
-  Object.keys(project.spec.images)[0] === name ? "Dockerfile" : `${name}.Dockerfile`;
-
 const rendered = async (project: Project, name: string, platform: string): Promise<{ path: string; text: string }[]> => {
   const open = await openImage(project, name);
   const plans = platformsOf(open.image, platform).map((one) => planOf(project, open, one, {}));
-  const path = join(project.root, "builder", fileName(project, name));
-  return [
-    { path, text: renderDockerfile(plans) },
-    { path: `${path}.dockerignore`, text: renderDockerignore(open.wanted.roots, open.wanted.ignore) },
-  ];
+  return renderedFiles(project.spec, name, plans, open.wanted).map(({ path, text }) => ({
+    path: join(project.root, path),
+    text,
+  }));
 };
 
 /** What replaces the stages that are there already: a builder then starts from them and runs nothing of theirs. */

@@ -11,7 +11,7 @@ export const schema = command({
   about: "Write images.schema.json, from which editors complete images.yaml",
   flags: { check: { type: "boolean", about: "write nothing; exit 2 when it is not current" } },
   async run({ check }, world) {
-    const { root } = openProject(world);
+    const { root } = await openProject(world);
     const path = join(root, "images.schema.json");
     const text = `${JSON.stringify(z.toJSONSchema(specSchema, { io: "input", target: "draft-7" }), null, 2)}\n`;
     const current = readText(path) === text;

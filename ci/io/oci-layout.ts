@@ -3,10 +3,8 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, write
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { closure } from "../../dagger/src/layout.js";
-import { type Descriptor, type ImageIndex, mediaTypes } from "../../dagger/src/pipeline/oci.js";
+import { type Descriptor, type ImageIndex, mediaTypes, refName } from "../../dagger/src/pipeline/oci.js";
 import { withLock } from "./alive.js";
-
-const refName = "org.opencontainers.image.ref.name";
 
 /** Enters an image into the layout's index under a name, in place of what had that name. */
 export const nameInLayout = (layout: string, name: string, image: Descriptor, signal?: AbortSignal): Promise<void> =>
@@ -18,7 +16,8 @@ export const nameInLayout = (layout: string, name: string, image: Descriptor, si
         ...index.manifests.filter((one) => one.annotations?.[refName] !== name),
         { ...image, annotations: { [refName]: name } },
       ];
-      await writeWhole(join(layout, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
+      const version = join(layout, "oci-layout");
+      if (!existsSync(version)) await writeWhole(version, '{"imageLayoutVersion":"1.0.0"}');
       await writeWhole(join(layout, "index.json"), JSON.stringify({ ...index, manifests }));
     },
     { signal },

@@ -75,8 +75,11 @@ export const lastKeys = (state: State, image: string, platform: Platform): LastK
   }
 };
 
-export const keepLastKeys = (state: State, image: string, platform: Platform, keys: LastKeys): void =>
-  replaceFile(lastFile(state, image, platform), `${JSON.stringify({ ...lastKeys(state, image, platform), ...keys })}\n`);
+export const keepLastKeys = (state: State, image: string, platform: Platform, keys: LastKeys): void => {
+  const was = lastKeys(state, image, platform);
+  const now = { ...was, ...keys };
+  if (JSON.stringify(now) !== JSON.stringify(was)) replaceFile(lastFile(state, image, platform), `${JSON.stringify(now)}\n`);
+};
 
 export const allStages = (state: State): StageRecord[] => {
   const folder = join(state.root, "stages");

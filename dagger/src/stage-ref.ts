@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { encoderOf } from "./encoders.js";
-import { indexLayers } from "./index-layers.js";
 import { blobPath, hasBlob, readBlob, readManifest, writeBlob } from "./layout.js";
 import { type AssemblyIndex, assemblyOf } from "./pipeline/assembly-index.js";
 import { inFrames } from "./pipeline/compress.js";
@@ -39,6 +38,8 @@ export const writeStageRef = async (
   signal?: AbortSignal,
 ): Promise<Descriptor> => {
   const { layers } = readManifest(layout, imageDigest);
+  // Loaded here, because assembling on a stage ref needs none of it.
+  const { indexLayers } = await import("./index-layers.js");
   const full = await indexLayers(layout, layers.slice(below?.layers ?? 0), below?.index ?? null, signal);
   const parts: Record<Part, Descriptor> = {
     ingredients: await put(layout, partTypes.ingredients, ingredientsText(stage.ingredients)),

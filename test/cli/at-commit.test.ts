@@ -43,7 +43,7 @@ test("a project in a subfolder is read from its subfolder, although one stands a
 });
 
 test("the newest commits, of merges the side that was merged into", async () => {
-  const { root } = openProject({ cwd: project.folder, env: {} });
+  const { root } = await openProject({ cwd: project.folder, env: {} });
   const git = async (...args: string[]) => {
     const done = await run("git", ["-C", root, "-c", "user.name=test", "-c", "user.email=test@example.org", ...args]);
     if (done.exitCode !== 0) throw new Error(done.stderr);

@@ -7,7 +7,7 @@ import { gzipSync } from "node:zlib";
 import { commands, type CommandName } from "../../../ci/commands/index.js";
 import { run } from "../../../ci/io/process.js";
 import { openImage, openProject, planOf } from "../../../ci/project.js";
-import { keyTag } from "../../../ci/publish.js";
+import { keyTag } from "../../../dagger/src/tags.js";
 import { blobPath, writeBlob, writeJson } from "../../../dagger/src/layout.js";
 import {
   configText,
@@ -92,7 +92,7 @@ export const openPublished = async (registry: string): Promise<PublishedProject>
     clock,
     commit,
     async publish(repository, tags = []) {
-      const project = openProject({ cwd: folder, env: state });
+      const project = await openProject({ cwd: folder, env: state });
       const open = await openImage(project, "box");
       const plans = open.image.platforms.map((platform) => planOf(project, open, platform, {}));
       const { layout } = project.state;
