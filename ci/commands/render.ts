@@ -4,7 +4,7 @@ import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { baseContextOf, renderDockerfile, renderDockerignore } from "../../dagger/src/pipeline/dockerfile.js";
 import { baseKeyOf } from "../../dagger/src/pipeline/key.js";
 import { command } from "../command.js";
-import { replaceFile } from "../io/oci-layout.js";
+import { replaceFile } from "../io/replace-file.js";
 import { findStage } from "../io/records.js";
 import { openImage, openProject, type Project, planOf, platformsOf } from "../project.js";
 import { imageFlag, platformFlag } from "./flags.js";
