@@ -1,10 +1,11 @@
 import { relative } from "node:path";
 import type { BuildRecord } from "../../dagger/src/pipeline/record.js";
+import { checkTags, findPublished, keyTag, moveTags } from "../../dagger/src/tags.js";
 import { command } from "../command.js";
 import { makeImage } from "../make-image.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project.js";
-import { checkTags, findPublished, keyTag, moveTags, pushMade, requirePushRight } from "../publish.js";
 import { openRemote } from "../open-remote.js";
+import { pushMade, requirePushRight } from "../publish.js";
 import { buildSummary } from "../view/build.js";
 import { publishSummary } from "../view/publish.js";
 import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag } from "./flags.js";

@@ -31,7 +31,12 @@ export const shell = command({
     try {
       const at = { layout: project.state.layout, digest: kept.digest };
       // The stage as it is kept, under its own name: nothing of it is executed again.
-      const job = await jobFor({ project, open, world }, plan, stage, { parent: null, base: null, secrets: [], noCache: false });
+      const { planned: _, ...job } = await jobFor({ project, open, world }, plan, stage, {
+        parent: null,
+        base: null,
+        secrets: [],
+        noCache: false,
+      });
       const look = { ...job, dockerfile: `FROM kept AS ${stage.stage}\n`, images: { kept: at } };
       const request = {
         command:
