@@ -64,6 +64,9 @@ const main = async (): Promise<number> => {
 
 // A reader that closes early (`plan | head`) is no failure of ours.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
-process.exitCode = await main();
-if (process.stdout.writableLength === 0) process.exit();
-else process.stdout.once("drain", () => process.exit());
+// No await: the compiled program is a script, which ci/start.ts starts faster than Node does a module.
+void (async () => {
+  process.exitCode = await main();
+  if (process.stdout.writableLength === 0) process.exit();
+  else process.stdout.once("drain", () => process.exit());
+})();

@@ -5,7 +5,7 @@ import { baseContextOf } from "../../dagger/src/pipeline/dockerfile.js";
 import { baseKeyOf } from "../../dagger/src/pipeline/key.js";
 import { renderedFiles } from "../../dagger/src/pipeline/rendered-files.js";
 import { command } from "../command.js";
-import { replaceFile } from "../io/oci-layout.js";
+import { replaceFile } from "../io/replace-file.js";
 import { findStage } from "../io/records.js";
 import { openImage, openProject, type Project, planOf, platformsOf } from "../project.js";
 import { imageFlag, platformFlag } from "./flags.js";

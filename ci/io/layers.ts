@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Remembered, RememberedFrames } from "../../dagger/src/assemble.js";
 import type { KnownFrames } from "../../dagger/src/frames.js";
 import type { WrittenLayer } from "../../dagger/src/write-layer.js";
-import { replaceFile } from "./oci-layout.js";
+import { replaceFile } from "./replace-file.js";
 import type { State } from "./state.js";
 
 /** Layers by layer key, one small file each, so that two builds at once need no lock. A damaged note is as good as none. */

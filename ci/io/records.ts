@@ -4,7 +4,7 @@ import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
 import type { Ingredients } from "../../dagger/src/pipeline/key.js";
 import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
 import { missingBlobs } from "../../dagger/src/layout.js";
-import { replaceFile } from "./oci-layout.js";
+import { replaceFile } from "./replace-file.js";
 import type { State } from "./state.js";
 
 /** What this checkout knows of an executed stage (or base): the digest that its key led to. */

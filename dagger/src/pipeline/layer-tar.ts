@@ -100,7 +100,7 @@ const block = (fields: Fields): Uint8Array => {
   text(fields.target, 157);
   bytes.write("ustar\x0000", 257, "latin1");
   let sum = 0;
-  for (const byte of bytes) sum += byte;
+  for (let at = 0; at < blockSize; at++) sum += bytes[at]!;
   bytes.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148, "latin1");
   return bytes;
 };
