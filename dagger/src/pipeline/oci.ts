@@ -36,7 +36,7 @@ export const platformParts = (platform: Platform): { os: string; architecture: s
 };
 
 /** A stage's key in an image's manifest: `io.image-factory.stage.base-tools=69ea7857…`, one for each stage that the image holds. */
-const stageAnnotation = (stage: StageName): string => `io.image-factory.stage.${stage}`;
+export const stageAnnotation = (stage: StageName): string => `io.image-factory.stage.${stage}`;
 
 /** The text of a config; equal configs have equal texts, and so one digest. */
 export const configText = (config: ImageConfig): string => canonical(config);
