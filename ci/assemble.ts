@@ -50,6 +50,7 @@ export const assemble = async (
     platform: plan.platform,
     digest,
     ref: null,
+    parent: ground.digest,
     // Its own layer is here; the layers below are where the stage below has them.
     elsewhere: ground.elsewhere,
     engine: "assembler",

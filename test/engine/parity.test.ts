@@ -109,19 +109,21 @@ describe.skipIf(absent !== null)(`the small image${absent === null ? "" : ` (ski
     await writeFile(join(folder, "Dockerfile"), "FROM assembled\n");
     const tar = join(small.root, "buildkit-rootfs.tar");
     await succeed(lease.buildctl, [
-      ...[
-        "--addr",
-        lease.address,
-        "build",
-        "--frontend",
-        "dockerfile.v0",
-        "--progress",
-        "plain",
-        "--local",
-        `dockerfile=${folder}`,
-      ],
-      ...["--oci-layout", `kept=${layout()}`, "--opt", `context:assembled=oci-layout://kept@${digest}`],
-      ...["--output", `type=tar,dest=${tar}`],
+      "--addr",
+      lease.address,
+      "build",
+      "--frontend",
+      "dockerfile.v0",
+      "--progress",
+      "plain",
+      "--local",
+      `dockerfile=${folder}`,
+      "--oci-layout",
+      `kept=${layout()}`,
+      "--opt",
+      `context:assembled=oci-layout://kept@${digest}`,
+      "--output",
+      `type=tar,dest=${tar}`,
     ]);
     expect(await compared(`rootfs:${tar}`)).toEqual(equal);
   });

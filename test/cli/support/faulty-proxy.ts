@@ -34,7 +34,7 @@ type Rule = {
 };
 
 /** One request as the proxy saw it; bytes of bodies. */
-type Logged = {
+export type Logged = {
   method: string;
   path: string;
   authorization: string | null;
