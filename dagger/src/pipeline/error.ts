@@ -27,6 +27,7 @@ const exitCodes = {
   OUTPUT_FAILED: 73,
   DISK_FULL: 74,
   NOT_REPRODUCIBLE: 75,
+  CACHE_BROKEN: 75,
   PERMISSION: 77,
   INTERRUPTED: 130,
 } as const;
