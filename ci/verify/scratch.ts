@@ -51,13 +51,15 @@ export const openScratch = async (world: World, image: string | undefined): Prom
   const place = join(real.state.root, "verify");
   await sweep(place);
   const folder = join(place, `${await nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`);
+  const root = join(folder, "project");
+  const made = mkdirSync(root, { recursive: true });
   const close = () => {
     rmSync(folder, { recursive: true, force: true });
-    if (existsSync(place) && readdirSync(place).length === 0) rmdirSync(place);
+    // A state folder that this made goes with it.
+    for (const above of made === real.state.root ? [place, real.state.root] : [place])
+      if (existsSync(above) && readdirSync(above).length === 0) rmdirSync(above);
   };
   try {
-    const root = join(folder, "project");
-    mkdirSync(root, { recursive: true });
     const env = { ...world.env, FACTORY_STATE: join(folder, "state") };
     // Hashes of the user's files are kept with the copy's, so that nothing of the user's changes.
     const project = { ...real, state: stateOf(root, env) };

@@ -51,7 +51,7 @@ const nothing: EngineSteps = { ran: 0, cached: 0 };
  * built, the bytes and the engine's own reports; and last what the planner said, against those.
  */
 export const judge = (change: Change, before: Before, after: After): Judgement => {
-  const stages = after.plan.stages.map((now, at) => comparisonOf(change, before.plan, now, at));
+  const stages = after.plan.stages.map((_, at) => comparisonOf(change, before.plan, after.plan, at));
   const seen = after.evidence;
   const faults = stages.flatMap((one) => keyFaults(change, one));
   if (seen !== null) {
@@ -82,11 +82,11 @@ type Compared = {
   onMoved: boolean;
   /** Whether nothing but what stands below differs. */
   ownStayed: boolean;
-  below: readonly PlannedStage[];
+  movedBelow: readonly PlannedStage[];
 };
 
-const comparisonOf = (change: Change, before: Plan, now: PlannedStage, at: number): Compared => {
-  const was = before.stages[at]!;
+const comparisonOf = (change: Change, before: Plan, after: Plan, at: number): Compared => {
+  const [was, now] = [before.stages[at]!, after.stages[at]!];
   const parentKey = ({ ingredients: { parent } }: PlannedStage) => ("key" in parent ? parent.key : null);
   return {
     was,
@@ -96,7 +96,7 @@ const comparisonOf = (change: Change, before: Plan, now: PlannedStage, at: numbe
     moved: was.key !== now.key,
     onMoved: parentKey(was) !== parentKey(now),
     ownStayed: sameButParent(was.ingredients, now.ingredients),
-    below: before.stages.slice(0, at),
+    movedBelow: after.stages.slice(0, at).filter(({ key }, index) => before.stages[index]!.key !== key),
   };
 };
 
@@ -120,10 +120,10 @@ const keyFaults = (change: Change, { was, now, must, may, moved, onMoved, ownSta
   ];
 };
 
-/** An account is added to the files of the stage below: the one thing whose bytes a changed stage below may move. */
-const readsBelow = ({ now, below, onMoved }: Compared): boolean =>
+/** Whether what changed below may move its bytes: it runs there, or adds an account to the account files that were made there. */
+const readsBelow = ({ now, movedBelow, onMoved }: Compared): boolean =>
   onMoved &&
-  (now.kind === "executed" || (now.ingredients.steps.some(({ step }) => step.do === "user") && below.some(makesAccounts)));
+  (now.kind === "executed" || (now.ingredients.steps.some(({ step }) => step.do === "user") && movedBelow.some(makesAccounts)));
 const makesAccounts = ({ kind, ingredients }: PlannedStage): boolean =>
   kind === "executed" || ingredients.steps.some(({ step }) => step.do === "user");
 
