@@ -38,6 +38,7 @@ export const proveCache = async (world: World, wish: Wish): Promise<CacheReport>
     const bench = await openBench(scratch, wish);
     const results: CaseResult[] = [];
     for (const one of cases.filter(({ id }) => wish.only === null || wish.only.includes(id))) {
+      if (world.signal.aborted) throw interrupted();
       const at = world.now();
       const outcome = await proved(bench, one);
       const result = { id: one.id, title: one.title, ...outcome, seconds: (world.now() - at) / 1000 };
@@ -52,6 +53,13 @@ export const proveCache = async (world: World, wish: Wish): Promise<CacheReport>
     scratch.close();
   }
 };
+
+const interrupted = () =>
+  new FactoryError("INTERRUPTED", {
+    what: "interrupted",
+    why: "the proof was stopped on request",
+    fix: "run it again; nothing of yours was changed",
+  });
 
 const proved = async (bench: Bench, one: Case) => {
   const { scratch, subject } = bench;

@@ -1,6 +1,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import type { StageKey } from "../../dagger/src/pipeline/key.js";
 import { faultLines } from "../../dagger/src/pipeline/verify-report.js";
 import { forgetsContent, type Planner, withKeys } from "./fixtures/broken-keys.js";
 import { scratchFolder } from "./fixtures/scratch.js";
@@ -19,34 +20,36 @@ describe("a broken planner is found, with the stage to blame", () => {
     ],
     [
       "forgets the executable bit",
-      withKeys((ingredients) => JSON.stringify(ingredients).replaceAll(/"executable":(?:true|false)/g, "")),
+      withKeys((ingredients) => ({
+        of: JSON.parse(JSON.stringify(ingredients).replaceAll('"executable":true', '"executable":false')),
+      })),
       ["code", "mode"],
       [/^mode: application: its key .* although app\/src\/app\/main.py is executable now$/],
     ],
     [
       "forgets the stage below",
-      withKeys((ingredients) => ({ ...ingredients, parent: null })),
+      withKeys((ingredients) => ({ of: { ...ingredients, parent: { key: "" as StageKey } } })),
       ["code"],
       [/^code: runtime: its key .* stayed, although the stage below it has another key$/],
     ],
     [
       "knows the time of a file",
       withKeys((ingredients, _, { folder }) =>
-        ingredients.stage === "application" ? { ingredients, time: mtime(folder) } : ingredients,
+        ingredients.stage === "application" ? { of: ingredients, and: mtime(folder) } : { of: ingredients },
       ),
       ["mode", "times"],
       [/^times: application: its key moved .* nothing of it should have: the keys differ but no ingredient does/],
     ],
     [
       "knows where the checkout stands",
-      withKeys((ingredients, project) => ({ ingredients, root: project.root })),
+      withKeys((ingredients, project) => ({ of: ingredients, and: project.root })),
       ["folder", "nothing"],
       [/^folder: base-tools: its key moved/],
     ],
     [
       "reads the whole of pyproject.toml for the dependencies",
       withKeys((ingredients, _, { facts }) =>
-        ingredients.stage === "dependencies" ? { ingredients, texts: [...facts.texts] } : ingredients,
+        ingredients.stage === "dependencies" ? { of: ingredients, and: [...facts.texts] } : { of: ingredients },
       ),
       ["description", "code"],
       [/^description: dependencies: its key moved/],
