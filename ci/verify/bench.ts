@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { decide, type Knowledge } from "../../dagger/src/pipeline/decide.js";
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { Plan } from "../../dagger/src/pipeline/plan.js";
 import { compileIgnore } from "../../dagger/src/pipeline/select.js";
 import type { Platform } from "../../dagger/src/pipeline/stage.js";
@@ -10,6 +11,7 @@ import type { Subject } from "../../dagger/src/pipeline/verify-case.js";
 import type { CaseResult } from "../../dagger/src/pipeline/verify-report.js";
 import { knowledgeOf } from "../known.js";
 import { type OpenImage, type planOf, platformsOf, type Project } from "../project.js";
+import type { State } from "../io/state.js";
 import { buildOnce, type Site } from "./build.js";
 import { type Scratch, shareKept } from "./scratch.js";
 
@@ -35,6 +37,8 @@ export type Bench = {
   scratch: Scratch;
   wish: Wish;
   platform: Platform;
+  /** Of the copy. */
+  state: State;
   subject: Subject;
   before: Before;
   /** The plan of the checkout that was copied. */
@@ -49,7 +53,8 @@ export type Bench = {
  */
 export const openBench = async (scratch: Scratch, wish: Wish): Promise<Bench> => {
   const { project, open } = await scratch.reopen();
-  const platform = platformsOf(open.image, wish.platform)[0]!;
+  const [platform, ...more] = platformsOf(open.image, wish.platform);
+  if (platform === undefined || more.length > 0) throw onePlatform();
   const plan = wish.planner(project, open, platform, {});
   const atHome = wish.planner(scratch.home.project, scratch.home.open, platform, {});
   await shareKept(scratch.home.project.state, project.state, plan, scratch.world.signal);
@@ -70,14 +75,21 @@ export const openBench = async (scratch: Scratch, wish: Wish): Promise<Bench> =>
     .map(({ stage }) => stage.stage);
   if (wish.depth === "fast" && missing.length > 0) {
     const plansOnly = `${missing.join(" and ")} ${missing.length === 1 ? "is" : "are"} not kept here: ./task build IMAGE=${open.name}`;
-    return { scratch, wish, platform, subject, before: { plan, stages: null }, atHome, plansOnly };
+    return { scratch, wish, platform, state: project.state, subject, before: { plan, stages: null }, atHome, plansOnly };
   }
   if (missing.length > 0)
     scratch.world.stderr(`building ${missing.join(" and ")} for this proof alone: not kept here (./task build keeps them)\n`);
   const site = siteOf(scratch, wish, { project, open }, missing.length > 0);
   const { stages } = await buildOnce(site, plan, wish.verbose);
-  return { scratch, wish, platform, subject, before: { plan, stages }, atHome, plansOnly: null };
+  return { scratch, wish, platform, state: project.state, subject, before: { plan, stages }, atHome, plansOnly: null };
 };
+
+const onePlatform = () =>
+  new FactoryError("USAGE", {
+    what: "a proof is of one platform",
+    why: "what is proved of one holds for the keys of all; bytes are made for one at a time",
+    fix: "./task verify:cache PLATFORM=linux/amd64",
+  });
 
 /** Quiet where a person waits for a verdict and not for the build. */
 export const siteOf = (

@@ -10,6 +10,7 @@ import { engineOf } from "../engine-choice.js";
 import { findStage, keepStage } from "../io/records.js";
 import { makeImage } from "../make-image.js";
 import type { OpenImage, Project } from "../project.js";
+import { openLive, openPlain } from "../view/draw.js";
 import { engineMark, eventsIn, heldOf } from "./evidence.js";
 
 /** Where a proof builds. */
@@ -21,6 +22,8 @@ export type Seen = {
   stages: ReadonlyMap<StageName, Held>;
   steps: ReadonlyMap<StageName, EngineSteps>;
   engineStarted: boolean;
+  /** Stages that were made now, in their order. */
+  made: readonly StageName[];
 };
 
 /** Builds as `build` does, and reads what came of it. @throws FactoryError as makeImage */
@@ -41,6 +44,11 @@ export const makeAgain = async (site: Site, plan: Plan, which: ReadonlySet<Stage
   const mark = engineMark(project.state);
   const events: BuildEvent[] = [];
   const engine = engineOf(project, world, site.engine);
+  const display = (world.live ? openLive : openPlain)(world.screen, { colour: world.colour, verbose: false });
+  const emit = (event: BuildEvent) => {
+    events.push(event);
+    display.event(event);
+  };
   const kept = plan.stages.map(({ key }) => findStage(project.state, key));
   const decisions = plan.stages.map((stage, at): Decision => {
     if (which.has(stage.stage))
@@ -49,10 +57,11 @@ export const makeAgain = async (site: Site, plan: Plan, which: ReadonlySet<Stage
     return { stage, action: "reuse", reasons: [{ why: "kept", where: { at: "state" } }] };
   });
   try {
-    const shop = { project, open, world, engine: engine.get, emit: (event: BuildEvent) => events.push(event) };
+    const shop = { project, open, world, engine: engine.get, emit };
     const done = await carryOut(shop, plan, decisions, "replace");
     return seen(project, done, events, mark);
   } finally {
+    display.close();
     await engine.release();
     for (const record of kept) if (record !== null) keepStage(project.state, record);
   }
@@ -61,6 +70,7 @@ export const makeAgain = async (site: Site, plan: Plan, which: ReadonlySet<Stage
 const seen = ({ state }: Project, done: readonly Done[], events: readonly BuildEvent[], mark: bigint | null): Seen => ({
   decisions: done.map(({ decision }) => decision),
   stages: heldOf(state.layout, done),
+  made: done.filter(({ decision }) => decision.action !== "reuse").map(({ decision }) => decision.stage.stage),
   steps: countSteps(events, isLayerStep),
   engineStarted: engineMark(state) !== mark,
 });

@@ -19,6 +19,7 @@ import type { Edit } from "../../dagger/src/pipeline/verify-case.js";
  * Applies edits to a folder, one after the other.
  * @param aside an empty folder of the same file system; what the edits replace waits there
  * @returns what takes all of it back: bytes, modes, owners and times
+ * @throws NoSuchEdit where the file system or a right does not allow one of them; nothing is changed then
  */
 export const apply = (root: string, edits: readonly Edit[], aside: string): (() => void) => {
   mkdirSync(aside, { recursive: true });
@@ -42,11 +43,20 @@ const one = (root: string, edit: Edit, aside: string): (() => void) => {
     case "append":
       return rewrite(join(root, edit.path), edit, aside);
     case "times":
-      return each(root, edit.paths, (path) => lutimesSync(path, edit.seconds, edit.seconds));
+      return each(root, edit.paths, "times", {
+        change: (path) => lutimesSync(path, edit.seconds, edit.seconds),
+        took: ({ mtimeMs }) => mtimeMs === edit.seconds * 1000,
+      });
     case "owner":
-      return each(root, edit.paths, (path) => lchownSync(path, edit.uid, edit.gid));
+      return each(root, edit.paths, "owners", {
+        change: (path) => lchownSync(path, edit.uid, edit.gid),
+        took: ({ uid, gid }) => uid === edit.uid && gid === edit.gid,
+      });
     case "mode":
-      return each(root, edit.paths, (path, stat) => chmodSync(path, modeOf(stat.mode, edit.to)));
+      return each(root, edit.paths, "modes", {
+        change: (path, { mode }) => chmodSync(path, modeOf(mode, edit.to)),
+        took: ({ mode }, was) => (mode & 0o7777) === modeOf(was.mode, edit.to),
+      });
   }
 };
 
@@ -67,10 +77,11 @@ const rewrite = (path: string, edit: Extract<Edit, { edit: "write" | "append" }>
   };
 };
 
-const each = (root: string, paths: readonly string[], change: (path: string, stat: Stats) => void): (() => void) => {
+type Metadata = { change: (path: string, stat: Stats) => void; took: (now: Stats, was: Stats) => boolean };
+
+const each = (root: string, paths: readonly string[], what: string, { change, took }: Metadata): (() => void) => {
   const before = paths.map((path) => [join(root, path), lstatSync(join(root, path))] as const);
-  for (const [path, stat] of before) change(path, stat);
-  return () => {
+  const undo = () => {
     for (const [path, { mode, uid, gid, atime, mtime }] of before) {
       const now = lstatSync(path);
       if (now.uid !== uid || now.gid !== gid) lchownSync(path, uid, gid);
@@ -78,7 +89,22 @@ const each = (root: string, paths: readonly string[], change: (path: string, sta
       lutimesSync(path, atime, mtime);
     }
   };
+  try {
+    for (const [path, stat] of before) change(path, stat);
+    // Some file systems take the call and keep nothing of it: a proof would then be one of no change.
+    if (!before.every(([path, stat]) => took(lstatSync(path), stat))) throw new NoSuchEdit(`this file system keeps no ${what}`);
+  } catch (error) {
+    undo();
+    throw isErrno(error, "EPERM", "EINVAL", "ENOSYS", "EOPNOTSUPP") ? new NoSuchEdit(error.message) : error;
+  }
+  return undo;
 };
+
+/** What an edit asks for cannot be had here. */
+export class NoSuchEdit extends Error {}
+
+const isErrno = (error: unknown, ...codes: string[]): error is NodeJS.ErrnoException =>
+  error instanceof Error && "code" in error && codes.includes(String(error.code));
 
 const modeOf = (mode: number, to: Extract<Edit, { edit: "mode" }>["to"]): number => {
   switch (to) {

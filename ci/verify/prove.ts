@@ -13,13 +13,14 @@ import {
   type CaseResult,
   failedOutcome,
   outcomeOf,
+  untestedOutcome,
 } from "../../dagger/src/pipeline/verify-report.js";
 import type { World } from "../command.js";
 import { findStage, keepLastKeys } from "../io/records.js";
 import type { OpenImage, Project } from "../project.js";
 import { type Bench, openBench, planned, siteOf, type Wish } from "./bench.js";
 import { buildOnce, makeAgain, type Seen, type Site } from "./build.js";
-import { apply } from "./edit.js";
+import { apply, NoSuchEdit } from "./edit.js";
 import { absentFrom, pathsBetween } from "./evidence.js";
 import { openScratch } from "./scratch.js";
 
@@ -62,21 +63,26 @@ const interrupted = () =>
   });
 
 const proved = async (bench: Bench, one: Case) => {
-  const { scratch, subject } = bench;
+  const { scratch, subject, wish } = bench;
   const change = changeOf(one, subject);
   if ("absent" in change) return absentOutcome(change.absent);
   const before = change.by.by === "copy" ? { plan: bench.atHome, stages: null } : bench.before;
-  const undo = apply(scratch.root, change.edits, join(scratch.folder, "aside"));
+  let undo: () => void = () => undefined;
   try {
+    undo = apply(scratch.root, change.edits, join(scratch.folder, "aside"));
     const opened = await scratch.reopen();
-    const plan = bench.wish.planner(opened.project, opened.open, bench.platform, change.buildArgs);
+    const plan = wish.planner(opened.project, opened.open, bench.platform, change.buildArgs);
     const why = plansOnly(bench, one, change, plan);
+    const executed = why === null ? executedBy(bench, change, plan) : [];
+    if (executed.length > 0) scratch.world.stderr(`executing ${executed.join(", ")}: ${one.title}\n`);
     const after = why === null ? await built(bench, change, opened, plan) : { ...planned(before.plan, plan), failure: null };
     const judged = judge(change, before, after);
     // A build that was promised and could not be made is no proof, whatever its plan says.
     const notTested = judged.notTested ?? (why !== null && why === bench.plansOnly && judged.faults.length === 0 ? why : null);
-    return outcomeOf(change, before, after, { ...judged, notTested }, why);
+    const note = change.by.by === "again" && why === null && wish.depth !== "deep" ? "base-tools is made again with --deep" : why;
+    return outcomeOf(change, before, after, { ...judged, notTested }, note);
   } catch (error) {
+    if (error instanceof NoSuchEdit) return untestedOutcome(change.says, error.message);
     return failedOutcome(change.says, { fault: "failed", ...failureOf(error) });
   } finally {
     undo();
@@ -89,58 +95,49 @@ const plansOnly = ({ wish, before, plansOnly: nothing }: Bench, { id }: Case, { 
   if (by.by === "copy") return "keys are all that it could move";
   if (wish.depth === "fast" && id !== fastCase) return "--fast";
   if (nothing !== null) return nothing;
-  const executed = executedAnew(before.plan, plan);
+  const executed = movedOf(before.plan, plan);
   return executed.includes("base-tools") && wish.depth !== "deep" ? "it executes base-tools: --deep builds it" : null;
 };
 
-const executedAnew = (was: Plan, now: Plan): StageName[] =>
+/** The executed stages whose keys are new. */
+const movedOf = (was: Plan, now: Plan): StageName[] =>
   now.stages.filter(({ kind, key }, at) => kind === "executed" && key !== was.stages[at]!.key).map(({ stage }) => stage);
+
+/** The stages that building a change takes an engine for. */
+const executedBy = (bench: Bench, { by }: Change, plan: Plan): StageName[] => {
+  if (by.by !== "again") return movedOf(bench.before.plan, plan);
+  const again = madeAgain(bench, plan);
+  return plan.stages.filter(({ kind, stage }) => kind === "executed" && again.includes(stage)).map(({ stage }) => stage);
+};
+
+/** What is made again to see whether it comes out the same: each stage whose parent is here by itself; base-tools takes long. */
+const madeAgain = ({ wish, state }: Bench, { stages }: Plan): StageName[] =>
+  stages
+    .filter((_, at) => (at === 0 ? wish.depth === "deep" : findStage(state, stages[at - 1]!.key) !== null))
+    .map(({ stage }) => stage);
 
 /** Builds what was changed, and makes again what must not have changed. What cannot be built is judged on its plan. */
 const built = async (bench: Bench, change: Change, opened: { project: Project; open: OpenImage }, plan: Plan): Promise<After> => {
   const { scratch, wish, before } = bench;
   const site = siteOf(scratch, wish, opened, false);
-  const { state } = opened.project;
   try {
     if (change.by.by === "again") {
-      const which = plan.stages.filter(
-        (stage, at) => canBeMadeAgain(site, plan, at) && (stage.stage !== "base-tools" || wish.depth === "deep"),
-      );
-      const seen = await makeAgain(site, plan, new Set(which.map(({ stage }) => stage)));
-      const evidence = await evidenceOf(
-        bench,
-        site,
-        change,
-        { ...seen, stages: before.stages! },
-        seen,
-        which.map(({ stage }) => stage),
-      );
+      const again = await makeAgain(site, plan, new Set(madeAgain(bench, plan)));
+      const evidence = await evidenceOf(bench, site, change, { ...again, stages: before.stages! }, again);
       return { ...planned(before.plan, plan), evidence, failure: null };
     }
     const seen = await buildOnce(site, plan, wish.verbose);
-    const stayed = plan.stages.filter(
-      ({ key, kind }, at) => kind === "assembled" && key === before.plan.stages[at]!.key && canBeMadeAgain(site, plan, at),
-    );
-    const again = stayed.length === 0 ? null : await makeAgain(site, plan, new Set(stayed.map(({ stage }) => stage)));
-    const evidence = await evidenceOf(
-      bench,
-      site,
-      change,
-      seen,
-      again,
-      stayed.map(({ stage }) => stage),
-    );
-    return { plan, decisions: seen.decisions, evidence, failure: null };
+    const stayed = plan.stages.filter(({ key, kind }, at) => kind === "assembled" && key === before.plan.stages[at]!.key);
+    const which = stayed.map(({ stage }) => stage).filter((stage) => madeAgain(bench, plan).includes(stage));
+    const again = which.length === 0 ? null : await makeAgain(site, plan, new Set(which));
+    return { plan, decisions: seen.decisions, evidence: await evidenceOf(bench, site, change, seen, again), failure: null };
   } catch (error) {
     return { ...planned(before.plan, plan), failure: failureOf(error) };
   } finally {
-    keepLastKeys(state, plan.image, plan.platform, Object.fromEntries(before.plan.stages.map(({ stage, key }) => [stage, key])));
+    const keys = Object.fromEntries(before.plan.stages.map(({ stage, key }) => [stage, key]));
+    keepLastKeys(bench.state, plan.image, plan.platform, keys);
   }
 };
-
-/** A stage is made on the one below it, which must be here by itself. */
-const canBeMadeAgain = ({ project }: Site, { stages }: Plan, at: number): boolean =>
-  at === 0 || findStage(project.state, stages[at - 1]!.key) !== null;
 
 const evidenceOf = async (
   { before, scratch: { world } }: Bench,
@@ -148,19 +145,14 @@ const evidenceOf = async (
   change: Change,
   seen: Seen,
   again: Seen | null,
-  which: readonly StageName[],
 ): Promise<Evidence> => {
   const { layout } = project.state;
   const remade: Remade[] = [];
-  for (const stage of which) {
+  for (const stage of again?.made ?? []) {
     const [was, now] = [seen.stages.get(stage) ?? before.stages?.get(stage), again?.stages.get(stage)];
     if (was === undefined || now === undefined) continue;
-    remade.push({
-      stage,
-      layers: now.layers,
-      settings: now.settings,
-      paths: await pathsBetween(layout, was.layers, now.layers, world.signal),
-    });
+    const paths = await pathsBetween(layout, was.layers, now.layers, world.signal);
+    remade.push({ stage, layers: now.layers, settings: now.settings, paths });
   }
   const carriers = change.must.flatMap((stage) => seen.stages.get(stage) ?? []);
   const absent = await absentFrom(layout, carriers, open, change.arrives, world.signal);

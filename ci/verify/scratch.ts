@@ -60,7 +60,8 @@ export const openScratch = async (world: World, image: string | undefined): Prom
       if (existsSync(above) && readdirSync(above).length === 0) rmdirSync(above);
   };
   try {
-    const env = { ...world.env, FACTORY_STATE: join(folder, "state") };
+    // An engine that outlives its build would lose its files under its feet.
+    const env = { ...world.env, FACTORY_STATE: join(folder, "state"), FACTORY_ENGINE_KEEP: undefined };
     // Hashes of the user's files are kept with the copy's, so that nothing of the user's changes.
     const project = { ...real, state: stateOf(root, env) };
     const open = await openImage(project, image);

@@ -33,6 +33,7 @@ export const verifyMatrix = (report: CacheReport): string => {
     ...told(report, "not-tested", (one) => [`not tested: ${one.title}: ${one.why}`]),
     ...told(report, "not-applicable", (one) => [`n/a: ${one.title}: ${one.why}`]),
     ...onPlans(report),
+    ...told(report, "pass", ({ title, why, proof }) => (why === null || proof === "plan" ? [] : [`${title}: ${why}`])),
     summary(report),
   ];
   return `${blocks.join("\n")}\n`;
@@ -44,8 +45,8 @@ const told = ({ cases }: CacheReport, verdict: Verdict, lines: (one: CaseResult)
 /** Reasons that several cases share stand once. */
 const onPlans = ({ cases }: CacheReport): string[] => {
   const titles = new Map<string, string[]>();
-  for (const { verdict, why, title } of cases)
-    if (verdict === "pass" && why !== null) titles.set(why, [...(titles.get(why) ?? []), title]);
+  for (const { verdict, why, title, proof } of cases)
+    if (verdict === "pass" && why !== null && proof === "plan") titles.set(why, [...(titles.get(why) ?? []), title]);
   const most = 3;
   return [...titles].map(([why, all]) => {
     const more = all.length > most ? ` and ${all.length - most + 1} more` : "";

@@ -1,7 +1,7 @@
 import { lstatSync, readdirSync, readFileSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { apply } from "../../ci/verify/edit.js";
+import { apply, NoSuchEdit } from "../../ci/verify/edit.js";
 import { withDependency, withDescription, withSpec, writtenDependencies } from "../../dagger/src/pipeline/verify-edits.js";
 import { scratchFolder } from "./fixtures/scratch.js";
 
@@ -106,5 +106,10 @@ describe("edits of a folder", () => {
     const edits = [{ edit: "append", path: "a", text: "x" } as const, { edit: "times", paths: ["absent"], seconds: 1 } as const];
     expect(() => apply(at("it"), edits, at("aside"))).toThrow("ENOENT");
     expect(look()).toEqual(before);
+  });
+
+  test("that the file system refuses say so", () => {
+    const edit = { edit: "mode", paths: ["self/limits"], to: "private" } as const;
+    expect(() => apply("/proc", [edit], at("aside"))).toThrow(NoSuchEdit);
   });
 });

@@ -3,8 +3,10 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { CacheReport } from "../../dagger/src/pipeline/verify-report.js";
 import { faultLines } from "../../dagger/src/pipeline/verify-report.js";
+import { proveCache } from "../../ci/verify/prove.js";
 import { scratchFolder } from "./fixtures/scratch.js";
-import { hex, prove, usual } from "./fixtures/usual-project.js";
+import { worldAt } from "./fixtures/world.js";
+import { hex, prove, usual, wishOf } from "./fixtures/usual-project.js";
 
 const { at, put } = scratchFolder();
 
@@ -154,5 +156,30 @@ images:
     expect(says("tool-version")).toBe("TASK_VERSION asks for 1.1.0");
     expect(says("locked-package")).toBe("images.lock holds jq-0:1.6.verify1-2.el9.x86_64 instead of jq-0:1.6-2.el9.x86_64");
     expect(says("base")).toBe("the base asks for bash by name");
+  });
+
+  test("that is stopped leaves nothing behind", async () => {
+    usual(put);
+    const before = everything(at(""));
+    const stop = new AbortController();
+    const told: string[] = [];
+    const wish = {
+      ...wishOf(),
+      told: ({ id }: { id: string }) => {
+        told.push(id);
+        stop.abort();
+      },
+    };
+    const proof = proveCache({ ...worldAt(at("")).world, signal: stop.signal }, wish);
+    await expect(proof).rejects.toMatchObject({ code: "INTERRUPTED" });
+    expect(told).toEqual(["folder"]);
+    expect(everything(at(""))).toEqual(before);
+  });
+
+  test("is of one platform", async () => {
+    usual(put);
+    await expect(proveCache(worldAt(at("")).world, { ...wishOf(), platform: "amd64,arm64" })).rejects.toMatchObject({
+      code: "USAGE",
+    });
   });
 });

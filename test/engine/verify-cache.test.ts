@@ -14,6 +14,7 @@ import { proveCache } from "../../ci/verify/prove.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { type CacheReport, type CaseResult, faultLines } from "../../dagger/src/pipeline/verify-report.js";
 import { forgetsContent } from "../core/fixtures/broken-keys.js";
+import { wishOf } from "../core/fixtures/usual-project.js";
 import { worldAt } from "../core/fixtures/world.js";
 
 const needed = ["mmdebstrap", "runc"];
@@ -157,19 +158,8 @@ describe.skipIf(absent !== "")(
 
     test("a key that forgets what is in the files fails, by the bytes too", async () => {
       const { world } = worldAt(join(root, "small"), env());
-      const report = await proveCache(
-        { ...world, now: Date.now },
-        {
-          image: undefined,
-          platform: undefined,
-          depth: "usual",
-          only: ["code", "readme"],
-          engine: "auto",
-          verbose: false,
-          planner: forgetsContent,
-          told: () => undefined,
-        },
-      );
+      const wish = { ...wishOf(forgetsContent, ["code", "readme"]), platform: undefined, depth: "usual" } as const;
+      const report = await proveCache({ ...world, now: Date.now }, wish);
       const [stayed, remade, missing, ...rest] = faultLines(report);
       expect(stayed).toMatch(
         /^code: application: its key [0-9a-f]{12} stayed, although app\/src\/small\/__main__.py has a line more$/,

@@ -29,7 +29,7 @@ export type CaseResult = {
   says: string;
   stages: readonly StageResult[];
   evidence: string;
-  /** Why it does not apply, was not tested, or was proved on plans alone; null where there is nothing to say. */
+  /** Why it does not apply, was not tested, or was not wholly built; null where there is nothing to say. */
   why: string | null;
   faults: readonly Fault[];
   seconds: number;
@@ -46,24 +46,19 @@ export type CacheReport = {
 
 type Outcome = Pick<CaseResult, "verdict" | "proof" | "says" | "stages" | "evidence" | "why" | "faults">;
 
-/** What to say of a case that this project gives no occasion for. */
-export const absentOutcome = (why: string): Outcome => ({
-  verdict: "not-applicable",
-  proof: null,
-  says: "",
-  stages: [],
-  evidence: "",
-  why,
-  faults: [],
-});
+const unseen = { proof: null, stages: [], evidence: "", faults: [] } as const;
 
-/** What to say of a case whose change could not even be planned. */
+/** What to say of a case that this project gives no occasion for. */
+export const absentOutcome = (why: string): Outcome => ({ ...unseen, verdict: "not-applicable", says: "", why });
+
+/** What to say of a change that cannot be made on this machine. */
+export const untestedOutcome = (says: string, why: string): Outcome => ({ ...unseen, verdict: "not-tested", says, why });
+
+/** What to say of a change that could not even be planned. */
 export const failedOutcome = (says: string, fault: Fault): Outcome => ({
+  ...unseen,
   verdict: "fail",
-  proof: null,
   says,
-  stages: [],
-  evidence: "",
   why: null,
   faults: [fault],
 });
