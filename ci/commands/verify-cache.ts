@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { suggestion } from "../../dagger/src/pipeline/suggest.js";
 import { cases } from "../../dagger/src/pipeline/verify-cases.js";
-import { faultLines } from "../../dagger/src/pipeline/verify-report.js";
+import { type CaseResult, faultLines } from "../../dagger/src/pipeline/verify-report.js";
 import { command } from "../command.js";
 import { replaceFile } from "../io/oci-layout.js";
 import { planOf } from "../project.js";
@@ -28,7 +28,7 @@ export const verifyCache = command({
   },
   async run(flags, world) {
     if (flags.fast && flags.deep) throw contradiction();
-    const report = await proveCache(world, {
+    const wish = {
       image: flags.image,
       platform: flags.platform,
       depth: flags.fast ? "fast" : flags.deep ? "deep" : "usual",
@@ -36,10 +36,13 @@ export const verifyCache = command({
       engine: flags.engine,
       verbose: flags.verbose,
       planner: planOf,
-      told: (result) => world.stderr(verifyLine(result)),
+      told: (result: CaseResult) => world.stderr(verifyLine(result)),
+    } as const;
+    const report = await proveCache(world, wish, (report) => {
+      if (flags.junit !== undefined) replaceFile(resolve(world.cwd, flags.junit), junitXml(report));
+      world.stdout(flags.json ? verifyJson(report) : verifyMatrix(report));
+      return report;
     });
-    if (flags.junit !== undefined) replaceFile(resolve(world.cwd, flags.junit), junitXml(report));
-    world.stdout(flags.json ? verifyJson(report) : verifyMatrix(report));
     const faults = faultLines(report);
     if (faults.length === 0) return 0;
     throw new FactoryError("CACHE_BROKEN", {

@@ -30,9 +30,10 @@ const fastCase = "code";
 /**
  * Proves that the cache of an image holds: on a scratch copy it makes each kind of change, one at a time and undone after each, and
  * holds what it did against what it may do. Nothing of the user's files and state is changed.
+ * @param use gets the report before the scratch copy is removed, which can take as long as some cases
  * @throws FactoryError as openImage, planOf, and as makeImage where the image cannot be built at all
  */
-export const proveCache = async (world: World, wish: Wish): Promise<CacheReport> => {
+export const proveCache = async <T>(world: World, wish: Wish, use: (report: CacheReport) => T): Promise<T> => {
   const started = world.now();
   const scratch = await openScratch(world, wish.image);
   try {
@@ -47,9 +48,9 @@ export const proveCache = async (world: World, wish: Wish): Promise<CacheReport>
       results.push(result);
     }
     const { image, platform } = bench.before.plan;
-    return { format: 1, image, platform, cases: results, seconds: (world.now() - started) / 1000 };
+    return use({ format: 1, image, platform, cases: results, seconds: (world.now() - started) / 1000 });
   } finally {
-    // An engine's files are many: on a slow disk a person would wonder what takes so long.
+    // An engine's files are many: on a slow disk a person would wonder what takes so long after the result.
     if (existsSync(join(scratch.folder, "state", "engine"))) world.stderr("removing the scratch copy\n");
     scratch.close();
   }

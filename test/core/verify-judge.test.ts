@@ -6,7 +6,7 @@ import type { Change } from "../../dagger/src/pipeline/verify-case.js";
 import { type Fault, faultText } from "../../dagger/src/pipeline/verify-fault.js";
 import { outcomeOf } from "../../dagger/src/pipeline/verify-report.js";
 import { planned } from "../../ci/verify/bench.js";
-import { entries, file, hex, planOf, pyproject, replaced } from "./fixtures/box.js";
+import { entries, file, hex, lockWith, planOf, pyproject, replaced } from "./fixtures/box.js";
 
 /** An image whose application is assembled, as most are. */
 const assembled = replaced(', run: [{ name: warm, command: "true", inputs: [conf/from] }]', "");
@@ -99,6 +99,25 @@ describe("a change that did what it may", () => {
       faults: [],
     });
   });
+});
+
+test("another base is a change of base-tools itself, whose bytes it may move", () => {
+  const based = planOf({
+    spec: assembled,
+    lock: lockWith((copy) => (copy.bases["docker.io/library/debian:12"] = `sha256:${hex("f")}`)),
+  });
+  const stages = held({
+    "base-tools": holds("b"),
+    dependencies: holds("d"),
+    application: restood("application"),
+    runtime: holds("r"),
+  });
+  const seen = {
+    stages,
+    steps: steps({ "base-tools": { ran: 2, cached: 0 }, dependencies: { ran: 1, cached: 0 } }),
+    engineStarted: true,
+  };
+  expect(told(change({ must: ["base-tools"], may: ["base-tools"] }), after(based, seen))).toEqual([]);
 });
 
 describe("faults", () => {

@@ -170,7 +170,7 @@ images:
         stop.abort();
       },
     };
-    const proof = proveCache({ ...worldAt(at("")).world, signal: stop.signal }, wish);
+    const proof = proveCache({ ...worldAt(at("")).world, signal: stop.signal }, wish, String);
     await expect(proof).rejects.toMatchObject({ code: "INTERRUPTED" });
     expect(told).toEqual(["folder"]);
     expect(everything(at(""))).toEqual(before);
@@ -178,7 +178,7 @@ images:
 
   test("is of one platform", async () => {
     usual(put);
-    await expect(proveCache(worldAt(at("")).world, { ...wishOf(), platform: "amd64,arm64" })).rejects.toMatchObject({
+    await expect(proveCache(worldAt(at("")).world, { ...wishOf(), platform: "amd64,arm64" }, String)).rejects.toMatchObject({
       code: "USAGE",
     });
   });

@@ -159,7 +159,7 @@ describe.skipIf(absent !== "")(
     test("a key that forgets what is in the files fails, by the bytes too", async () => {
       const { world } = worldAt(join(root, "small"), env());
       const wish = { ...wishOf(forgetsContent, ["code", "readme"]), platform: undefined, depth: "usual" } as const;
-      const report = await proveCache({ ...world, now: Date.now }, wish);
+      const report = await proveCache({ ...world, now: Date.now }, wish, (report) => report);
       const [stayed, remade, missing, ...rest] = faultLines(report);
       expect(stayed).toMatch(
         /^code: application: its key [0-9a-f]{12} stayed, although app\/src\/small\/__main__.py has a line more$/,

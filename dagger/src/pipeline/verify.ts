@@ -4,7 +4,7 @@ import type { BuildEvent } from "./event.js";
 import type { LayerDescriptor } from "./oci.js";
 import type { Plan, PlannedStage } from "./plan.js";
 import type { StageName } from "./stage.js";
-import type { Change } from "./verify-case.js";
+import { type Change, equal } from "./verify-case.js";
 import { type Fault, type Failure, worldly } from "./verify-fault.js";
 
 /** A layer as an image's manifest and config name it. `createdBy` is its entry of the history. */
@@ -80,7 +80,7 @@ type Compared = {
   moved: boolean;
   /** Whether the key below it is another one. */
   onMoved: boolean;
-  /** Whether nothing but what stands below differs. */
+  /** Whether nothing but the stage below differs. */
   ownStayed: boolean;
   movedBelow: readonly PlannedStage[];
 };
@@ -95,10 +95,13 @@ const comparisonOf = (change: Change, before: Plan, after: Plan, at: number): Co
     may: change.may.includes(now.stage),
     moved: was.key !== now.key,
     onMoved: parentKey(was) !== parentKey(now),
-    ownStayed: sameButParent(was.ingredients, now.ingredients),
+    ownStayed: sameButParent(was.ingredients, now.ingredients) && equal(baseOf(was), baseOf(now)),
     movedBelow: after.stages.slice(0, at).filter(({ key }, index) => before.stages[index]!.key !== key),
   };
 };
+
+/** What the first stage stands on is an ingredient of its own. */
+const baseOf = ({ ingredients: { parent } }: PlannedStage): unknown => ("base" in parent ? parent.base : null);
 
 /** Whether an engine must run it: it is an executed stage, and nothing is known under its new key. */
 const runs = ({ now, moved }: Compared): boolean => moved && now.kind === "executed";
