@@ -40,6 +40,10 @@ export const commands = {
     about: "The engine that executes stages: status, start, stop, prune",
     load: async () => (await import("./engine.js")).engine,
   },
+  "verify:cache": {
+    about: "Prove that the cache holds: each kind of change makes again what it must and nothing else",
+    load: async () => (await import("./verify-cache.js")).verifyCache,
+  },
   clean: {
     about: "Forget what was built here and is not among the newest",
     load: async () => (await import("./clean.js")).clean,
