@@ -50,6 +50,8 @@ export type Remote = RemoteOptions & {
   read: readonly Repository[];
   /** Where new stage refs go; null for a fork. */
   write: Repository | null;
+  /** The name of a repository whose stages count for nothing, not even those that an earlier build brought into the state folder. */
+  shunned: string | null;
   traffic: Traffic;
   /** Asks for the tags of stages, all at once, and waits for nothing: `find` does. What was asked already is not asked again. */
   ask(stages: readonly PlannedStage[]): void;
@@ -134,6 +136,7 @@ export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: 
     home,
     read,
     write: scope === "fork" ? null : (branches ?? home),
+    shunned: scope === "protected" ? `${home.name}${branchSuffix}` : null,
     traffic,
     ask: (stages) => {
       for (const stage of stages) void ask(stage);
