@@ -10,7 +10,7 @@ import { shownUrl } from "./proxy.js";
 import { type Clock, type Outcome, type Patience, patient, systemClock, type Timeouts, waitBefore } from "./retry.js";
 
 /** What a request is about; for those who count. A blob's content moves in `blob` (down) and `upload` (up). */
-type About = "token" | "manifest" | "blob" | "upload" | "tags" | "referrers" | "ping";
+type About = "token" | "manifest" | "blob" | "upload" | "tags" | "referrers" | "ping" | "packages";
 
 /** One exchange that has ended; every try and every hop of a redirect counts. */
 export type Exchanged = {
