@@ -1,4 +1,5 @@
-# builder-debian: rendered by `./task render` from images.yaml and images.lock; a change here is lost. Works with docker, buildah and podman.
+# builder-debian: rendered by `./task render` from images.yaml and images.lock; a change here is lost.
+# docker build -t builder-debian:dev -f builder/builder-debian.Dockerfile .   (buildah and podman, too: with --platform linux/amd64)
 # The base is the named context builder-debian-base: after a build, ./task render IMAGE=builder-debian -- --cache-args names it.
 ARG TARGETARCH
 
@@ -332,6 +333,6 @@ LABEL "org.opencontainers.image.licenses"="Apache-2.0"
 LABEL "org.opencontainers.image.title"="image-factory builder"
 WORKDIR /workspace
 CMD ["/bin/bash"]
-HEALTHCHECK --interval=30s --timeout=5s --start-period=0s --retries=3 \
+HEALTHCHECK --interval=30s --timeout=5s --retries=3 \
     CMD ["python3.11","-m","image_factory_app","health"]
 USER 1001:0
