@@ -328,7 +328,6 @@ ENV HOME="/home/builder"
 ENV JSII_RUNTIME_PACKAGE_CACHE="disabled"
 ENV PATH="/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENV PYTHONDONTWRITEBYTECODE="1"
-ENV PYTHONPATH="/opt/image-factory/app/src"
 LABEL "org.opencontainers.image.licenses"="Apache-2.0"
 LABEL "org.opencontainers.image.title"="image-factory builder"
 WORKDIR /workspace

@@ -2,7 +2,6 @@ import { FactoryError } from "../dagger/src/pipeline/error.js";
 import { suggestion } from "../dagger/src/pipeline/suggest.js";
 import type { World } from "./command.js";
 import type { Engine, EngineName } from "./engines/engine.js";
-import { chooseEngine } from "./engines/index.js";
 import type { Project } from "./project.js";
 
 /** An engine that is looked for when it is first asked for, and never otherwise: most builds need none. */
@@ -11,6 +10,7 @@ export const engineOf = (project: Project, world: World, wish: string): { get():
   let chosen: Promise<Engine> | null = null;
   const report = (line: string) => world.stderr(`engine: ${line}\n`);
   const choose = async () => {
+    const { chooseEngine } = await import("./engines/index.js");
     const { engine, because } = await chooseEngine(world.env, name, project.state, report);
     report(because);
     return engine;

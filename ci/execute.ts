@@ -1,112 +1,44 @@
-import type { Decision } from "../dagger/src/pipeline/decide.js";
 import { baseContextOf, renderStage } from "../dagger/src/pipeline/dockerfile.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
-import type { BuildEvent } from "../dagger/src/pipeline/event.js";
-import { noteText } from "../dagger/src/pipeline/explain.js";
 import type { Entry, Facts } from "../dagger/src/pipeline/facts.js";
 import { type Base, baseKeyOf } from "../dagger/src/pipeline/key.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import { labelsOf } from "../dagger/src/pipeline/label.js";
 import { architectureOf, parentOf } from "../dagger/src/pipeline/stage.js";
+import { writeStageRef } from "../dagger/src/stage-ref.js";
 import { bootstrapDebian } from "./bootstrap/debian.js";
-import type { World } from "./command.js";
-import type { Engine, Job, Secret } from "./engines/engine.js";
+import type { Job, Secret } from "./engines/engine.js";
 import { stageContext } from "./io/context.js";
 import { gatherSecrets, proxies } from "./io/secrets.js";
 import { findStage, keepStage, type StageRecord } from "./io/records.js";
-import { readManifest } from "../dagger/src/layout.js";
-import type { Descriptor } from "../dagger/src/pipeline/oci.js";
-import type { OpenImage, Project } from "./project.js";
-
-/** What carrying out decisions needs beside them. */
-export type Workshop = {
-  project: Project;
-  open: OpenImage;
-  world: World;
-  /** Asked for only when a stage must be executed. */
-  engine: () => Promise<Engine>;
-  emit: (event: BuildEvent) => void;
-};
-
-/** A stage that exists now, with the layers it adds to the one below. */
-export type Done = { decision: Decision; record: StageRecord; seconds: number; layers: readonly Descriptor[]; compared: boolean };
+import { stageTag } from "../dagger/src/pipeline/stage-ref.js";
+import type { Ground } from "./ground.js";
+import { nameInLayout } from "./io/oci-layout.js";
+import { bringHere } from "./remote.js";
+import type { Workshop } from "./workshop.js";
 
 /**
- * Carries out decisions from base-tools upwards, up to and with the wanted stage. Each stage is executed on the result of the
- * one below as it is kept, so that the first machine and every later one take the same path to the same digest.
- * @throws FactoryError LOCK_STALE before anything runs, and whatever an engine throws
+ * Executes one stage with the engine, on the one below as it is kept, and makes its stage ref.
+ * @throws FactoryError whatever an engine throws
  */
-export const carryOut = async (
-  shop: Workshop,
-  plan: Plan,
-  decisions: readonly Decision[],
-  fresh: "no" | "compare" | "replace",
-): Promise<Done[]> => {
-  refuseStale(plan, decisions);
-  const done: Done[] = [];
-  const { layout } = shop.project.state;
-  const finish = (decision: Decision, record: StageRecord, seconds: number, compared = false) => {
-    const below = new Set(done.flatMap(({ layers }) => layers.map(({ digest }) => digest)));
-    done.push({
-      decision,
-      record,
-      seconds,
-      layers: readManifest(layout, record.digest).layers.filter(({ digest }) => !below.has(digest)),
-      compared,
-    });
-  };
-  for (const decision of decisions) {
-    const { stage } = decision;
-    const kept = findStage(shop.project.state, stage.key);
-    if (decision.action === "reuse" && kept !== null) {
-      finish(decision, kept, 0);
-      continue;
-    }
-    const parent = done.at(-1)?.record.digest ?? null;
-    const record = await execute(shop, plan, stage, parent, fresh !== "no");
-    if (fresh === "compare" && kept !== null) compare(stage, kept, record);
-    else keepStage(shop.project.state, record);
-    const compared = fresh === "compare" && kept !== null;
-    finish(decision, compared ? kept : record, record.seconds, compared);
-  }
-  return done;
-};
-
-const refuseStale = (plan: Plan, decisions: readonly Decision[]): void => {
-  const executed = new Set(decisions.filter(({ action }) => action === "execute").map(({ stage }) => stage.stage));
-  const stale = plan.notes.filter((note) => note.note === "stale" && executed.has(note.stage));
-  if (stale.length === 0) return;
-  throw new FactoryError("LOCK_STALE", {
-    what: "images.lock does not answer what images.yaml asks",
-    why: stale.map(noteText).join("\n"),
-    fix: `./task lock IMAGE=${plan.image}`,
-  });
-};
-
-const compare = (stage: PlannedStage, kept: StageRecord, fresh: StageRecord): void => {
-  if (kept.digest === fresh.digest) return;
-  throw new FactoryError("NOT_REPRODUCIBLE", {
-    what: `${stage.stage} came out different from what is kept under its key ${stage.key}`,
-    why: `kept: ${kept.digest}\nnow:  ${fresh.digest}`,
-    fix: "nothing was overwritten; REFRESH=1 keeps the new one. A run step that reads the time or a floating package is the usual cause",
-  });
-};
-
-const execute = async (
+export const execute = async (
   shop: Workshop,
   plan: Plan,
   stage: PlannedStage,
-  parent: string | null,
+  ground: Ground | null,
   noCache: boolean,
 ): Promise<StageRecord> => {
   const { project, world, emit } = shop;
   const started = world.now();
   emit({ type: "stage-started", at: started, stage: stage.stage, platform: plan.platform });
-  const base = parent === null && plan.base.kind === "bootstrap" ? await ensureBase(shop, plan, plan.base) : null;
+  // Before anything is made or fetched for it: without an engine both would be for nothing.
   const engine = await shop.engine();
+  const base = ground === null && plan.base.kind === "bootstrap" ? await ensureBase(shop, plan, plan.base) : null;
+  // A RUN step needs all of what is below it.
+  if (ground !== null) await bringHere(project.state, shop.remote, ground);
   const secrets = gatherSecrets(plan.secrets, world.env, project.root);
   try {
-    const job = await jobFor(shop, plan, stage, { parent, base, secrets: secrets.list, noCache });
+    const job = await jobFor(shop, plan, stage, { parent: ground?.digest ?? null, base, secrets: secrets.list, noCache });
     const { digest } = await engine.execute(job, emit, world.signal);
     if (digest === null)
       throw new FactoryError("ENGINE_FAILED", {
@@ -114,6 +46,10 @@ const execute = async (
         why: `${engine.name} (${engine.address})`,
         fix: "run it again with FACTORY_DEBUG=1",
       });
+    const below = ground === null ? null : { layers: ground.layers, index: await ground.full() };
+    const { layout } = project.state;
+    const ref = await writeStageRef(layout, stage, digest, below, world.signal);
+    await nameInLayout(layout, stageTag(stage.stage, stage.key), ref, world.signal);
     emit({ type: "stage-ended", at: world.now(), stage: stage.stage, platform: plan.platform, digest });
     return {
       key: stage.key,
@@ -121,6 +57,9 @@ const execute = async (
       image: plan.image,
       platform: plan.platform,
       digest,
+      ref: ref.digest,
+      parent: null,
+      elsewhere: null,
       engine: `${engine.name} (${engine.address})`,
       at: started,
       seconds: (world.now() - started) / 1000,
@@ -145,6 +84,7 @@ export const jobFor = async (
     stage: stage.stage,
     platform: plan.platform,
     dockerfile: renderStage(plan, stage.stage),
+    planned: { plan, stage },
     context: await stageContext(open.folder, entriesOf(stage, open.facts), project.state.contexts),
     images: {
       ...(inputs.base === null ? {} : { [baseContextOf(plan)]: { layout, digest: inputs.base } }),
@@ -200,6 +140,9 @@ export const ensureBase = async (
     image: plan.image,
     platform: plan.platform,
     digest,
+    ref: null,
+    parent: null,
+    elsewhere: null,
     engine: "mmdebstrap",
     at: started,
     seconds: (world.now() - started) / 1000,

@@ -6,6 +6,8 @@ import { systemError } from "./io/system-error.js";
 import { overview, usage } from "./view/help.js";
 import { problemText } from "./view/problem.js";
 
+const oldestNode = 20;
+
 /** argv → command → exit code: the only process.exit, and the only printer of errors. */
 const main = async (): Promise<number> => {
   const abort = new AbortController();
@@ -26,6 +28,14 @@ const main = async (): Promise<number> => {
   };
   const [name = "help", ...rest] = process.argv.slice(2);
   try {
+    // Asked here and not by ./task: another start of Node would cost each command more than all that ./task does.
+    if (Number(process.versions.node.split(".")[0]) < oldestNode) {
+      throw new FactoryError("HOST_TOOL_MISSING", {
+        what: `node ${process.versions.node} is too old`,
+        why: `the pipeline needs Node.js ${oldestNode}`,
+        fix: `install Node.js ${oldestNode} or newer`,
+      });
+    }
     if (name === "help" || name === "--help") {
       world.stdout(overview(commands));
       return 0;
@@ -54,6 +64,9 @@ const main = async (): Promise<number> => {
 
 // A reader that closes early (`plan | head`) is no failure of ours.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
-process.exitCode = await main();
-if (process.stdout.writableLength === 0) process.exit();
-else process.stdout.once("drain", () => process.exit());
+// No await: the compiled program is a script, which ci/start.ts starts faster than Node does a module.
+void (async () => {
+  process.exitCode = await main();
+  if (process.stdout.writableLength === 0) process.exit();
+  else process.stdout.once("drain", () => process.exit());
+})();

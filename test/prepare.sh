@@ -14,6 +14,8 @@ need dnf dnf
 need rpmbuild rpm
 need createrepo_c createrepo-c
 need docker-registry docker-registry
+need openssl openssl
+need perl perl
 need newuidmap uidmap
 need busybox busybox-static
 [ -z "$missing" ] && exit 0

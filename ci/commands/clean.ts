@@ -15,7 +15,7 @@ export const clean = command({
     all: { type: "boolean", about: "remove the whole state folder" },
   },
   async run({ keep, all }, world) {
-    const { state } = openProject(world);
+    const { state } = await openProject(world);
     if (all) {
       await engineStop({ state });
       rmSync(state.root, { recursive: true, force: true });
@@ -29,11 +29,13 @@ export const clean = command({
       const line = `${record.image} ${record.platform} ${record.stage}`;
       const count = (seen.get(line) ?? 0) + 1;
       seen.set(line, count);
-      if (count <= Number(keep)) kept.add(record.digest);
-      else {
-        forgetStage(state, record.key);
-        forgotten += 1;
-      }
+      if (count <= Number(keep))
+        for (const digest of [record.digest, record.ref])
+          if (digest !== null) kept.add(digest);
+          else {
+            forgetStage(state, record.key);
+            forgotten += 1;
+          }
     }
     const freed = await sweep(state.layout, kept);
     rmSync(state.contexts, { recursive: true, force: true });

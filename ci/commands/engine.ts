@@ -13,7 +13,7 @@ export const engine = command({
   positional: ["status|start|stop|prune"],
   flags: { keep: { type: "string", about: "with prune: how many GB of cache to keep", default: "0" } },
   async run({ keep }, world, [verb = "status"]) {
-    const project = openProject(world);
+    const project = await openProject(world);
     const report = (line: string) => world.stderr(`engine: ${line}\n`);
     const setup = { state: project.state, env: world.env, report };
     switch (verbs.find((known) => known === verb)) {

@@ -10,4 +10,9 @@ export const stageFlag = {
 } as const;
 export const buildArgFlag = { type: "string", many: true, about: "TOOL_VERSION=…: another locked version of a tool" } as const;
 export const jsonFlag = { type: "boolean", about: "print JSON" } as const;
+export const remoteFlag = {
+  type: "string",
+  about: "the registry's stage refs: auto (use them, go on without an answer), require or off",
+  default: "auto",
+} as const;
 export const engineFlag = { type: "string", about: "auto, dagger or buildkit", default: "auto" } as const;

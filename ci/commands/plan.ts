@@ -1,11 +1,17 @@
 import { measureContext } from "../../dagger/src/facts.js";
-import { decide } from "../../dagger/src/pipeline/decide.js";
+import { type Decision, decide } from "../../dagger/src/pipeline/decide.js";
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { compileIgnore } from "../../dagger/src/pipeline/select.js";
-import { command } from "../command.js";
-import { knownStages } from "../known.js";
-import { openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project.js";
-import { planJson, planTable } from "../view/plan.js";
-import { buildArgFlag, imageFlag, jsonFlag, platformFlag } from "./flags.js";
+import { command, type World } from "../command.js";
+import { expectedTime } from "../io/history.js";
+import { type Asking, firstOnly, knowledgeOf } from "../known.js";
+import { lateRemote, remoteUseOf } from "../remote.js";
+import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project.js";
+import { planJson, planTable, type PlanView } from "../view/plan.js";
+import { buildArgFlag, imageFlag, jsonFlag, platformFlag, remoteFlag } from "./flags.js";
+
+/** As terraform's -detailed-exitcode: 0 nothing to do, 2 something. */
+const somethingToDo = 2;
 
 export const plan = command({
   name: "plan",
@@ -14,19 +20,44 @@ export const plan = command({
     image: imageFlag,
     platform: platformFlag,
     "build-arg": buildArgFlag,
+    remote: remoteFlag,
     json: jsonFlag,
-    check: { type: "boolean", about: "exit 2 when any stage would be executed" },
+    check: { type: "boolean", about: "exit 2 when any stage would be made again" },
+    allow: { type: "string", about: "with --check: stages that may be made again, with commas, such as application,runtime" },
   },
   async run(flags, world) {
-    const project = openProject(world);
+    const allowed = flags.allow?.split(",").map(stageOf) ?? [];
+    const project = await openProject(world);
     const open = await openImage(project, flags.image);
     const context = measureContext(open.folder, compileIgnore(open.wanted.ignore));
-    const plans = platformsOf(open.image, flags.platform).map((platform) =>
-      planOf(project, open, platform, readBuildArgs(flags["build-arg"])),
-    );
-    const views = plans.map((one) => ({ plan: one, decisions: decide(one, knownStages(project.state, one), false) }));
+    const use = remoteUseOf(flags.remote);
+    const views: PlanView[] = [];
+    const buildArgs = readBuildArgs(flags["build-arg"]);
+    const plans = platformsOf(open.image, flags.platform).map((platform) => planOf(project, open, platform, buildArgs));
+    const unanswered = use === "require" ? "fail" : "warn";
+    const remote = use === "off" ? null : lateRemote(project.state, plans[0]!, world, unanswered);
+    const asking: Asking = remote === null ? null : { remote, prefer: "kept", warn: firstOnly(world) };
+    for (const one of plans) {
+      const { platform } = one;
+      const decisions = decide(one, await knowledgeOf(project.state, one, asking), false);
+      const executed = decisions.filter(({ action }) => action === "execute").map(({ stage }) => stage.stage);
+      const engine = executed.length === 0 ? null : await engineFor(project, world);
+      views.push({ plan: one, decisions, engine, expected: expectedTime(project.state, one.image, platform, executed) });
+    }
     world.stdout(flags.json ? planJson(views) : planTable(views, open.facts, context));
-    const executes = views.some(({ decisions }) => decisions.some(({ action }) => action === "execute"));
-    return flags.check && executes ? 2 : 0;
+    const refused = (decision: Decision) => decision.action !== "reuse" && !allowed.includes(decision.stage.stage);
+    return flags.check && views.some(({ decisions }) => decisions.some(refused)) ? somethingToDo : 0;
   },
 });
+
+/** Which engine a build would take. That there is none is for the build to fail on: a plan is made without. */
+const engineFor = async ({ state }: Project, { env }: World): Promise<string> => {
+  const { chooseEngine } = await import("../engines/index.js");
+  try {
+    const { engine } = await chooseEngine(env, "auto", state, () => undefined);
+    return `${engine.name} (${engine.address})`;
+  } catch (error) {
+    if (error instanceof FactoryError) return `an engine, and there is none here`;
+    throw error;
+  }
+};

@@ -1,11 +1,12 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { baseContextOf, renderDockerfile, renderDockerignore } from "../../dagger/src/pipeline/dockerfile.js";
+import { baseContextOf } from "../../dagger/src/pipeline/dockerfile.js";
 import { baseKeyOf } from "../../dagger/src/pipeline/key.js";
+import { renderedFiles } from "../../dagger/src/pipeline/rendered-files.js";
 import { suggestion } from "../../dagger/src/pipeline/suggest.js";
 import { command } from "../command.js";
-import { replaceFile } from "../io/oci-layout.js";
+import { replaceFile } from "../io/replace-file.js";
 import { findStage } from "../io/records.js";
 import { openImage, openProject, type Project, planOf, platformsOf } from "../project.js";
 import { imageFlag, platformFlag } from "./flags.js";
@@ -22,7 +23,7 @@ export const render = command({
     builder: { type: "string", about: "whose arguments: docker, or buildah (podman's too)", default: "docker" },
   },
   async run(flags, world) {
-    const project = openProject(world);
+    const project = await openProject(world);
     const names = flags.image === undefined ? Object.keys(project.spec.images) : [flags.image];
     if (flags["cache-args"]) {
       const contextOf = contextsOf[builderOf(flags.builder)];
@@ -51,18 +52,13 @@ export const render = command({
   },
 });
 
-/** The first image's file is builder/Dockerfile, which `docker build -f` users expect; the others carry their name. */
-const fileName = (project: Project, name: string): string =>
-  Object.keys(project.spec.images)[0] === name ? "Dockerfile" : `${name}.Dockerfile`;
-
 const rendered = async (project: Project, name: string, platform: string): Promise<{ path: string; text: string }[]> => {
   const open = await openImage(project, name);
   const plans = platformsOf(open.image, platform).map((one) => planOf(project, open, one, {}));
-  const path = join(project.root, "builder", fileName(project, name));
-  return [
-    { path, text: renderDockerfile(plans, { file: relative(project.root, path), context: open.image.context ?? "." }) },
-    { path: `${path}.dockerignore`, text: renderDockerignore(open.wanted.roots, open.wanted.ignore) },
-  ];
+  return renderedFiles(project.spec, name, plans, open.wanted).map(({ path, text }) => ({
+    path: join(project.root, path),
+    text,
+  }));
 };
 
 /** A kept image, the name in the Dockerfile that it stands for, and its name in the layout's index. */

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import * as z from "zod";
 import { specSchema } from "../../dagger/src/pipeline/spec.js";
 import { command } from "../command.js";
-import { replaceFile } from "../io/oci-layout.js";
+import { replaceFile } from "../io/replace-file.js";
 import { openProject } from "../project.js";
 
 export const schema = command({
@@ -11,7 +11,7 @@ export const schema = command({
   about: "Write images.schema.json, from which editors complete images.yaml",
   flags: { check: { type: "boolean", about: "write nothing; exit 2 when it is not current" } },
   async run({ check }, world) {
-    const { root } = openProject(world);
+    const { root } = await openProject(world);
     const path = join(root, "images.schema.json");
     const text = `${JSON.stringify(z.toJSONSchema(specSchema, { io: "input", target: "draft-7" }), null, 2)}\n`;
     const current = readText(path) === text;

@@ -1,4 +1,5 @@
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { plainHttpHosts } from "../../dagger/src/registry/plain-http.js";
 
 /** What the daemon's configuration depends on; everything else in it is fixed. */
 export type DaemonSetup = {
@@ -62,15 +63,5 @@ export const settingsOf = (env: Readonly<Record<string, string | undefined>>): P
       fix: "give a number with a unit, for example FACTORY_ENGINE_DISK=40GB",
     });
   }
-  const listed = (env["FACTORY_PLAIN_HTTP"] ?? "").split(",").map((host) => host.trim());
-  const plainHttp = [...new Set(listed.filter(Boolean))];
-  const odd = plainHttp.find((host) => !/^[A-Za-z0-9.-]+(:\d+)?$|^\[[0-9A-Fa-f:]+\](:\d+)?$/.test(host));
-  if (odd !== undefined) {
-    throw new FactoryError("USAGE", {
-      what: "cannot read FACTORY_PLAIN_HTTP",
-      why: `"${odd}" is no host:port`,
-      fix: "list hosts with ports, for example FACTORY_PLAIN_HTTP=registry.local:5000",
-    });
-  }
-  return { disk, plainHttp };
+  return { disk, plainHttp: plainHttpHosts(env) };
 };

@@ -1,16 +1,25 @@
-import type { BuildRecord } from "../commands/build.js";
+import type { BuildRecord } from "../../dagger/src/pipeline/record.js";
 import { bytes, plural, seconds, table } from "./table.js";
 
-const did: Readonly<Record<string, string>> = { reuse: "reused", execute: "executed", compare: "executed again: equal" };
+const did = {
+  reuse: "reused",
+  execute: "executed",
+  assemble: "assembled",
+  compare: "executed again: equal",
+} as const;
+
+/** The stage whose result holds a lower one, which is not known by itself. */
+const holderOf = (stages: BuildRecord["platforms"][number]["stages"], at: number): string =>
+  stages.slice(at).find(({ digest }) => digest !== null)?.stage ?? "a stage above";
 
 /** How a build ends: digest, size per stage, what was reused, seconds, and what to type next. */
 export const buildSummary = (record: BuildRecord, { log, wrote }: { log: string; wrote: string | null }): string => {
   const blocks = record.platforms.map(({ platform, digest, stages }) => {
-    const rows = stages.map((stage) => [
+    const rows = stages.map((stage, at): string[] => [
       stage.stage,
       stage.key.slice(0, 12),
-      did[stage.action] ?? stage.action,
-      `${bytes(stage.bytes)} in ${plural(stage.layers, "layer")}`,
+      did[stage.action],
+      stage.digest === null ? `in ${holderOf(stages, at)}` : `${bytes(stage.bytes)} in ${plural(stage.layers, "layer")}`,
       stage.action === "reuse" ? "" : seconds(stage.seconds * 1000),
     ]);
     const total = stages.reduce((sum, stage) => sum + stage.bytes, 0);

@@ -1,6 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { type Descriptor, type ImageIndex, type Manifest, mediaTypes } from "./pipeline/oci.js";
 
@@ -18,16 +17,21 @@ export const closure = (layout: string, root: Descriptor): Descriptor[] => {
   return [...new Map([...below, ...parts, root].map((descriptor) => [descriptor.digest, descriptor])).values()];
 };
 
-/** Whether an image is there whole: each blob present with its size. Content is checked by whoever reads it. */
-export const isWhole = (layout: string, digest: string): boolean => {
+/**
+ * The blobs that an image needs and that are not there with their size; null where not even its manifests can be read. What blobs
+ * hold is checked by whoever reads them.
+ */
+export const missingBlobs = (layout: string, digest: string): Descriptor[] | null => {
   try {
     const size = statSync(blobPath(layout, digest)).size;
-    return closure(layout, { mediaType: mediaTypes.manifest, digest, size }).every(
-      (one) => statSync(blobPath(layout, one.digest)).size === one.size,
-    );
+    return closure(layout, { mediaType: mediaTypes.manifest, digest, size }).filter((one) => !hasBlob(layout, one));
   } catch {
-    return false;
+    return null;
   }
+};
+
+const writeAll = (file: number, bytes: Uint8Array): void => {
+  for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at);
 };
 
 /** Writes a blob aside and moves it to its digest's place; on any error nothing is left. */
@@ -36,9 +40,10 @@ export const writeBlob = async (
   pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
 ): Promise<{ digest: string; size: number }> => {
   const folder = join(layout, "blobs", "sha256");
-  await mkdir(folder, { recursive: true });
+  mkdirSync(folder, { recursive: true });
   const draft = join(folder, `.draft-${process.pid}-${randomBytes(6).toString("hex")}`);
-  const file = await open(draft, "wx", 0o644);
+  // Synchronous: most blobs are a few kilobytes, and a turn of the thread pool for each call takes longer than all of them.
+  const file = openSync(draft, "wx", 0o644);
   try {
     const hash = createHash("sha256");
     let size = 0;
@@ -46,16 +51,16 @@ export const writeBlob = async (
       for await (const piece of pieces) {
         hash.update(piece);
         size += piece.length;
-        await file.writeFile(piece);
+        writeAll(file, piece);
       }
     } finally {
-      await file.close();
+      closeSync(file);
     }
     const hex = hash.digest("hex");
-    await rename(draft, join(folder, hex));
+    renameSync(draft, join(folder, hex));
     return { digest: `sha256:${hex}`, size };
   } catch (error) {
-    await rm(draft, { force: true });
+    rmSync(draft, { force: true });
     throw error;
   }
 };

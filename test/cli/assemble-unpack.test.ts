@@ -16,7 +16,7 @@ import { getuid } from "node:process";
 import { gzipSync } from "node:zlib";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { assembleStages } from "../../dagger/src/assemble.js";
+import { assembleStage } from "../../dagger/src/assemble.js";
 import { nameInLayout } from "../../ci/io/oci-layout.js";
 import { run } from "../../ci/io/process.js";
 import { gatherFacts } from "../../dagger/src/facts.js";
@@ -195,25 +195,24 @@ describe("what others make of the bytes", () => {
       kind: "assembled",
       ingredients: { steps: steps.map((step) => ({ step, script: null })) },
     } as unknown as PlannedStage;
-    const { stages, index } = await assembleStages({
+    const made = await assembleStage({
       layout,
       parentDigest: parent.digest,
       parentIndex: assemblyOf(below),
       plan: { epoch, compression: "gzip", stages: [stage] },
-      stages: [stage],
+      stage,
       contextFolder: context,
       facts,
       remembered: new Map(),
       encoder: { name: "test", load: async () => (piece) => gzipSync(piece) },
     });
-    const [made] = stages;
-    await nameInLayout(layout, "it", { mediaType: mediaTypes.manifest, digest: made!.digest, size: made!.size });
-    expect(await succeed("skopeo", ["inspect", `oci:${layout}:it`])).toContain(made!.layer!.digest);
+    await nameInLayout(layout, "it", { mediaType: mediaTypes.manifest, digest: made.digest, size: made.size });
+    expect(await succeed("skopeo", ["inspect", `oci:${layout}:it`])).toContain(made.layer!.digest);
     await succeed("umoci", ["unpack", "--image", `${layout}:it`, join(folder, "out")]);
-    const whole = await indexLayers(layout, [made!.layer!], below);
+    const whole = await indexLayers(layout, [made.layer!], below);
     expect(walk(join(folder, "out", "rootfs"))).toEqual(whole.entries);
     // What assembling says it left is what is there.
-    expect(assemblyOf(whole)).toEqual(index);
+    expect(assemblyOf(whole)).toEqual(made.index);
     expect(
       whole.entries
         .filter(({ path }) => ["/bin", "/tmp", "/root", "/usr/bin/tool", "/var/opt/app"].includes(path))

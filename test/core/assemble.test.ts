@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { assembleStages, type AssembleInput } from "../../dagger/src/assemble.js";
+import { assembleStage, type AssembledStage, type AssembleInput } from "../../dagger/src/assemble.js";
 import { gatherFacts } from "../../dagger/src/facts.js";
 import { indexLayers } from "../../dagger/src/index-layers.js";
 import { assemblyOf } from "../../dagger/src/pipeline/assembly-index.js";
@@ -60,7 +60,20 @@ const stage = (name: StageName, steps: readonly Step[]): PlannedStage =>
     ingredients: { steps: steps.map((step) => ({ step, script: null })) },
   }) as unknown as PlannedStage;
 
-const input = async (steps: readonly Step[][], change: Partial<AssembleInput> = {}): Promise<AssembleInput> => {
+type Given = Omit<AssembleInput, "stage"> & { stages: readonly PlannedStage[] };
+
+/** One stage after the other, each on the one before, as a build does it. */
+const assembleStages = async ({ stages, ...given }: Given): Promise<{ stages: AssembledStage[] }> => {
+  const done: AssembledStage[] = [];
+  for (const one of stages) {
+    const below = done.at(-1);
+    const parent = below === undefined ? {} : { parentDigest: below.digest, parentIndex: below.index };
+    done.push(await assembleStage({ ...given, ...parent, stage: one }));
+  }
+  return { stages: done };
+};
+
+const input = async (steps: readonly Step[][]): Promise<Given> => {
   const facts = await gatherFacts(context, { roots: ["app"], texts: [], ignore: [] });
   const below = parent();
   const named = (["application", "runtime"] as const).map((name, at) => stage(name, steps[at] ?? []));
@@ -74,7 +87,6 @@ const input = async (steps: readonly Step[][], change: Partial<AssembleInput> = 
     facts,
     remembered: new Map<string, WrittenLayer>(),
     encoder: { name: "gzip of this Node", load: async () => (piece) => gzipSync(piece) },
-    ...change,
   };
 };
 

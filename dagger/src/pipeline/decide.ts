@@ -1,33 +1,70 @@
-import type { StageKey } from "./key.js";
+import { differences, sameButParent } from "./difference.js";
+import type { Ingredients, StageKey } from "./key.js";
 import type { Plan, PlannedStage } from "./plan.js";
+import type { Reason, Whereabouts } from "./reason.js";
 import type { StageName } from "./stage.js";
 
-/** Why a stage is executed or reused. Worded in explain.ts and nowhere else. */
-export type Reason =
-  | { why: "kept"; where: string }
-  | { why: "never-built" }
-  | { why: "asked" }
-  | { why: "parent-executes"; parent: StageName };
+/**
+ * reuse: the result is there, or (an assembled layer that reads nothing of what changed) all of it but its manifest.
+ * execute: an engine must run steps. assemble: a layer is written, without an engine.
+ */
+export type Decision = { stage: PlannedStage; action: "reuse" | "execute" | "assemble"; reasons: readonly Reason[] };
 
-export type Decision = { stage: PlannedStage; action: "reuse" | "execute"; reasons: readonly Reason[] };
-
-/** What is known of a key: where its result is kept. */
-export type Known = ReadonlyMap<StageKey, string>;
+/** What is known beside the plan, gathered by an edge. */
+export type Knowledge = {
+  /** Where the result of a key is. */
+  known: ReadonlyMap<StageKey, Whereabouts>;
+  /** What the last result of a stage was made from, for the stages whose key is not known. */
+  previous: ReadonlyMap<StageName, Ingredients>;
+  /** Keys whose result was there and does not hold up, with what is wrong. */
+  damaged: ReadonlyMap<StageKey, string>;
+};
 
 /**
- * Per stage: reuse or execute. Pure; what is known arrives as a value.
- * @param fresh execute everything although it is there (NO_CACHE)
+ * Per stage: reuse, execute or assemble, with every reason. Pure; what is known arrives as a value.
+ * @param anew make every stage again although it is there (NO_CACHE)
  */
-export const decide = (plan: Plan, known: Known, fresh: boolean): Decision[] => {
+export const decide = (plan: Plan, { known, previous, damaged }: Knowledge, anew: boolean): Decision[] => {
   const decisions: Decision[] = [];
-  for (const stage of plan.stages) {
+  // What is known makes everything below it dispensable, as long as nothing must be assembled that reads the stages below.
+  const top = plan.stages.findLastIndex(
+    ({ key, kind }, at) => known.has(key) && (kind === "executed" || at === plan.stages.length - 1),
+  );
+  for (const [at, stage] of plan.stages.entries()) {
+    const make = stage.kind === "executed" ? "execute" : "assemble";
     const where = known.get(stage.key);
-    const parent = decisions.at(-1);
-    if (fresh) decisions.push({ stage, action: "execute", reasons: [{ why: "asked" }] });
+    if (anew) decisions.push({ stage, action: make, reasons: [{ why: "asked" }] });
     else if (where !== undefined) decisions.push({ stage, action: "reuse", reasons: [{ why: "kept", where }] });
-    else if (parent?.action === "execute")
-      decisions.push({ stage, action: "execute", reasons: [{ why: "parent-executes", parent: parent.stage.stage }] });
-    else decisions.push({ stage, action: "execute", reasons: [{ why: "never-built" }] });
+    else if (at < top) decisions.push({ stage, action: "reuse", reasons: [{ why: "held", by: plan.stages[top]!.stage }] });
+    else {
+      const was = previous.get(stage.stage) ?? null;
+      const what = damaged.get(stage.key);
+      const below = decisions.at(-1) ?? null;
+      const reasons: Reason[] = what === undefined ? reasonsFor(plan, stage, was, below) : [{ why: "damaged", what }];
+      const kept = make === "assemble" && was !== null && sameButParent(was, stage.ingredients) && !readsAccounts(stage);
+      decisions.push(kept ? { stage, action: "reuse", reasons: [{ why: "layer-kept" }] } : { stage, action: make, reasons });
+    }
   }
   return decisions;
 };
+
+const reasonsFor = (plan: Plan, stage: PlannedStage, was: Ingredients | null, below: Decision | null): Reason[] => {
+  if (was === null) return [{ why: "never-built" }];
+  const own = differences(was, stage.ingredients, plan.declared);
+  const parentMoved = "key" in was.parent && "key" in stage.ingredients.parent && was.parent.key !== stage.ingredients.parent.key;
+  if (own.length === 0 && !parentMoved) return [{ why: "nothing-obvious" }];
+  if (!parentMoved || below === null) return own;
+  return [...own, { why: "parent", parent: below.stage.stage, reads: readsAccounts(stage) ? "account files" : null }];
+};
+
+/** An account is added to the files of the stage below, so its layer depends on them. */
+const readsAccounts = ({ kind, ingredients }: PlannedStage): boolean =>
+  kind === "assembled" && ingredients.steps.some(({ step }) => step.do === "user");
+
+const settled: ReadonlySet<Reason["why"]> = new Set(["parent", "layer-kept", "kept", "held"]);
+
+/** What a person changed, each thing once: the differences of the stages' own ingredients, never that a parent changed. */
+export const causesOf = (decisions: readonly Decision[]): Reason[] =>
+  decisions
+    .filter(({ action, reasons }) => action !== "reuse" || reasons.some(({ why }) => why === "layer-kept"))
+    .flatMap(({ reasons }) => reasons.filter(({ why }) => !settled.has(why)));

@@ -10,7 +10,9 @@ const exitCodes = {
   UNKNOWN_BUILD_ARG: 64,
   CONFIG_INVALID: 65,
   PROJECT_INVALID: 65,
+  IMAGE_INVALID: 65,
   LOCK_INVALID: 65,
+  REFERENCE_INVALID: 65,
   INPUT_MISSING: 66,
   LOCK_MISSING: 67,
   LOCK_STALE: 67,
@@ -21,15 +23,28 @@ const exitCodes = {
   ENGINE_FAILED: 69,
   MIRROR_UNREACHABLE: 69,
   BASE_UNREACHABLE: 69,
+  REGISTRY_UNREACHABLE: 69,
   PLATFORM_UNSUPPORTED: 69,
   STEP_FAILED: 70,
   HOST_TOOL_MISSING: 72,
   OUTPUT_FAILED: 73,
+  TAG_IMMUTABLE: 73,
   DISK_FULL: 74,
   NOT_REPRODUCIBLE: 75,
+  CACHE_BROKEN: 75,
+  REGISTRY_FAILED: 76,
   PERMISSION: 77,
+  REGISTRY_DENIED: 77,
+  CREDENTIALS_INVALID: 78,
   INTERRUPTED: 130,
 } as const;
+
+/**
+ * Exit codes of a command that ended well and whose answer is not yes, so that a script can tell an answer from an outage. Below
+ * those of errors, and never 1, which is a bug. `no`: the images differ, a check failed, a file is not current. `unknown`: nothing failed, because
+ * nothing could be tried.
+ */
+export const answers = { yes: 0, no: 2, unknown: 3 } as const;
 
 export type ErrorCode = keyof typeof exitCodes;
 

@@ -34,24 +34,24 @@ export type Ingredients = {
 
 /** JSON with sorted keys and no white space, so that equal values have equal texts (RFC 8785 in spirit; we hash no floats). */
 export const canonical = (value: unknown): string => {
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
-  if (value !== null && typeof value === "object") {
-    const members = Object.entries(value)
-      .filter(([, member]) => member !== undefined)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, member]) => `${JSON.stringify(key)}:${canonical(member)}`);
-    return `{${members.join(",")}}`;
-  }
-  return JSON.stringify(value);
+  // Ten thousand files are as many objects: one text that grows takes half the time of lists that are joined.
+  const members = value as Readonly<Record<string, unknown>>;
+  let text = "";
+  for (const key of Object.keys(members).sort())
+    if (members[key] !== undefined) text += `${text === "" ? "" : ","}${JSON.stringify(key)}:${canonical(members[key])}`;
+  return `{${text}}`;
 };
 
 export const hashOf = (value: unknown): string => createHash("sha256").update(canonical(value)).digest("hex");
 
+/** The hash of the printable value, so that whoever has the ingredients can check the key. */
 export const keyOf = (ingredients: Ingredients): StageKey => hashOf(essence(ingredients)).slice(0, 24) as StageKey;
 
 /**
  * Ingredients without what decides nothing: the reference under which a base's digest was found (a mirror's copy is the same image), the
- * name that a command is shown under, and the sizes of files, which follow from their content.
+ * name that a command is shown under, the project that a text was made from, and the sizes of files, which follow from their content.
  */
 const essence = ({ parent, steps, ...rest }: Ingredients): unknown => ({
   ...rest,
@@ -62,6 +62,7 @@ const essence = ({ parent, steps, ...rest }: Ingredients): unknown => ({
 const essenceOf = (step: Step): unknown => ({
   ...step,
   ...(step.do === "run" ? { name: undefined } : {}),
+  ...(step.do === "file" && "text" in step.source ? { source: { text: step.source.text } } : {}),
   ...("entries" in step ? { entries: step.entries.map((entry) => ({ ...entry, size: undefined })) } : {}),
 });
 

@@ -1,3 +1,4 @@
+import { pinName } from "./difference-parts.js";
 import type { Lock } from "./lock.js";
 
 /** One thing that a lock holds, under a path a person can read; `was` or `now` is null where it came or went. */
@@ -23,13 +24,13 @@ const flatten = (lock: Lock): Map<string, string> => {
   for (const [reference, digest] of Object.entries(lock.bases)) put("bases", reference, digest);
   for (const [image, locked] of Object.entries(lock.images)) {
     for (const [platform, set] of Object.entries(locked.bootstrap ?? {}))
-      for (const pin of set.packages) put(`${image} base ${platform}`, ...split(pin));
+      for (const pin of set.packages) put(`${image} base ${platform}`, ...pinName(pin));
     for (const [stage, sets] of Object.entries(locked.packages ?? {})) {
       for (const [platform, set] of Object.entries(sets))
-        for (const pin of set.packages) put(`${image} ${stage} ${platform}`, ...split(pin));
+        for (const pin of set.packages) put(`${image} ${stage} ${platform}`, ...pinName(pin));
     }
     for (const [platform, set] of Object.entries(locked.python ?? {}))
-      for (const { pin } of set.packages) put(`${image} python ${platform}`, ...split(pin));
+      for (const { pin } of set.packages) put(`${image} python ${platform}`, ...pinName(pin));
     for (const [project, { metadata }] of Object.entries(locked.dynamic ?? {}))
       put(`${image} metadata`, project, metadata.requires.join(", "));
   }
@@ -42,12 +43,4 @@ const flatten = (lock: Lock): Map<string, string> => {
     }
   }
   return held;
-};
-
-/** `git=1:2.39` and `pyyaml==6.0` at their sign; a NEVRA (`git-0:2.43-1.el9.x86_64`) before its epoch. */
-const split = (pin: string): [string, string] => {
-  const rpm = /^(.+)-(\d+:[^-]+-[^-]+)$/.exec(pin);
-  if (rpm !== null) return [rpm[1]!, rpm[2]!];
-  const at = pin.indexOf("=");
-  return [pin.slice(0, at), pin.slice(at).replace(/^=+/, "")];
 };

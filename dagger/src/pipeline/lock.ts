@@ -59,5 +59,3 @@ export const lockSchema = z.strictObject({
 export type Lock = z.infer<typeof lockSchema>;
 export type PackageSet = z.infer<typeof packageSet>;
 export type PythonSet = z.infer<typeof pythonSet>;
-
-export const emptyLock: Lock = { format: 1, bases: {}, images: {}, tools: {} };

@@ -8,25 +8,15 @@ import type { ImageSpec, Spec } from "./spec.js";
 import { type Platform, type StageName, stageNames } from "./stage.js";
 import type { Step } from "./step.js";
 import { answers, isStageExecuted, type StepContext, stepsOf } from "./steps.js";
+import { type Note, notesOf } from "./note.js";
 import { suggestion } from "./suggest.js";
 import { toolStep } from "./tool-steps.js";
 import { toolsOf } from "./wanted.js";
 
-/** What a person should know about a plan that is valid all the same. */
-export type Note =
-  | { note: "floating"; what: "packages" | "python" | "bootstrap"; stage: StageName }
-  | {
-      note: "stale";
-      what: "packages" | "python" | "bootstrap" | "metadata";
-      stage: StageName;
-      added: readonly string[];
-      removed: readonly string[];
-    };
-
 export type PlannedStage = {
   stage: StageName;
   key: StageKey;
-  /** executed: an engine runs steps of it. assembled: it only places files and sets config. */
+  /** executed: an engine runs steps of it, or brings the base. assembled: it only places files and sets config. */
   kind: "executed" | "assembled";
   ingredients: Ingredients;
 };
@@ -47,6 +37,8 @@ export type Plan = {
   secrets: Readonly<Record<string, { from: string; as: string }>>;
   /** The other locked versions of each tool, which the rendered Dockerfile takes as build arguments; never part of a key. */
   alternatives: Readonly<Record<string, readonly Step[]>>;
+  /** Which projects ask for a Python requirement, by its text; never part of a key. */
+  declared: Readonly<Record<string, readonly string[]>>;
 };
 
 export type PlanInput = {
@@ -100,7 +92,12 @@ export const planImage = (input: PlanInput): Plan => {
       parent: below === undefined ? { base } : { key: below.key },
       steps: steps.map((step) => ({ step, script: scriptOf(step, epoch) })),
     };
-    stages.push({ stage, key: keyOf(ingredients), kind: isStageExecuted(steps) ? "executed" : "assembled", ingredients });
+    stages.push({
+      stage,
+      key: keyOf(ingredients),
+      kind: below === undefined || isStageExecuted(steps) ? "executed" : "assembled",
+      ingredients,
+    });
   }
   return {
     format: 1,
@@ -114,6 +111,7 @@ export const planImage = (input: PlanInput): Plan => {
     notes: notesOf(input.image, image, platform, lock, stages, python),
     secrets: spec.secrets ?? {},
     alternatives: alternativesOf(context),
+    declared: declaredBy(python),
   };
 };
 
@@ -179,50 +177,10 @@ export const baseOf = (name: string, image: ImageSpec, platform: Platform, lock:
   return { kind: "image", reference: reference!, digest };
 };
 
-const notesOf = (
-  name: string,
-  image: ImageSpec,
-  platform: Platform,
-  lock: Lock,
-  stages: readonly PlannedStage[],
-  python: PythonFinding,
-): Note[] => {
-  const notes: Note[] = [];
-  const locked = lock.images[name];
-  const compare = (
-    what: "packages" | "python" | "bootstrap",
-    stage: StageName,
-    asked: readonly string[],
-    held: readonly string[] | undefined,
-  ) => {
-    if (held === undefined) notes.push({ note: "floating", what, stage });
-    else if (held.join("\n") !== asked.join("\n")) {
-      notes.push({
-        note: "stale",
-        what,
-        stage,
-        added: asked.filter((word) => !held.includes(word)),
-        removed: held.filter((word) => !asked.includes(word)),
-      });
-    }
-  };
-  if (image.base.bootstrap !== undefined) {
-    compare(
-      "bootstrap",
-      "base-tools",
-      [...(image.base.include ?? ["ca-certificates"])].sort(),
-      locked?.bootstrap?.[platform]?.requested,
-    );
-  }
-  for (const { stage, ingredients } of stages) {
-    for (const { step } of ingredients.steps) {
-      if (step.do === "install") compare("packages", stage, step.names, locked?.packages?.[stage]?.[platform]?.requested);
-      if (step.do === "python") compare("python", stage, step.requires, locked?.python?.[platform]?.requested);
-    }
-  }
-  if (python.stale.length > 0)
-    notes.push({ note: "stale", what: "metadata", stage: "dependencies", added: python.stale, removed: [] });
-  return notes;
+const declaredBy = ({ projects }: PythonFinding): Record<string, string[]> => {
+  const declared: Record<string, string[]> = {};
+  for (const { path, requires } of projects) for (const text of requires) (declared[text] ??= []).push(path);
+  return declared;
 };
 
 const alternativesOf = (context: StepContext): Record<string, Step[]> => {

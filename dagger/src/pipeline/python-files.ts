@@ -25,15 +25,16 @@ export const pythonFiles = (
       const files = facts.entries.flatMap(({ kind, path }) =>
         kind !== "directory" && path.startsWith(inside) ? [path.slice(inside.length)] : [],
       );
-      return distInfo(project, { venv: python.venv, python: python.version, project: folder, files });
+      const installed = distInfo(project, { venv: python.venv, python: python.version, project: folder, files });
+      return installed.map((file) => ({ ...file, project: project.path }));
     })
     .sort((a, b) => (a.path < b.path ? -1 : 1))
-    .map(({ path, content, executable }) => ({
+    .map(({ path, content, executable, project }) => ({
       do: "file",
       path,
       owner: "0:0",
       mode: executable ? "755" : "644",
-      source: { text: content },
+      source: { text: content, project },
     }));
 
 /** Where a folder of the context ends up, when `from` is brought to `to`. */

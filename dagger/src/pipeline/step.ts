@@ -10,6 +10,9 @@ export type Unpack =
   | { as: "zip"; member: string; to: string }
   | { as: "package"; to: string; links: Readonly<Record<string, string>> };
 
+/** Text of images.yaml, text that is made from a Python project (named by the file that declares it), or a file of the context. */
+type FileSource = { text: string; project?: string } | { from: string; sha256: string };
+
 /** Numeric, so that no renderer needs to know names: `uid:gid`. */
 export type Owner = `${number}:${number}`;
 
@@ -68,7 +71,7 @@ export type Step =
   | { do: "run"; name: string; command: string; inputs: readonly string[]; entries: readonly Entry[] }
   | { do: "user"; account: Account }
   | { do: "directory"; path: string; owner: Owner; mode: string }
-  | { do: "file"; path: string; owner: Owner; mode: string; source: { text: string } | { from: string; sha256: string } }
+  | { do: "file"; path: string; owner: Owner; mode: string; source: FileSource }
   | { do: "copy"; to: string; owner: Owner; items: readonly { from: string; to: string }[]; entries: readonly Entry[] }
   | { do: "config"; change: ConfigChange };
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { inject } from "vitest";
-import type { BuildRecord } from "../../../ci/commands/build.js";
+import type { BuildRecord } from "../../../dagger/src/pipeline/record.js";
 
 /** How a command ended, as the person who typed it sees it. */
 export type Ended = { code: number; stdout: string; stderr: string };
@@ -11,7 +11,7 @@ export type Running = { process: ChildProcess; ended: Promise<Ended> };
 export const startFactory = (cwd: string, words: readonly string[], env: Env = {}): Running => {
   const child = spawn(process.execPath, [inject("program"), ...words], {
     cwd,
-    env: { ...process.env, BUILDKIT_HOST: undefined, FACTORY_BUILDKIT: "embedded", NO_COLOR: "1", ...env },
+    env: { ...process.env, BUILDKIT_HOST: undefined, FACTORY_BUILDKIT: "embedded", NO_COLOR: "1", FACTORY_REMOTE: "off", ...env },
     stdio: ["ignore", "pipe", "pipe"],
     detached: true,
   });

@@ -27,7 +27,7 @@ export const setup = async (project: TestProject): Promise<() => Promise<void>> 
     format: "esm",
     target: "node20",
     external: ["@dagger.io/dagger"],
-    banner: { js: "import{createRequire}from'node:module';const require=createRequire(import.meta.url);" },
+    banner: { js: "import{createRequire as r}from'node:module';const require=r(import.meta.url);" },
     logLevel: "warning",
   });
   project.provide("program", join(folder, "factory.mjs"));

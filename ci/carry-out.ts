@@ -1,0 +1,88 @@
+import type { Decision } from "../dagger/src/pipeline/decide.js";
+import { readManifest } from "../dagger/src/layout.js";
+import { FactoryError } from "../dagger/src/pipeline/error.js";
+import { noteText } from "../dagger/src/pipeline/explain.js";
+import type { Descriptor } from "../dagger/src/pipeline/oci.js";
+import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
+import { assemble } from "./assemble.js";
+import type { Workshop } from "./workshop.js";
+import { type Ground, groundOf } from "./ground.js";
+import { findStage, keepIngredients, keepLastKeys, keepStage, type StageRecord } from "./io/records.js";
+import type { State } from "./io/state.js";
+
+/** A stage that exists now, with the layers it adds to the one below. `record` is null for one that the stage above holds. */
+export type Done = {
+  decision: Decision;
+  record: StageRecord | null;
+  seconds: number;
+  layers: readonly Descriptor[];
+  compared: boolean;
+};
+
+/** What becomes of a stage that is there already: `no` reuses it; the others make it again, and compare it or put it in its place. */
+export type Fresh = "no" | "compare" | "replace";
+
+/**
+ * Carries out decisions from base-tools upwards, up to and with the wanted stage. Each stage is made on the result of the
+ * one below as it is kept, so that the first machine and every later one take the same path to the same digest.
+ * @throws FactoryError LOCK_STALE before anything runs, NOT_REPRODUCIBLE, and whatever an engine or the assembler throws
+ */
+export const carryOut = async (shop: Workshop, plan: Plan, decisions: readonly Decision[], fresh: Fresh): Promise<Done[]> => {
+  refuseStale(plan, decisions);
+  const { state } = shop.project;
+  const done: Done[] = [];
+  let ground: Ground | null = null;
+  for (const decision of decisions) {
+    const { stage } = decision;
+    const kept = keptOn(state, stage, ground);
+    if (decision.reasons.some(({ why }) => why === "held")) {
+      done.push({ decision, record: null, seconds: 0, layers: [], compared: false });
+      continue;
+    }
+    const made = decision.action === "reuse" && kept !== null ? null : await make(shop, plan, stage, ground, fresh);
+    if (made !== null) settle(shop, stage, kept, made, fresh);
+    const record = made === null || (kept !== null && fresh === "compare") ? kept! : made;
+    const compared = made !== null && record === kept;
+    const below: ReadonlySet<string> = new Set(done.flatMap(({ layers }) => layers.map(({ digest }) => digest)));
+    const layers = readManifest(state.layout, record.digest).layers.filter(({ digest }) => !below.has(digest));
+    done.push({ decision, record, seconds: made?.seconds ?? 0, layers, compared });
+    ground = groundOf(shop, stage, record, ground);
+    keepIngredients(state, stage.key, stage.ingredients);
+    keepLastKeys(state, plan.image, plan.platform, { [stage.stage]: stage.key });
+  }
+  return done;
+};
+
+/** What is kept of a stage, unless it was assembled on something else than this image stands on. */
+const keptOn = (state: State, { key, kind }: PlannedStage, ground: Ground | null): StageRecord | null => {
+  const record = findStage(state, key);
+  return kind === "assembled" && ground !== null && record?.parent !== ground.digest ? null : record;
+};
+
+const make = async (shop: Workshop, plan: Plan, stage: PlannedStage, ground: Ground | null, fresh: Fresh): Promise<StageRecord> =>
+  stage.kind === "assembled" && ground !== null
+    ? assemble(shop, plan, stage, ground, fresh !== "no")
+    : // Engines, bootstrap and all that they need: most builds execute nothing, and do not load them.
+      (await import("./execute.js")).execute(shop, plan, stage, ground, fresh !== "no");
+
+const settle = (shop: Workshop, stage: PlannedStage, kept: StageRecord | null, made: StageRecord, fresh: Fresh): void => {
+  if (kept === null || fresh !== "compare") keepStage(shop.project.state, made);
+  else if (kept.digest !== made.digest) {
+    throw new FactoryError("NOT_REPRODUCIBLE", {
+      what: `${stage.stage} came out different from what is kept under its key ${stage.key}`,
+      why: `kept: ${kept.digest}\nnow:  ${made.digest}`,
+      fix: "nothing was overwritten; REFRESH=1 keeps the new one. A run step that reads the time or a floating package is the usual cause",
+    });
+  }
+};
+
+const refuseStale = (plan: Plan, decisions: readonly Decision[]): void => {
+  const executed = new Set(decisions.filter(({ action }) => action === "execute").map(({ stage }) => stage.stage));
+  const stale = plan.notes.filter((note) => note.note === "stale" && executed.has(note.stage));
+  if (stale.length === 0) return;
+  throw new FactoryError("LOCK_STALE", {
+    what: "images.lock does not answer what images.yaml asks",
+    why: stale.map(noteText).join("\n"),
+    fix: `./task lock IMAGE=${plan.image}`,
+  });
+};

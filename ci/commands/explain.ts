@@ -1,0 +1,88 @@
+import { type Decision, decide } from "../../dagger/src/pipeline/decide.js";
+import { hashOf, type Ingredients } from "../../dagger/src/pipeline/key.js";
+import type { Plan } from "../../dagger/src/pipeline/plan.js";
+import type { StageName } from "../../dagger/src/pipeline/stage.js";
+import { atCommit, type Place } from "../at-commit.js";
+import { command } from "../command.js";
+import { findIngredients, lastKeys } from "../io/records.js";
+import { knowledgeOf } from "../known.js";
+import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project.js";
+import { explainStage } from "../view/explain.js";
+import { buildArgFlag, imageFlag, jsonFlag, platformFlag, stageFlag } from "./flags.js";
+
+export const explain = command({
+  name: "explain",
+  about: "Show what decides a stage, beside what decided it at the last build or at another commit; builds nothing",
+  positional: ["stage"],
+  flags: {
+    image: imageFlag,
+    stage: { ...stageFlag, about: "only this stage; all four when absent" },
+    platform: platformFlag,
+    "build-arg": buildArgFlag,
+    since: { type: "string", about: "compare with this commit, tag or branch instead of the last build" },
+    all: { type: "boolean", about: "show what did not change too" },
+    json: jsonFlag,
+  },
+  async run(flags, world, [named]) {
+    const project = await openProject(world);
+    const open = await openImage(project, flags.image);
+    const platform = platformsOf(open.image, flags.platform)[0]!;
+    const buildArgs = readBuildArgs(flags["build-arg"]);
+    const plan = planOf(project, open, platform, buildArgs);
+    const asked = named ?? flags.stage;
+    const only = asked === undefined ? null : stageOf(asked);
+    const was =
+      flags.since === undefined
+        ? await lastBuilt(project, plan)
+        : await atCommit(project, world, flags.since, (old) => planAt(old, open.name, platform, buildArgs));
+    const decisions =
+      flags.since === undefined
+        ? decide(plan, await knowledgeOf(project.state, plan, null), false)
+        : decide(plan, { known: sameKeys(plan, was), previous: was, damaged: new Map() }, false);
+    const shown = decisions.filter(({ stage }) => only === null || stage.stage === only);
+    world.stdout(
+      flags.json
+        ? `${JSON.stringify({ format: 1, image: plan.image, platform, stages: shown.map((one) => asJson(one, was)) }, null, 2)}\n`
+        : `${shown.map((one) => explainStage(one, was.get(one.stage.stage) ?? null, flags.all)).join("\n\n")}\n`,
+    );
+    return 0;
+  },
+});
+
+type Was = ReadonlyMap<StageName, Ingredients>;
+
+const lastBuilt = async ({ state }: Project, plan: Plan): Promise<Was> =>
+  new Map(
+    Object.entries(lastKeys(state, plan.image, plan.platform)).flatMap(([stage, key]) => {
+      const found = findIngredients(state, key);
+      return found === null ? [] : [[stage as StageName, found] as const];
+    }),
+  );
+
+const planAt = async (
+  place: Place,
+  image: string,
+  platform: Plan["platform"],
+  buildArgs: Readonly<Record<string, string>>,
+): Promise<Was> => {
+  const project = await openProject(place);
+  const open = await openImage(project, image);
+  const { stages } = planOf(project, open, platform, buildArgs);
+  return new Map(stages.map(({ stage, ingredients }) => [stage, ingredients]));
+};
+
+const sameKeys = (plan: Plan, was: Was) =>
+  new Map(
+    plan.stages.flatMap(({ stage, key, ingredients }) =>
+      hashOf(was.get(stage)) === hashOf(ingredients) ? [[key, { at: "commit" }] as const] : [],
+    ),
+  );
+
+const asJson = ({ stage, action, reasons }: Decision, was: Was) => ({
+  stage: stage.stage,
+  key: stage.key,
+  action,
+  reasons,
+  was: was.get(stage.stage) ?? null,
+  now: stage.ingredients,
+});

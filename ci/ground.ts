@@ -1,0 +1,66 @@
+import { readManifest } from "../dagger/src/layout.js";
+import type { AssemblyIndex } from "../dagger/src/pipeline/assembly-index.js";
+import { assembleLayer } from "../dagger/src/pipeline/layer-entries.js";
+import type { PlannedStage } from "../dagger/src/pipeline/plan.js";
+import type { FullIndex } from "../dagger/src/pipeline/stage-entry.js";
+import { openStageRef } from "../dagger/src/stage-ref.js";
+import { bringHere } from "./remote.js";
+import type { Workshop } from "./workshop.js";
+import type { StageRecord } from "./io/records.js";
+
+/** A stage as the next one stands on it. What it holds is found out only when someone asks: a code change needs the small index alone. */
+export type Ground = {
+  /** Of its manifest. */
+  digest: string;
+  /** A repository that holds the blobs which are not here. */
+  elsewhere: string | null;
+  /** Of its stage ref, where it was executed. */
+  ref: string | null;
+  /** How many layers it has with all that is below. */
+  layers: number;
+  assembly(): AssemblyIndex;
+  full(): Promise<FullIndex>;
+};
+
+export const groundOf = (
+  { project: { state }, open: { facts }, world, remote }: Pick<Workshop, "project" | "open" | "world" | "remote">,
+  { stage, kind, key, ingredients }: PlannedStage,
+  record: StageRecord,
+  below: Ground | null,
+): Ground => {
+  const { layers } = readManifest(state.layout, record.digest);
+  const place = { digest: record.digest, elsewhere: record.elsewhere, ref: record.ref, layers: layers.length };
+  if (kind === "executed" || below === null) {
+    const opened = record.ref === null ? null : openStageRef(state.layout, record.ref, key);
+    if (opened === null) throw new Error(`${stage} was executed and has no stage ref`);
+    return {
+      ...place,
+      assembly: once(opened.assembly),
+      full: async () => {
+        await bringHere(state, remote, record);
+        return opened.full();
+      },
+    };
+  }
+  return {
+    ...place,
+    assembly: once(() => {
+      const sizes = new Map(facts.entries.flatMap((entry) => (entry.kind === "file" ? [[entry.path, entry.size] as const] : [])));
+      return assembleLayer(
+        ingredients.steps.map(({ step }) => step),
+        below.assembly(),
+        sizes,
+      ).next;
+    }),
+    full: async () => {
+      const { indexLayers } = await import("../dagger/src/index-layers.js");
+      return indexLayers(state.layout, layers.slice(below.layers), await below.full(), world.signal);
+    },
+  };
+};
+
+/** Two stages stand on the same ground: the one above it, and what that one becomes. */
+const once = <T>(make: () => T): (() => T) => {
+  let made: { value: T } | null = null;
+  return () => (made ??= { value: make() }).value;
+};

@@ -1,0 +1,78 @@
+import type { Descriptor } from "../pipeline/oci.js";
+import { type BlobName, blobBody, getBlob, getSmallBlob, headBlob, saveBlob } from "./blobs.js";
+import type { Body } from "./body.js";
+import { type CanPush, canPush } from "./push-right.js";
+import { type Deleted, deleteManifest, listReferrers, listTags } from "./listing.js";
+import type { Lookup } from "./lookup.js";
+import { getManifest, headManifest, type ManifestHead, putManifest, type PutManifest, type StoredManifest } from "./manifests.js";
+import { openSession, placeOf, type RegistryOptions } from "./session.js";
+import { type Pushed, pushBlob, type PushOptions } from "./upload.js";
+
+/** A repository of a registry. Look-ups never throw but when they are interrupted; what changes something does. */
+export type Repository = {
+  registry: string;
+  repository: string;
+  /** `registry/repository`. */
+  name: string;
+  /** @param reference a tag or a digest */
+  headManifest(reference: string): Promise<Lookup<ManifestHead>>;
+  manifest(reference: string): Promise<Lookup<StoredManifest>>;
+  putManifest(reference: string, mediaType: string, bytes: Uint8Array): Promise<PutManifest>;
+  deleteManifest(digest: string): Promise<Deleted>;
+  headBlob(digest: string): Promise<Lookup<{ digest: string; size: number | null }>>;
+  blob(blob: BlobName): Promise<Lookup<AsyncGenerator<Buffer>>>;
+  smallBlob(blob: BlobName, limit: number): Promise<Lookup<Buffer>>;
+  saveBlob(blob: BlobName, path: string): Promise<Lookup<{ path: string }>>;
+  pushBlob(blob: BlobName, body: Body, options?: PushOptions): Promise<Pushed>;
+  /** A blob of this repository as something to push elsewhere: what a refused mount sends. */
+  blobBody(blob: BlobName): Body;
+  tags(): Promise<Lookup<string[]>>;
+  referrers(digest: string, artifactType?: string): Promise<Lookup<Descriptor[]>>;
+  canPush(): Promise<CanPush>;
+};
+
+/** A registry: its connections, its login and its tokens, shared by all its repositories. */
+export type Registry = {
+  registry: string;
+  /** @param access `push` where it will be written to: one token then serves reading and writing */
+  repository(repository: string, access?: "pull" | "push"): Repository;
+  /** Ends kept connections; a process that ends anyway need not. */
+  close(): void;
+};
+
+/**
+ * A client of the OCI distribution API (specification 1.1). Nothing is asked before the first call.
+ * @throws FactoryError REFERENCE_INVALID, USAGE (FACTORY_PLAIN_HTTP)
+ */
+export const openRegistry = (options: RegistryOptions): Registry => {
+  const session = openSession(options);
+  return {
+    registry: session.registry,
+    close: session.http.close,
+    repository: (repository, access = "pull") => {
+      const place = placeOf(session, repository, access);
+      return {
+        registry: session.registry,
+        repository,
+        name: place.name,
+        headManifest: (reference) => headManifest(place, reference),
+        manifest: (reference) => getManifest(place, reference),
+        putManifest: (reference, mediaType, bytes) => putManifest(place, reference, mediaType, bytes),
+        deleteManifest: (digest) => deleteManifest(place, digest),
+        headBlob: (digest) => headBlob(place, digest),
+        blob: (blob) => getBlob(place, blob),
+        smallBlob: (blob, limit) => getSmallBlob(place, blob, limit),
+        saveBlob: (blob, path) => saveBlob(place, blob, path),
+        pushBlob: (blob, body, pushOptions) => pushBlob(place, blob, body, pushOptions),
+        blobBody: (blob) => blobBody(place, blob),
+        tags: () => listTags(place),
+        referrers: (digest, artifactType) => listReferrers(place, digest, artifactType),
+        canPush: () => canPush(place),
+      };
+    },
+  };
+};
+
+/** One repository of one registry. @throws as `openRegistry` */
+export const openRepository = (options: RegistryOptions & { repository: string; access?: "pull" | "push" }): Repository =>
+  openRegistry(options).repository(options.repository, options.access);

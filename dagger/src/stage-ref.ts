@@ -1,0 +1,118 @@
+import { readFileSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
+import { encoderOf } from "./encoders.js";
+import { blobPath, hasBlob, readBlob, readManifest, writeBlob } from "./layout.js";
+import { type AssemblyIndex, assemblyOf } from "./pipeline/assembly-index.js";
+import { inFrames } from "./pipeline/compress.js";
+import { FactoryError } from "./pipeline/error.js";
+import type { Ingredients, StageKey } from "./pipeline/key.js";
+import { type Descriptor, type ImageIndex, type Manifest, mediaTypes, platformParts } from "./pipeline/oci.js";
+import type { PlannedStage } from "./pipeline/plan.js";
+import type { FullIndex } from "./pipeline/stage-entry.js";
+import {
+  artifactText,
+  emptyConfig,
+  ingredientsText,
+  type Part,
+  partsOf,
+  partTypes,
+  readStageRef,
+  stageRefText,
+} from "./pipeline/stage-ref.js";
+
+/** A stage that stands below, for the part of the index that need not be read again. */
+export type Below = { layers: number; index: FullIndex };
+
+/**
+ * Makes the stage ref of an executed stage in an OCI layout: its layers are read once, here, and never again for what they hold.
+ * @param imageDigest the stage's manifest, as the engine left it
+ * @param below the stage that it was executed on, or null: then all layers are read
+ * @returns the descriptor of the ref
+ * @throws FactoryError CHECKSUM_MISMATCH for a damaged layer, INTERRUPTED
+ */
+export const writeStageRef = async (
+  layout: string,
+  stage: PlannedStage,
+  imageDigest: string,
+  below: Below | null,
+  signal?: AbortSignal,
+): Promise<Descriptor> => {
+  const { layers } = readManifest(layout, imageDigest);
+  // Loaded here, because assembling on a stage ref needs none of it.
+  const { indexLayers } = await import("./index-layers.js");
+  const full = await indexLayers(layout, layers.slice(below?.layers ?? 0), below?.index ?? null, signal);
+  const parts: Record<Part, Descriptor> = {
+    ingredients: await put(layout, partTypes.ingredients, ingredientsText(stage.ingredients)),
+    assembly: await put(layout, partTypes.assembly, JSON.stringify(assemblyOf(full))),
+    full: await put(layout, partTypes.full, JSON.stringify(full)),
+  };
+  const config = await put(layout, emptyConfig.type, emptyConfig.text);
+  const artifact = await put(layout, mediaTypes.manifest, artifactText(config, parts));
+  const image = {
+    mediaType: mediaTypes.manifest,
+    digest: imageDigest,
+    size: readFileSync(blobPath(layout, imageDigest)).length,
+    platform: platformParts(stage.ingredients.platform),
+  };
+  return put(layout, mediaTypes.index, stageRefText(stage.stage, stage.key, image, artifact));
+};
+
+const put = async (layout: string, mediaType: string, text: string): Promise<Descriptor> => {
+  const bytes = Buffer.from(text);
+  if (!mediaType.endsWith("+gzip")) return { mediaType, ...(await writeBlob(layout, [bytes])) };
+  const encode = await encoderOf("gzip");
+  return { mediaType, ...(await writeBlob(layout, inFrames(once(bytes), encode))) };
+};
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+/** A stage ref of a layout, opened: its parts are read when they are asked for. */
+export type OpenStage = {
+  image: Descriptor;
+  artifact: Descriptor;
+  parts: Readonly<Record<Part, Descriptor>>;
+  ingredients(): Ingredients;
+  assembly(): AssemblyIndex;
+  full(): FullIndex;
+};
+
+/**
+ * Opens the ref of this key in a layout. What assembling needs must be there: the manifest and config of the image, and the small
+ * parts; its layers and the full index may stand elsewhere. Null for a ref that is damaged or not whole in that sense.
+ */
+export const openStageRef = (layout: string, refDigest: string, key: StageKey): OpenStage | null => {
+  try {
+    const ref = readStageRef(readBlob<ImageIndex>(layout, refDigest), key);
+    if (ref === null) return null;
+    const parts = partsOf(readBlob<Manifest>(layout, ref.artifact.digest));
+    const { config } = readManifest(layout, ref.image.digest);
+    if (parts === null || ![config, parts.ingredients, parts.assembly].every((part) => hasBlob(layout, part))) return null;
+    return {
+      ...ref,
+      parts,
+      ingredients: () => readBlob<Ingredients>(layout, parts.ingredients.digest),
+      assembly: () => unpack<AssemblyIndex>(layout, parts.assembly),
+      full: () => unpack<FullIndex>(layout, parts.full),
+    };
+  } catch {
+    return null;
+  }
+};
+
+const unpack = <T>(layout: string, { digest }: Descriptor): T => {
+  try {
+    return JSON.parse(gunzipSync(readFileSync(blobPath(layout, digest))).toString("utf8")) as T;
+  } catch (cause) {
+    throw new FactoryError(
+      "CHECKSUM_MISMATCH",
+      {
+        what: `a part of a kept stage cannot be read`,
+        why: `${digest}: ${cause instanceof Error ? cause.message : String(cause)}`,
+        fix: "forget what is kept and build it again: ./task clean -- --all",
+      },
+      { cause },
+    );
+  }
+};
