@@ -46,7 +46,11 @@ export const knowledgeOf = async (
   distrusted: Distrusted = new Set(),
 ): Promise<Knowledge> => {
   const damaged = new Map<StageKey, string>();
-  const find = (key: StageKey) => trusted(state, findStage(state, key), distrusted);
+  const shunned = asking?.remote.shunned ?? null;
+  const find = (key: StageKey) => {
+    const record = findStage(state, key);
+    return record === null || (shunned !== null && record.elsewhere === shunned) ? null : trusted(state, record, distrusted);
+  };
   if (asking !== null) await ask(plan, find, asking, distrusted, damaged);
   const known = new Map<StageKey, Whereabouts>();
   const previous = new Map<StageName, Ingredients>();
@@ -64,15 +68,15 @@ export const knowledgeOf = async (
     const was = lastBuilt[stage];
     const ingredients = was === undefined ? null : findIngredients(state, was);
     if (ingredients !== null) previous.set(stage, ingredients);
-    if (!damaged.has(key) && hasRecord(state, key) && find(key) === null)
+    if (!damaged.has(key) && hasRecord(state, key) && findStage(state, key) === null)
       damaged.set(key, `a blob of ${stage}-${key.slice(0, 12)} is missing or has another size`);
   }
   return { known, previous, damaged };
 };
 
-const trusted = (state: State, record: StageRecord | null, distrusted: Distrusted): StageRecord | null => {
-  const digest = record?.ref ?? record?.digest;
-  if (digest === undefined || !distrusted.has(digest)) return record;
+const trusted = (state: State, record: StageRecord, distrusted: Distrusted): StageRecord | null => {
+  const digest = record.ref ?? record.digest;
+  if (!distrusted.has(digest)) return record;
   return missingBlobs(state.layout, digest)?.length === 0 ? record : null;
 };
 

@@ -22,7 +22,7 @@ import { keepStage, type StageRecord } from "./io/records.js";
 import type { State } from "./io/state.js";
 import { registryFor, type Traffic } from "./registry-for.js";
 import type { Remote, RemoteOptions } from "./remote.js";
-import { branchSuffix, scopeHere } from "./scope.js";
+import { branchSuffix, scopeHere, shunnedBy } from "./scope.js";
 import { bytes } from "./view/table.js";
 
 /**
@@ -80,6 +80,7 @@ export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: 
     home,
     read,
     write: scope === "fork" ? null : (branches ?? home),
+    shunned: shunnedBy(scope, home.name),
     traffic,
     ask: (stages) => {
       for (const stage of stages) void ask(stage);

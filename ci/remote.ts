@@ -8,7 +8,7 @@ import type { World } from "./command.js";
 import type { StageRecord } from "./io/records.js";
 import type { State } from "./io/state.js";
 import type { Traffic } from "./registry-for.js";
-import type { Scope } from "./scope.js";
+import { type Scope, scopeHere, shunnedBy } from "./scope.js";
 
 /** auto: what the registry knows helps, and what it does not say is warned of once. require: nothing runs without its answer. */
 export type RemoteUse = "auto" | "off" | "require";
@@ -26,6 +26,8 @@ export type RemoteOptions = {
 
 /** Where kept stages are looked for beside the state folder. */
 export type StageSource = RemoteOptions & {
+  /** The name of a repository whose stages count for nothing, not even those that an earlier build brought into the state folder. */
+  shunned: string | null;
   /** Asks for the tags of stages, all at once, and waits for nothing: `find` does. What was asked already is not asked again. */
   ask(stages: readonly PlannedStage[]): void;
   /**
@@ -83,6 +85,7 @@ export const lateRemote = (
   const open = () => (opened ??= import("./open-remote.js").then(({ openRemote }) => openRemote(state, plan, world, options)));
   return {
     ...options,
+    shunned: shunnedBy(scopeHere(world.env).scope, plan.repository),
     // Whoever awaits the answer hears of a failure to open.
     ask: (stages) =>
       void open().then(
