@@ -2,7 +2,6 @@ import { appendFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { run as runProgram } from "../../ci/io/process.js";
-import { known } from "../../dagger/src/registry/lookup.js";
 import type { Rule } from "./support/faulty-proxy.js";
 import { openPublishing, type Publishing, wholeOf, wholeTags } from "./support/publishing.js";
 import { whyNoRegistry } from "./support/registry.js";

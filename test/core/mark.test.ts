@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { isMoving, type Mark, markTag, markText, readMark, type Relation, whyNot } from "../../dagger/src/pipeline/mark.js";
 import { isTag } from "../../dagger/src/registry/reference.js";

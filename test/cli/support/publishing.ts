@@ -10,7 +10,7 @@ import type { Repository } from "../../../dagger/src/registry/client.js";
 import { known } from "../../../dagger/src/registry/lookup.js";
 
 /** What `publish --json` prints, as far as tests read it. */
-export type Published = {
+type Published = {
   digest: string;
   published: "now" | "before";
   tags: { name: string; outcome: "moved" | "there" | "kept"; why: string | null }[];
