@@ -1,13 +1,11 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { baseContextOf } from "../../dagger/src/pipeline/dockerfile.js";
-import { baseKeyOf } from "../../dagger/src/pipeline/key.js";
 import { renderedFiles } from "../../dagger/src/pipeline/rendered-files.js";
 import { suggestion } from "../../dagger/src/pipeline/suggest.js";
+import { builderOf, contextFor, replacementsFromRegistry, replacementsFromState } from "../cache-args.js";
 import { command } from "../command.js";
 import { replaceFile } from "../io/replace-file.js";
-import { findStage } from "../io/records.js";
 import { openImage, openProject, type Project, planOf, platformsOf } from "../project.js";
 import { imageFlag, platformFlag } from "./flags.js";
 
@@ -19,22 +17,29 @@ export const render = command({
     platform: { ...platformFlag, about: "platforms of the file; all of the image's when absent" },
     check: { type: "boolean", about: "write nothing; exit 2 when a file is not current" },
     stdout: { type: "boolean", about: "print the Dockerfile of one image" },
-    "cache-args": { type: "boolean", about: "print the --build-context arguments that replace stages kept on this machine" },
-    builder: { type: "string", about: "whose arguments: docker, or buildah (podman's too)", default: "docker" },
+    "cache-args": { type: "boolean", about: "print the --build-context arguments that replace stages which are there already" },
+    builder: { type: "string", about: "with --cache-args: whose arguments, docker or buildah (podman's too)", default: "docker" },
+    from: {
+      type: "string",
+      about: "with --cache-args: where the stages are, state (this machine) or registry",
+      default: "state",
+    },
   },
   async run(flags, world) {
     const project = await openProject(world);
     const names = flags.image === undefined ? Object.keys(project.spec.images) : [flags.image];
     if (flags["cache-args"]) {
-      const contextOf = contextsOf[builderOf(flags.builder)];
-      for (const name of names.slice(0, 1)) {
-        const kept = await keptStages(project, name, flags.platform);
-        const contexts = kept.map((one) => contextOf(project.state.layout, one));
-        world.stdout(`${contexts.map(({ argument }) => argument).join(" \\\n  ")}\n`);
-        const before = contexts.flatMap(({ first }) => first ?? []);
-        if (before.length > 0)
-          world.stderr(`first bring them into the storage of podman and buildah:\n  ${before.join("\n  ")}\n`);
-      }
+      const builder = builderOf(flags.builder);
+      const open = await openImage(project, names[0]);
+      const plan = planOf(project, open, platformsOf(open.image, flags.platform)[0]!, {});
+      const found =
+        placeOf(flags.from) === "state"
+          ? replacementsFromState(project, plan)
+          : await replacementsFromRegistry(project, plan, world);
+      const contexts = found.map((one) => contextFor(builder, one));
+      world.stdout(`${contexts.map(({ argument }) => argument).join(" \\\n  ")}\n`);
+      const before = contexts.flatMap(({ first }) => first ?? []);
+      if (before.length > 0) world.stderr(`first bring them into the storage of podman and buildah:\n  ${before.join("\n  ")}\n`);
       return 0;
     }
     const files = (await Promise.all(names.map((name) => rendered(project, name, flags.platform ?? "all")))).flat();
@@ -61,55 +66,15 @@ const rendered = async (project: Project, name: string, platform: string): Promi
   }));
 };
 
-/** A kept image, the name in the Dockerfile that it stands for, and its name in the layout's index. */
-type Kept = { stands: string; name: string; key: string; digest: string };
-type Context = { argument: string; first?: string };
+const places = ["state", "registry"] as const;
 
-/**
- * How a builder is told of an image in an OCI layout. buildah makes a repository's name of a layout's path, which takes no capitals and no
- * `.factory`: for it the image goes through its own storage.
- */
-const contextsOf = {
-  docker: (layout: string, { stands, digest }: Kept): Context => ({
-    argument: `--build-context ${stands}=oci-layout://${layout}@${digest}`,
-  }),
-  buildah: (layout: string, { stands, name, key }: Kept): Context => {
-    const image = `localhost/image-factory/${stands}:${key.slice(0, 12)}`;
-    return {
-      argument: `--build-context ${stands}=docker-image://${image}`,
-      first: `skopeo copy oci:${layout}:${name} containers-storage:${image}`,
-    };
-  },
-};
-
-const builderOf = (asked: string): keyof typeof contextsOf => {
-  if (asked === "docker" || asked === "buildah") return asked;
-  const known = Object.keys(contextsOf);
+/** @throws FactoryError USAGE */
+const placeOf = (text: string): (typeof places)[number] => {
+  const known = places.find((place) => place === text);
+  if (known !== undefined) return known;
   throw new FactoryError("USAGE", {
-    what: `no builder ${asked}`,
-    why: `builders: ${known.join(", ")}`,
-    fix: suggestion(asked, known),
-  });
-};
-
-/** What replaces the stages that are there already: a builder then starts from them and runs nothing of theirs. */
-const keptStages = async (project: Project, name: string, platform: string | undefined): Promise<Kept[]> => {
-  const open = await openImage(project, name);
-  const plan = planOf(project, open, platformsOf(open.image, platform)[0]!, {});
-  // A replaced stage is never run, and neither is what only it stands on.
-  const stages = plan.stages.flatMap(({ stage, key, kind }): Kept[] => {
-    const kept = kind === "executed" ? findStage(project.state, key) : null;
-    return kept === null ? [] : [{ stands: stage, name: `${stage}-${key}`, key, digest: kept.digest }];
-  });
-  // A builder looks the base up even where nothing of it is used.
-  const base = plan.base.kind === "bootstrap" ? findStage(project.state, baseKeyOf(plan.base, plan.platform, plan.epoch)) : null;
-  const bases =
-    base === null ? [] : [{ stands: baseContextOf(plan), name: `base-${base.key}`, key: base.key, digest: base.digest }];
-  const all = [...bases, ...stages];
-  if (all.length > 0) return all;
-  throw new FactoryError("INPUT_MISSING", {
-    what: "no stage of this plan is kept here",
-    why: `looked in ${project.state.root}`,
-    fix: `./task build IMAGE=${name} STAGE=dependencies`,
+    what: `cannot read --from ${text}`,
+    why: `stages are in one of: ${places.join(", ")}`,
+    fix: suggestion(text, places),
   });
 };

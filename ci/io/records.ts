@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
 import type { Ingredients } from "../../dagger/src/pipeline/key.js";
@@ -119,6 +119,8 @@ export const openRunLog = (state: State, id: string) => {
   const folder = join(state.runs, id);
   mkdirSync(folder, { recursive: true });
   const file = join(folder, "events.jsonl");
+  // There even where nothing happens: a build names it.
+  writeFileSync(file, "");
   return {
     folder,
     write: (event: BuildEvent) => appendFileSync(file, `${JSON.stringify(event)}\n`),
