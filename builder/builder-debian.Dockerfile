@@ -1,4 +1,5 @@
-# builder-debian: rendered by `./task render` from images.yaml and images.lock; a change here is lost. Works with docker, buildah and podman.
+# builder-debian: rendered by `./task render` from images.yaml and images.lock; a change here is lost.
+# docker build -t builder-debian:dev -f builder/builder-debian.Dockerfile .   (buildah and podman, too: with --platform linux/amd64)
 # The base is the named context builder-debian-base: after a build, ./task render IMAGE=builder-debian -- --cache-args names it.
 ARG TARGETARCH
 

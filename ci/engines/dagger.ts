@@ -5,7 +5,7 @@ import type { Client, Container } from "@dagger.io/dagger";
 import { randomUUID } from "node:crypto";
 import { baseContainer } from "../../dagger/src/base-container.js";
 import { type Piece, stageContainers } from "../../dagger/src/containers.js";
-import { engineCompression, enginePlatform } from "../../dagger/src/engine-words.js";
+import { contextOf, engineCompression, enginePlatform } from "../../dagger/src/engine-words.js";
 import { asFailure } from "../../dagger/src/failure.js";
 import { blobPath } from "../../dagger/src/layout.js";
 import { packLayout } from "../../dagger/src/layout-tar.js";
@@ -114,7 +114,9 @@ async function execute(client: Client, job: Job, emit: (event: BuildEvent) => vo
       job.secrets.map(({ id, file }) => [id, client.secret(`file://${resolve(file)}`, { cacheKey: `image-factory-${id}` })]),
     );
     const base = below === null ? baseContainer(client, plan, secrets) : { container: below.container, pieces: [] };
-    const context = client.host().directory(job.context);
+    const context = contextOf((path, include) =>
+      client.host().directory(join(job.context, path), include.length === 0 ? {} : { include: [...include] }),
+    );
     const fresh = job.noCache ? randomUUID() : null;
     const built = stageContainers(plan, stage, { client, below: base.container, context, secrets, fresh });
     pieces = [...base.pieces, ...built.pieces];

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import type { Client, Container, Directory, Secret, Workspace } from "@dagger.io/dagger";
+import { contextOf } from "./engine-words.js";
 import { writeJson } from "./layout.js";
 import { indexOf, layoutText } from "./layout-tar.js";
 import { chainOf, makeImage, settle, type Workshop } from "./make-image.js";
@@ -82,7 +83,11 @@ const only = (plans: readonly Plan[]): Plan => {
 const workshopOf = async ({ client, open, scratch }: Call, plan: Plan, asked: AskedSecrets): Promise<Workshop> => ({
   client,
   plan,
-  context: client.currentModule().workdir(relative(process.cwd(), open.folder)),
+  context: contextOf((path, include) =>
+    client
+      .currentModule()
+      .workdir(relative(process.cwd(), join(open.folder, path)), include.length === 0 ? {} : { include: [...include] }),
+  ),
   secrets: await secretsOf(plan.secrets, asked.secrets, asked.ca),
   fresh: asked.noCache ? `${relative(process.cwd(), scratch)}-${randomUUID()}` : null,
 });

@@ -16,13 +16,18 @@ export type Sources = {
   client: Client;
   /** The container that the stage stands on. */
   below: Container;
-  /** Exactly the files of the context that the plan was made from, at their paths in it. */
-  context: Directory;
+  context: Context;
   /** By id: the host's CA bundle and what images.yaml declares. What is not given is not mounted, and no step fails for it. */
   secrets: ReadonlyMap<string, Secret>;
   /** Any text that no earlier run used makes every command run again; null leaves it to the engine's cache. */
   fresh: string | null;
 };
+
+/**
+ * The files of the context that the plan was made from, each root as something of its own: an engine tells a remembered command by what it
+ * is given, and a folder inside a larger one changes with all of that.
+ */
+export type Context = { file(path: string): File; folder(path: string): Directory };
 
 /** One command of a stage, which is one layer of it. */
 export type Piece = {
@@ -142,9 +147,7 @@ class Renderer {
     const { client, context } = this.#sources;
     const tree = step.items.reduce(
       (all, { from, to }) =>
-        this.#isFile(from)
-          ? all.withFile(to, context.file(from))
-          : all.withDirectory(to, from === "." ? context : context.directory(from)),
+        this.#isFile(from) ? all.withFile(to, context.file(from)) : all.withDirectory(to, context.folder(from)),
       client.directory(),
     );
     const target = "/run/files";
@@ -187,7 +190,7 @@ class Renderer {
         const { source, target } = mount;
         return this.#isFile(source)
           ? [{ target, attach: (to) => to.withMountedFile(target, context.file(source)) }]
-          : [{ target, attach: (to) => to.withMountedDirectory(target, context.directory(source), { readOnly: true }) }];
+          : [{ target, attach: (to) => to.withMountedDirectory(target, context.folder(source), { readOnly: true }) }];
       }
       case "network":
         return [

@@ -1,4 +1,6 @@
-import type { ImageLayerCompression, Platform as EnginePlatform } from "@dagger.io/dagger";
+import { basename, dirname, join } from "node:path";
+import type { Directory, ImageLayerCompression, Platform as EnginePlatform } from "@dagger.io/dagger";
+import type { Context } from "./containers.js";
 import type { Plan } from "./pipeline/plan.js";
 import type { Platform } from "./pipeline/stage.js";
 
@@ -11,3 +13,12 @@ export const enginePlatform = (platform: Platform): EnginePlatform => platform a
 /** Layers of the base are compressed again, so that an image holds one kind. */
 export const engineCompression = ({ compression }: Pick<Plan, "compression">): ImageLayerCompression =>
   (compression === "zstd" ? "Zstd" : "Gzip") as ImageLayerCompression;
+
+/** A path as a pattern of Docker's dialect that matches nothing else. */
+export const literal = (path: string): string => path.replaceAll(/[\\*?[\]]/g, String.raw`\$&`);
+
+/** @param open a folder below the context's own, as the engine takes it from the machine that it stands on */
+export const contextOf = (open: (path: string, include: readonly string[]) => Directory): Context => ({
+  folder: (path) => open(path, []),
+  file: (path) => open(join(dirname(path)), [literal(basename(path))]).file(basename(path)),
+});

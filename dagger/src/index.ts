@@ -15,14 +15,13 @@ import {
 } from "@dagger.io/dagger";
 import { imageOfCall, inOurWords, openCall, stageOfCall } from "./call.js";
 import { asLayout, lintCall, testImage } from "./checks.js";
-import { openShelf } from "./open-shelf.js";
 import { oneOf } from "./pipeline/argument.js";
 import { renderedFiles } from "./pipeline/rendered-files.js";
 import { planJsonText, planText, textFile } from "./plan-text.js";
-import { cacheModes, limited, noShelf } from "./shelf.js";
+import { publishCall } from "./publish.js";
+import { cacheModes, noShelf } from "./shelf.js";
 
 // Longer than other files: Dagger reads its functions from one class of one file, each argument with a comment of its own.
-// The workspace is no flag: Dagger fills in where the function is called.
 
 /** What no image holds and no key knows, of a source that is handed over. */
 const neverSent = ["**/.git", "**/.factory"];
@@ -32,6 +31,7 @@ const neverSent = ["**/.git", "**/.factory"];
 export class ImageFactory {
   /**
    * The stage base-tools: the base, its packages and pinned tools.
+   * @param workspace where the function is called: Dagger fills it in
    * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
    * @param image an image of images.yaml; the first one when absent
    * @param platform linux/amd64 or linux/arm64; the engine's own when absent
@@ -58,6 +58,7 @@ export class ImageFactory {
 
   /**
    * The stage dependencies: what the Python projects require, on base-tools.
+   * @param workspace where the function is called: Dagger fills it in
    * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
    * @param image an image of images.yaml; the first one when absent
    * @param platform linux/amd64 or linux/arm64; the engine's own when absent
@@ -84,6 +85,7 @@ export class ImageFactory {
 
   /**
    * The stage application: the project's own files, on dependencies.
+   * @param workspace where the function is called: Dagger fills it in
    * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
    * @param image an image of images.yaml; the first one when absent
    * @param platform linux/amd64 or linux/arm64; the engine's own when absent
@@ -110,6 +112,7 @@ export class ImageFactory {
 
   /**
    * The stage runtime: user, directories and config, on application. The same container as `build`.
+   * @param workspace where the function is called: Dagger fills it in
    * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
    * @param image an image of images.yaml; the first one when absent
    * @param platform linux/amd64 or linux/arm64; the engine's own when absent
@@ -135,6 +138,7 @@ export class ImageFactory {
   /**
    * Any stage by its name.
    * @param name base-tools, dependencies, application or runtime
+   * @param workspace where the function is called: Dagger fills it in
    * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
    * @param image an image of images.yaml; the first one when absent
    * @param platform linux/amd64 or linux/arm64; the engine's own when absent
@@ -161,6 +165,7 @@ export class ImageFactory {
   /**
    * The whole image as a container of the engine: chain `terminal`, `export` or `as-tarball`. Config and root filesystem are those of
    * `image` and `publish`; its digest is the engine's own, because an engine writes times of its own into each config.
+   * @param workspace where the function is called: Dagger fills it in
    * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
    * @param image an image of images.yaml; the first one when absent
    * @param platform linux/amd64 or linux/arm64; the engine's own when absent
@@ -185,6 +190,7 @@ export class ImageFactory {
 
   /**
    * The image as an OCI layout: executed stages by the engine, the rest assembled, with the digest that `publish` has.
+   * @param workspace where the function is called: Dagger fills it in
    * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
    * @param image an image of images.yaml; the first one when absent
    * @param platform linux/amd64, linux/arm64, both with a comma, or all; the engine's own when absent
@@ -212,7 +218,8 @@ export class ImageFactory {
 
   /**
    * Publishes the image: blobs first, tags last. Answers registry/repository@digest.
-   * Executed stages that the repository holds are neither run nor pulled.
+   * Executed stages that the repository holds are neither run nor pulled; an image that is published already only gets its tags.
+   * @param workspace where the function is called: Dagger fills it in
    * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
    * @param image an image of images.yaml; the first one when absent
    * @param platform linux/amd64, linux/arm64, both with a comma, or all; the engine's own when absent
@@ -225,6 +232,7 @@ export class ImageFactory {
    * @param tags tags that are moved to the image when everything is there
    * @param username who the token belongs to; without both the registry is spoken to anonymously
    * @param token a password or token that may push: env:NAME or file:PATH
+   * @param plainHttp speak to the registry without TLS
    * @param cache off, read or write: whether executed stages are looked for in the repository, and kept there
    */
   @func({ cache: "never" })
@@ -242,19 +250,18 @@ export class ImageFactory {
     tags: string[] = ["latest"],
     username?: string,
     token?: Secret,
+    plainHttp: boolean = false,
     cache: string = "write",
   ): Promise<string> {
-    return inOurWords(async () => {
-      const mode = oneOf("cache", cache, cacheModes);
-      const call = await openCall(dag, { workspace, source, image, platform, buildArgs });
-      const shelf = await openShelf({ spec: call.source.spec, plan: call.plans[0]!, registry, repository, username, token });
-      const made = await imageOfCall(call, { secrets, ca, noCache }, limited(shelf, mode));
-      return shelf.push(made.root, made.layout, tags);
+    return inOurWords(() => {
+      const target = { registry, repository, tags, username, token, plainHttp, cache: oneOf("cache", cache, cacheModes) };
+      return publishCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, target);
     });
   }
 
   /**
    * The four stages with their keys, and what of the context is sent. Nothing runs.
+   * @param workspace where the function is called: Dagger fills it in
    * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
    * @param image an image of images.yaml; the first one when absent
    * @param platform linux/amd64, linux/arm64, both with a comma, or all; the engine's own when absent
@@ -273,6 +280,7 @@ export class ImageFactory {
 
   /**
    * The plan for programs: plan.json, whose `format` counts its shape.
+   * @param workspace where the function is called: Dagger fills it in
    * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
    * @param image an image of images.yaml; the first one when absent
    * @param platform linux/amd64, linux/arm64, both with a comma, or all; the engine's own when absent
@@ -293,6 +301,7 @@ export class ImageFactory {
 
   /**
    * The image's Dockerfile, for docker, buildah and podman; every platform of the image in one file.
+   * @param workspace where the function is called: Dagger fills it in
    * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
    * @param image an image of images.yaml; the first one when absent
    */
@@ -307,6 +316,7 @@ export class ImageFactory {
 
   /**
    * Checks inside the assembled image that it is what the plan promises: tools and their versions, Python packages, user, home, healthcheck.
+   * @param workspace where the function is called: Dagger fills it in
    * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
    * @param image an image of images.yaml; the first one when absent
    * @param platform linux/amd64 or linux/arm64; the engine's own when absent
@@ -336,6 +346,7 @@ export class ImageFactory {
 
   /**
    * Checks without building: every image plans on every platform, images.lock answers images.yaml, committed Dockerfiles are current.
+   * @param workspace where the function is called: Dagger fills it in
    * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
    */
   @check()

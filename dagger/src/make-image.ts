@@ -1,9 +1,9 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { Client, Container, Directory, File, Secret } from "@dagger.io/dagger";
+import type { Client, Container, File, Secret } from "@dagger.io/dagger";
 import { assembleStage } from "./assemble.js";
 import { baseContainer } from "./base-container.js";
-import { type BuiltStage, type Piece, stageContainers } from "./containers.js";
+import { type BuiltStage, type Context, type Piece, stageContainers } from "./containers.js";
 import { engineCompression, enginePlatform } from "./engine-words.js";
 import { asFailure } from "./failure.js";
 import { indexLayers } from "./index-layers.js";
@@ -22,7 +22,7 @@ import { takeStage } from "./take-stage.js";
 export type Workshop = {
   client: Client;
   plan: Plan;
-  context: Directory;
+  context: Context;
   secrets: ReadonlyMap<string, Secret>;
   /** See containers.ts; null unless everything is to run again. */
   fresh: string | null;
@@ -94,20 +94,19 @@ export const makeImage = async (shop: Workshop, place: Place): Promise<Descripto
   return { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(plan.platform) };
 };
 
-const shelved = async ({ client, plan, fresh }: Workshop, place: Place, stage: PlannedStage): Promise<Ground | null> => {
+const shelved = async ({ plan, fresh }: Workshop, place: Place, stage: PlannedStage): Promise<Ground | null> => {
   const { layout, shelf } = place;
   const ref = fresh === null ? await shelf.find(stage, layout) : null;
   const opened = ref === null ? null : openStageRef(layout, ref, stage.key);
   if (opened === null) return null;
   const { digest, size } = opened.image;
-  const platform = enginePlatform(plan.platform);
   return {
     digest,
     size,
     layers: readManifest(layout, digest).layers.length,
-    container: async () => client.container({ platform }).from(shelf.reference(digest)),
+    container: async () => shelf.container(plan, digest),
     assembly: opened.assembly,
-    full: async () => shelf.fullIndex(stage, layout),
+    full: async () => shelf.fullIndex(stage, ref!, layout),
   };
 };
 

@@ -1,6 +1,7 @@
 import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, renameSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Directory, Workspace } from "@dagger.io/dagger";
+import { literal } from "./engine-words.js";
 import { gatherFacts } from "./facts.js";
 import { FactoryError } from "./pipeline/error.js";
 import type { Entry, Facts, Wanted } from "./pipeline/facts.js";
@@ -94,9 +95,9 @@ export const openImage = async (source: Source, asked: string | undefined, scrat
   const ignoreText = context === "." ? source.ignore : await contextIgnore(reach, context, join(scratch, "ignore"));
   const wanted = wantedOf(spec, image, ignoreText === null ? [] : readIgnoreLines(ignoreText, ignoreFile));
   const raw = join(scratch, "raw");
-  if (wanted.roots.length > 0) await bring(reach.folder(context, wanted.roots.map(literal), wanted.ignore), raw);
+  if (wanted.roots.length > 0) await bring(reach.folder(context, wanted.roots.map(pattern), wanted.ignore), raw);
   // The few texts that the planner reads are read although a line ignores them, as in a checkout.
-  if (wanted.texts.length > 0) await bring(reach.folder(context, wanted.texts.map(literal), []), raw);
+  if (wanted.texts.length > 0) await bring(reach.folder(context, wanted.texts.map(pattern), []), raw);
   mkdirSync(raw, { recursive: true });
   refuseAbsent(raw, wanted, reach.where);
   const facts = await gatherFacts(raw, wanted);
@@ -126,8 +127,8 @@ const textIn = (folder: string, name: string): string | null => {
   return existsSync(path) ? readFileSync(path, "utf8") : null;
 };
 
-/** A path as a pattern that matches nothing else; `.` is everything. */
-const literal = (path: string): string => (path === "." ? "**" : path.replaceAll(/[\\*?[\]]/g, String.raw`\$&`));
+/** `.` is everything. */
+const pattern = (path: string): string => (path === "." ? "**" : literal(path));
 
 /** What was not brought is either absent or ignored; from the folder alone nobody could tell any more. */
 const refuseAbsent = (folder: string, { roots, ignore }: Wanted, where: string): void => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { stageContainers } from "../../dagger/src/containers.js";
+import { contextOf } from "../../dagger/src/engine-words.js";
 import { baseContainer } from "../../dagger/src/base-container.js";
 import type { Plan } from "../../dagger/src/pipeline/plan.js";
 import type { StageName } from "../../dagger/src/pipeline/stage.js";
@@ -29,7 +30,9 @@ const program = async (plan: Plan, upTo: StageName, { secrets = [], fresh }: Opt
     const known = new Map(secrets.map((one) => [one, client.secret(`env://${one.toUpperCase()}`)]));
     let below = baseContainer(client, plan, known).container;
     for (const stage of plan.stages) {
-      const context = client.host().directory("/context");
+      const context = contextOf((path, include) =>
+        client.host().directory(`/context/${path}`, include.length === 0 ? {} : { include: [...include] }),
+      );
       const built = stageContainers(plan, stage, { client, below, context, secrets: known, fresh: fresh ?? null });
       below = built.container;
       if (stage.stage === upTo) names.push(...built.pieces.map(({ name, beside }) => `${name}${beside ? " (beside)" : ""}`));

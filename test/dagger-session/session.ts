@@ -6,7 +6,7 @@ import { type Call, readQuery, type Value } from "./query.js";
 export type Answer = (chain: readonly Call[], session: Session) => unknown;
 
 /** An error as an engine sends it; `exec` makes it one of a command that failed. */
-class EngineError extends Error {
+export class EngineError extends Error {
   constructor(
     message: string,
     readonly exec?: { cmd: readonly string[]; exitCode: number; stdout: string; stderr: string },
@@ -39,18 +39,18 @@ export const openSession = async (...answers: readonly Answer[]): Promise<Sessio
     request.on("data", (part: Buffer) => (body += part.toString()));
     request.on("end", () => {
       response.setHeader("content-type", "application/json");
-      response.end(JSON.stringify(respond(request.headers.authorization, body)));
+      void respond(request.headers.authorization, body).then((answer) => response.end(JSON.stringify(answer)));
     });
   });
 
-  const respond = (authorization: string | undefined, body: string): unknown => {
+  const respond = async (authorization: string | undefined, body: string): Promise<unknown> => {
     try {
       if (authorization !== `Basic ${Buffer.from(`${token}:`).toString("base64")}`) throw new EngineError("not authorized");
       const calls = readQuery((JSON.parse(body) as { query: string }).query);
       const [first, ...rest] = calls;
       const chain = first?.field === "node" ? [...(session.chainOf(first.args["id"]) ?? []), ...rest] : calls;
       session.asked.push(chain);
-      return { data: calls.reduceRight<unknown>((value, { field }) => ({ [field]: value }), answer(chain)) };
+      return { data: calls.reduceRight<unknown>((value, { field }) => ({ [field]: value }), await answer(chain)) };
     } catch (error) {
       const exec = error instanceof EngineError ? error.exec : undefined;
       const message = error instanceof Error ? error.message : String(error);
@@ -61,9 +61,9 @@ export const openSession = async (...answers: readonly Answer[]): Promise<Sessio
     }
   };
 
-  const answer = (chain: readonly Call[]): unknown => {
+  const answer = async (chain: readonly Call[]): Promise<unknown> => {
     for (const one of answers) {
-      const value = one(chain, session);
+      const value = await one(chain, session);
       if (value !== undefined) return value;
     }
     const last = chain.at(-1)?.field;
