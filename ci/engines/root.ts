@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { openIn } from "../../dagger/src/index-layers.js";
@@ -32,11 +33,10 @@ export const openRoot = async (digest: string, { state, env, report, signal }: S
   const roots = join(state.root, "roots");
   mkdirSync(roots, { recursive: true, mode: 0o700 });
   for (const name of readdirSync(roots)) if (!(await isAlive(name))) rmSync(join(roots, name), { recursive: true, force: true });
-  const folder = join(roots, await nameOfProcess(process.pid), digest.slice("sha256:".length, "sha256:".length + 12));
+  const folder = join(roots, `${await nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`);
   const close = () => rmSync(folder, { recursive: true, force: true });
   try {
-    close();
-    mkdirSync(folder, { recursive: true, mode: 0o755 });
+    mkdirSync(folder);
     const { config, layers } = readManifest(state.layout, digest);
     const { xattrs } = await unpackLayers(layers, openIn(state.layout), folder, { signal });
     if (xattrs.length > 0) {

@@ -158,12 +158,19 @@ describe("what is made of an answer", () => {
     );
   });
 
-  test("one failure fails an image, and nothing that was tried passes nothing", () => {
-    const verdict = (...all: ("pass" | "fail" | "not-tested")[]) => overall(all.map((one) => ({ verdict: one, words: "" })));
+  test("one failure fails an image, and only what ran in it passes it", () => {
+    const verdict = (...all: ("pass" | "fail" | "not-tested")[]) =>
+      overall(all.map((one) => ({ ...tool, verdict: one, words: "" })));
     expect(verdict("pass", "fail", "not-tested")).toBe("fail");
     expect(verdict("pass", "not-tested")).toBe("pass");
     expect(verdict("not-tested")).toBe("not-tested");
     expect(verdict()).toBe("not-tested");
+    expect(
+      overall([
+        { ...binaries, verdict: "pass" },
+        { ...tool, verdict: "not-tested" },
+      ]),
+    ).toBe("not-tested");
   });
 });
 

@@ -6,20 +6,28 @@ import importlib.metadata, json
 print(json.dumps({d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}))
 `.trim();
 
-/** Imports the top-level modules of the distributions that are named; private ones are their own business. */
+/**
+ * Imports the top-level modules of the distributions that are named, and after "--" the packages in these folders. Private modules are
+ * their own business, and plain files in a project's folder may be programs that act when they are read.
+ */
 export const importsScript = `
-import importlib, importlib.metadata, re, sys
-wanted = set(sys.argv[1:])
-count = 0
-for module, names in sorted(importlib.metadata.packages_distributions().items()):
-    if module.startswith("_") or not wanted & {re.sub("[-_.]+", "-", name).lower() for name in names}:
-        continue
+import importlib, importlib.metadata, os, re, sys
+at = sys.argv.index("--")
+wanted, roots = set(sys.argv[1:at]), sys.argv[at + 1:]
+modules = {
+    module
+    for module, names in importlib.metadata.packages_distributions().items()
+    if wanted & {re.sub("[-_.]+", "-", name).lower() for name in names}
+}
+for root in roots:
+    modules |= {name for name in os.listdir(root) if os.path.isfile(os.path.join(root, name, "__init__.py"))}
+modules = sorted(name for name in modules if name.isidentifier() and not name.startswith("_"))
+for module in modules:
     try:
         importlib.import_module(module)
-        count += 1
     except BaseException as error:
         sys.exit(f"{module}: {type(error).__name__}: {error}")
-print(f"{count} modules imported")
+print(" ".join(modules))
 `.trim();
 
 /**

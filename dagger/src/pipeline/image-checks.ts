@@ -119,7 +119,8 @@ const normal = (name: string): string => name.toLowerCase().replaceAll(/[-_.]+/g
 const requirements = ({ venv, requires, pins }: StepOf<"python">, files: readonly StepOf<"file">[]): ImageCheck[] => {
   const python = `${venv}/bin/python`;
   const locked = Object.fromEntries((pins ?? []).map(({ pin }) => [normal(pin.split("==")[0]!), pin.split("==")[1]!]));
-  const projects = installed(files, "METADATA").map((text) => normal(/^Name: (.*)$/m.exec(text)?.[1] ?? ""));
+  const projects = installed(files, /\.dist-info\/METADATA$/).map((text) => normal(/^Name: (.*)$/m.exec(text)?.[1] ?? ""));
+  const roots = installed(files, /\.pth$/).flatMap((text) => text.trim().split("\n"));
   const names = pins === null ? requires.map((text) => normal(/^[A-Za-z0-9._-]+/.exec(text)?.[0] ?? text)) : Object.keys(locked);
   const others = pins === null ? ["*"] : projects;
   return [
@@ -133,19 +134,21 @@ const requirements = ({ venv, requires, pins }: StepOf<"python">, files: readonl
         others,
       },
     ),
-    command("python imports", "every Python package is imported", [[python, "-c", importsScript, ...names, ...projects]]),
+    command("python imports", "every Python package is imported", [[python, "-c", importsScript, ...names, "--", ...roots]]),
   ];
 };
 
-/** Texts of what installing the projects left, by the end of their path. */
-const installed = (files: readonly StepOf<"file">[], name: string): string[] =>
-  files.flatMap(({ path, source }) =>
-    "text" in source && source.project !== undefined && path.endsWith(`.dist-info/${name}`) ? [source.text] : [],
+/** Texts of what installing the projects left, by their path. */
+const installed = (files: readonly StepOf<"file">[], path: RegExp): string[] =>
+  files.flatMap(({ path: at, source }) =>
+    "text" in source && source.project !== undefined && path.test(at) ? [source.text] : [],
   );
 
 const projects = ({ venv, version }: StepOf<"python">, files: readonly StepOf<"file">[]): ImageCheck[] => {
   const commands = files.filter(({ path, source }) => "project" in source && path.startsWith(`${venv}/bin/`));
-  const folders = installed(files, "direct_url.json").map((text) => new URL((JSON.parse(text) as { url: string }).url).pathname);
+  const folders = installed(files, /\.dist-info\/direct_url\.json$/).map(
+    (text) => new URL((JSON.parse(text) as { url: string }).url).pathname,
+  );
   return [
     ...commands.map(({ path }) => {
       const name = path.slice(`${venv}/bin/`.length);

@@ -1,4 +1,12 @@
-import { type Expectation, type ImageCheck, machines, notAllowed, type Outcome, type Verdict } from "./image-check.js";
+import {
+  type CheckResult,
+  type Expectation,
+  type ImageCheck,
+  machines,
+  notAllowed,
+  type Outcome,
+  type Verdict,
+} from "./image-check.js";
 
 /** What is made of a check's outcomes, one for each attempt so far: the first pass settles it, and of failures the most telling speaks. */
 export const verdictOf = ({ probe }: ImageCheck, outcomes: readonly Outcome[]): Verdict => {
@@ -108,8 +116,11 @@ const binaries = (machine: number, found: readonly { path: string; machine: numb
 const machineName = (machine: number): string =>
   Object.entries(machines).find(([, value]) => value === machine)?.[0] ?? `machine ${machine} of ELF`;
 
-/** What a whole test comes to: one failure fails it, and nothing that was tried passes nothing. */
-export const overall = (results: readonly Verdict[]): Verdict["verdict"] => {
+/**
+ * What a whole test comes to: one failure fails it, and only what ran in the image can pass it. Of an image for another architecture,
+ * whose files alone could be looked at, nothing is known that counts.
+ */
+export const overall = (results: readonly Pick<CheckResult, "verdict" | "probe">[]): Verdict["verdict"] => {
   if (results.some(({ verdict }) => verdict === "fail")) return "fail";
-  return results.some(({ verdict }) => verdict === "pass") ? "pass" : "not-tested";
+  return results.some(({ verdict, probe }) => verdict === "pass" && probe.probe === "command") ? "pass" : "not-tested";
 };
