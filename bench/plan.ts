@@ -1,6 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { type Contender, interleave, pairByPair, runOnce, spread } from "./interleave.js";
 import { benchProject, task, tree } from "./project.js";
 import { type Goal, print, ratioGoal, roundsOf } from "./report.js";
@@ -28,12 +28,9 @@ const callsInto = (ignored: readonly string[], { command, cwd }: Pick<Contender,
   try {
     const log = join(work, "calls");
     runOnce({ command: ["strace", "-f", "-qq", "-s", "4096", "-e", "trace=%file", "-o", log, ...command], cwd });
-    const names = ignored.flatMap((place) => [
-      `"${join(treeFolder, place)}"`,
-      `"${join(treeFolder, place)}/`,
-      `"${place}"`,
-      `"${place}/`,
-    ]);
+    // A path is told from the folder that the command runs in, or whole.
+    const places = ignored.flatMap((place) => [join(treeFolder, place), relative(cwd, join(treeFolder, place))]);
+    const names = places.flatMap((place) => [`"${place}"`, `"${place}/`]);
     const calls = readFileSync(log, "utf8").split("\n");
     if (!calls.some((call) => call.includes("execve("))) return null;
     return calls.filter((call) => names.some((name) => call.includes(name))).length;

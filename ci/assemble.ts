@@ -7,6 +7,10 @@ import { nameInLayout } from "./io/oci-layout.js";
 import type { StageRecord } from "./io/records.js";
 import { mediaTypes, platformParts } from "../dagger/src/pipeline/oci.js";
 
+/** How the name of a step ends that the assembler reports; an engine's ends with a digest. */
+const layerStep = "/layer";
+export const isLayerStep = (step: string): boolean => step.endsWith(layerStep);
+
 /**
  * Assembles one stage on the one below: no engine, no right and no container is needed.
  * @param anew compress its layer again although it is remembered
@@ -38,7 +42,7 @@ export const assemble = async (
   const image = { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(plan.platform) };
   await nameInLayout(state.layout, `${stage.stage}-${stage.key}`, image, world.signal);
   const now = world.now();
-  const step = `${stage.stage}/${plan.platform.split("/")[1]}/layer`;
+  const step = `${stage.stage}/${plan.platform.split("/")[1]}${layerStep}`;
   const name = `assemble ${made.entries.length} ${made.entries.length === 1 ? "path" : "paths"}`;
   emit({ type: "step-started", at, step, name, stage: stage.stage });
   emit({ type: "step-ended", at: now, step, cached: made.layer?.reused === true });
@@ -50,6 +54,7 @@ export const assemble = async (
     platform: plan.platform,
     digest,
     ref: null,
+    parent: ground.digest,
     // Its own layer is here; the layers below are where the stage below has them.
     elsewhere: ground.elsewhere,
     engine: "assembler",

@@ -8,6 +8,7 @@ import { assemble } from "./assemble.js";
 import type { Workshop } from "./workshop.js";
 import { type Ground, groundOf } from "./ground.js";
 import { findStage, keepIngredients, keepLastKeys, keepStage, type StageRecord } from "./io/records.js";
+import type { State } from "./io/state.js";
 
 /** A stage that exists now, with the layers it adds to the one below. `record` is null for one that the stage above holds. */
 export type Done = {
@@ -33,7 +34,7 @@ export const carryOut = async (shop: Workshop, plan: Plan, decisions: readonly D
   let ground: Ground | null = null;
   for (const decision of decisions) {
     const { stage } = decision;
-    const kept = findStage(state, stage.key);
+    const kept = keptOn(state, stage, ground);
     if (decision.reasons.some(({ why }) => why === "held")) {
       done.push({ decision, record: null, seconds: 0, layers: [], compared: false });
       continue;
@@ -50,6 +51,12 @@ export const carryOut = async (shop: Workshop, plan: Plan, decisions: readonly D
     keepLastKeys(state, plan.image, plan.platform, { [stage.stage]: stage.key });
   }
   return done;
+};
+
+/** What is kept of a stage, unless it was assembled on something else than this image stands on. */
+const keptOn = (state: State, { key, kind }: PlannedStage, ground: Ground | null): StageRecord | null => {
+  const record = findStage(state, key);
+  return kind === "assembled" && ground !== null && record?.parent !== ground.digest ? null : record;
 };
 
 const make = async (shop: Workshop, plan: Plan, stage: PlannedStage, ground: Ground | null, fresh: Fresh): Promise<StageRecord> =>

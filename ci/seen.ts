@@ -3,7 +3,7 @@ import { canonical } from "../dagger/src/pipeline/key.js";
 import { seenTag, seenType } from "../dagger/src/pipeline/manifest-node.js";
 import { type Descriptor, type Manifest, mediaTypes } from "../dagger/src/pipeline/oci.js";
 import { emptyConfig } from "../dagger/src/pipeline/stage-ref.js";
-import { tagImage } from "../dagger/src/push-image.js";
+import { tagImage } from "../dagger/src/tags.js";
 import { bytesBody } from "../dagger/src/registry/body.js";
 import type { Repository } from "../dagger/src/registry/client.js";
 import { digestOf } from "../dagger/src/registry/digest.js";

@@ -36,9 +36,17 @@ export const commands = {
     about: "Compare two images: layouts, tars, docker archives, kept stages",
     load: async () => (await import("./compare.js")).compare,
   },
+  "test-image": {
+    about: "Test a built image against its plan, inside it and as its user",
+    load: async () => (await import("./test-image.js")).imageTest,
+  },
   engine: {
     about: "The engine that executes stages: status, start, stop, prune",
     load: async () => (await import("./engine.js")).engine,
+  },
+  "verify:cache": {
+    about: "Prove that the cache holds: each kind of change makes again what it must and nothing else",
+    load: async () => (await import("./verify-cache.js")).verifyCache,
   },
   clean: {
     about: "Forget what was built here and is not among the newest",

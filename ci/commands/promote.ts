@@ -1,7 +1,6 @@
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { ImageIndex } from "../../dagger/src/pipeline/oci.js";
 import { stageRefKey } from "../../dagger/src/pipeline/stage-ref.js";
-import { tagImage } from "../../dagger/src/push-image.js";
 import { openRegistry, type Repository } from "../../dagger/src/registry/client.js";
 import { known } from "../../dagger/src/registry/lookup.js";
 import { isDigest, parseRepository } from "../../dagger/src/registry/reference.js";
@@ -10,8 +9,8 @@ import { imageOf } from "../../dagger/src/pipeline/plan.js";
 import { command } from "../command.js";
 import { loginFor } from "../login.js";
 import { openProject } from "../project.js";
-import { checkTags } from "../../dagger/src/tags.js";
-import { scopeOf } from "../scope.js";
+import { checkTags, tagImage } from "../../dagger/src/tags.js";
+import { scopeHere } from "../scope.js";
 import { promoteSummary } from "../view/publish.js";
 import { imageFlag, jsonFlag } from "./flags.js";
 
@@ -25,7 +24,7 @@ export const promote = command({
     const name = parseRepository(`${spec.registry}/${imageOf(spec, image ?? Object.keys(spec.images)[0]!).repository}`);
     const { digest, tag } = read(words, `${name.registry}/${name.repository}`);
     checkTags([tag]);
-    const { scope, why } = scopeOf(world.env);
+    const { scope, why } = scopeHere(world.env);
     if (scope === "fork") throw fork(`${name.registry}/${name.repository}:${tag}`, why);
     const options = { env: world.env, signal: world.signal, patience: patient, credentials: loginFor(name, world) };
     const home = openRegistry({ ...options, registry: name.registry }).repository(name.repository, "push");

@@ -8,7 +8,7 @@ import { openPackages, packagesApiOf } from "../io/github-packages.js";
 import { loginFor } from "../login.js";
 import { openProject, type Project } from "../project.js";
 import { type Pruned, pruneRepository, type Shelf, showPrune } from "../prune.js";
-import { branchSuffix, scopeOf } from "../scope.js";
+import { branchSuffix, scopeHere } from "../scope.js";
 import { pruneJson, pruneTable } from "../view/prune.js";
 import { wantedKeys } from "../wanted-keys.js";
 import { imageFlag, jsonFlag } from "./flags.js";
@@ -30,7 +30,7 @@ export const prune = command({
     const project = await openProject(world);
     const images = image === undefined ? Object.keys(project.spec.images) : [image];
     const names = repositoriesOf(project, images);
-    const { scope, why } = scopeOf(world.env);
+    const { scope, why } = scopeHere(world.env);
     if (scope === "fork" && yes) throw fork(names[0]!, why);
     const { keys, notes } = await wantedKeys(project, world, sharing(project, names), count);
     for (const note of notes) world.stderr(`note: ${note}\n`);

@@ -3,7 +3,7 @@ import { join, relative } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { renderedFiles } from "../../dagger/src/pipeline/rendered-files.js";
 import { suggestion } from "../../dagger/src/pipeline/suggest.js";
-import { cacheArgsFromRegistry, cacheArgsFromState } from "../cache-args.js";
+import { builderOf, contextFor, replacementsFromRegistry, replacementsFromState } from "../cache-args.js";
 import { command } from "../command.js";
 import { replaceFile } from "../io/replace-file.js";
 import { openImage, openProject, type Project, planOf, platformsOf } from "../project.js";
@@ -18,6 +18,7 @@ export const render = command({
     check: { type: "boolean", about: "write nothing; exit 2 when a file is not current" },
     stdout: { type: "boolean", about: "print the Dockerfile of one image" },
     "cache-args": { type: "boolean", about: "print the --build-context arguments that replace stages which are there already" },
+    builder: { type: "string", about: "with --cache-args: whose arguments, docker or buildah (podman's too)", default: "docker" },
     from: {
       type: "string",
       about: "with --cache-args: where the stages are, state (this machine) or registry",
@@ -28,11 +29,17 @@ export const render = command({
     const project = await openProject(world);
     const names = flags.image === undefined ? Object.keys(project.spec.images) : [flags.image];
     if (flags["cache-args"]) {
+      const builder = builderOf(flags.builder);
       const open = await openImage(project, names[0]);
       const plan = planOf(project, open, platformsOf(open.image, flags.platform)[0]!, {});
-      const args =
-        placeOf(flags.from) === "state" ? cacheArgsFromState(project, plan) : await cacheArgsFromRegistry(project, plan, world);
-      world.stdout(`${args.join(" \\\n  ")}\n`);
+      const found =
+        placeOf(flags.from) === "state"
+          ? replacementsFromState(project, plan)
+          : await replacementsFromRegistry(project, plan, world);
+      const contexts = found.map((one) => contextFor(builder, one));
+      world.stdout(`${contexts.map(({ argument }) => argument).join(" \\\n  ")}\n`);
+      const before = contexts.flatMap(({ first }) => first ?? []);
+      if (before.length > 0) world.stderr(`first bring them into the storage of podman and buildah:\n  ${before.join("\n  ")}\n`);
       return 0;
     }
     const files = (await Promise.all(names.map((name) => rendered(project, name, flags.platform ?? "all")))).flat();

@@ -23,8 +23,8 @@ const pipeline = "dagger/src/pipeline/";
 const registry = "dagger/src/registry/";
 const module = "dagger/src/[^/]+\\.ts$";
 const io = "ci/io/";
-/** Files of the folder ci itself, without main: what a command starts from. */
-const project = "ci/(?!main\\.ts)[^/]+\\.ts$";
+/** Files of the folder ci itself, without main, and of ci/verify: what a command starts from. */
+const project = "ci/(?:verify/)?(?!main\\.ts)[^/]+\\.ts$";
 const below = (...places: readonly string[]) => new RegExp(`^(?:${places.join("|")})`);
 const node = "node:";
 

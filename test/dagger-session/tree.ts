@@ -17,8 +17,8 @@ export type Places = {
 
 type Workspace = { root: string; cwd: string };
 
-/** A folder of this machine that holds what a chain of directory fields describes. */
-const folderOf = (chain: readonly Call[], places: Places): string => {
+/** A folder or file of this machine that holds what a chain of directory fields describes. */
+export const folderOf = (chain: readonly Call[], places: Places): string => {
   const last = chain.at(-1)!;
   const above = chain.slice(0, -1);
   const text = (name: string) => String(last.args[name] ?? "");
@@ -35,6 +35,10 @@ const folderOf = (chain: readonly Call[], places: Places): string => {
         throw new EngineError(`lstat ${text("path")}: no such file or directory`);
       return folder;
     }
+    case "file":
+      return above.at(-1)?.field === "host" ? text("path") : join(folderOf(above, places), text("path"));
+    case "workdirFile":
+      return join(places.scratch, text("path"));
     case "workdir":
       return filtered(join(places.scratch, text("path")), last);
     case "filter":

@@ -58,11 +58,9 @@ images:
 `,
     );
   });
-  afterAll(async () => {
-    await web.close();
-    await registry.close();
-    await rm(root, { recursive: true, force: true });
-  });
+  afterAll(() => rm(root, { recursive: true, force: true }));
+  afterAll(() => registry.close());
+  afterAll(() => web.close());
 
   /** Debian with dnf, made by this program and pushed; rpm's database where a distribution of rpm has it. */
   const pushBase = async (): Promise<string> => {

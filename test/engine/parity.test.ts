@@ -28,7 +28,8 @@ describe.skipIf(absent !== null)(`the small image${absent === null ? "" : ` (ski
     state: stateOf(small.project, small.env),
   });
   const layout = () => join(small.env["FACTORY_STATE"]!, "layout");
-  const succeed = async (program: string, args: readonly string[]) => {
+  const succeed = async (program: string, words: readonly (readonly string[])[]) => {
+    const args = words.flat();
     // A folder without files of its own: BuildKit's client reads a cgroup's name from the current one.
     const { exitCode, stdout, stderr } = await run(program, args, { cwd: homedir() });
     if (exitCode !== 0)
@@ -69,12 +70,12 @@ describe.skipIf(absent !== null)(`the small image${absent === null ? "" : ` (ski
   test("BuildKit, from the rendered Dockerfile", async () => {
     const secrets = gatherSecrets({}, process.env, small.project);
     await succeed(lease.buildctl, [
-      ...["--addr", lease.address, "build", "--frontend", "dockerfile.v0", "--progress", "plain"],
-      ...["--local", `context=${small.project}`, "--local", `dockerfile=${join(small.project, "builder")}`],
-      ...["--oci-layout", `base=${layout()}`, "--opt", `context:small-base=oci-layout://base@${await digestOf(small.base)}`],
-      ...Object.entries(proxies(process.env)).flatMap(([name, value]) => ["--opt", `build-arg:${name}=${value}`]),
-      ...secrets.list.flatMap(({ id, file }) => ["--secret", `id=${id},src=${file}`]),
-      ...["--output", `type=docker,name=small:portable,dest=${join(small.root, "buildkit.tar")}`],
+      ["--addr", lease.address, "build", "--frontend", "dockerfile.v0", "--progress", "plain"],
+      ["--local", `context=${small.project}`, "--local", `dockerfile=${join(small.project, "builder")}`],
+      ["--oci-layout", `base=${layout()}`, "--opt", `context:small-base=oci-layout://base@${await digestOf(small.base)}`],
+      Object.entries(proxies(process.env)).flatMap(([name, value]) => ["--opt", `build-arg:${name}=${value}`]),
+      secrets.list.flatMap(({ id, file }) => ["--secret", `id=${id},src=${file}`]),
+      ["--output", `type=docker,name=small:portable,dest=${join(small.root, "buildkit.tar")}`],
     ]);
     expect(await compared(`docker:${join(small.root, "buildkit.tar")}`)).toEqual(equal);
   });
@@ -93,14 +94,14 @@ describe.skipIf(absent !== null)(`the small image${absent === null ? "" : ` (ski
     const builder = join(small.project, "builder/Dockerfile");
     const secrets = gatherSecrets({}, process.env, small.project);
     await succeed("buildah", [
-      ...storage(),
-      ...["bud", "--isolation", "chroot", "--network", "host", "--format", "docker", "--tag", "small:buildah"],
-      ...["--build-context", `small-base=docker-image://oci:${join(plain, "layout")}:${small.base}`],
-      ...secrets.list.flatMap(({ id, file }) => ["--secret", `id=${id},src=${file}`]),
-      ...["--platform", platform, "--ignorefile", `${builder}.dockerignore`, "--file", builder, small.project],
+      storage(),
+      ["bud", "--isolation", "chroot", "--network", "host", "--format", "docker", "--tag", "small:buildah"],
+      ["--build-context", `small-base=docker-image://oci:${join(plain, "layout")}:${small.base}`],
+      secrets.list.flatMap(({ id, file }) => ["--secret", `id=${id},src=${file}`]),
+      ["--platform", platform, "--ignorefile", `${builder}.dockerignore`, "--file", builder, small.project],
     ]);
     const archive = join(small.root, "buildah.tar");
-    await succeed("buildah", [...storage(), "push", "--quiet", "small:buildah", `docker-archive:${archive}:small:buildah`]);
+    await succeed("buildah", [storage(), ["push", "--quiet", "small:buildah", `docker-archive:${archive}:small:buildah`]]);
     expect(await compared(`docker:${archive}`)).toEqual(equal);
   });
 
@@ -109,19 +110,10 @@ describe.skipIf(absent !== null)(`the small image${absent === null ? "" : ` (ski
     await writeFile(join(folder, "Dockerfile"), "FROM assembled\n");
     const tar = join(small.root, "buildkit-rootfs.tar");
     await succeed(lease.buildctl, [
-      ...[
-        "--addr",
-        lease.address,
-        "build",
-        "--frontend",
-        "dockerfile.v0",
-        "--progress",
-        "plain",
-        "--local",
-        `dockerfile=${folder}`,
-      ],
-      ...["--oci-layout", `kept=${layout()}`, "--opt", `context:assembled=oci-layout://kept@${digest}`],
-      ...["--output", `type=tar,dest=${tar}`],
+      ["--addr", lease.address, "build", "--frontend", "dockerfile.v0", "--progress", "plain"],
+      ["--local", `dockerfile=${folder}`],
+      ["--oci-layout", `kept=${layout()}`, "--opt", `context:assembled=oci-layout://kept@${digest}`],
+      ["--output", `type=tar,dest=${tar}`],
     ]);
     expect(await compared(`rootfs:${tar}`)).toEqual(equal);
   });
@@ -132,10 +124,10 @@ describe.skipIf(absent !== null)(`the small image${absent === null ? "" : ` (ski
     expect((await factory(small.project, ["build", "--output", `docker:${join(small.root, "out.tar")}`], small.env)).code).toBe(
       0,
     );
-    await succeed("podman", [...storage(), "load", "--quiet", "--input", join(small.root, "out.tar")]);
-    const id = (await succeed("podman", [...storage(), "create", "registry.example/team/small:dev"])).trim();
+    await succeed("podman", [storage(), ["load", "--quiet", "--input", join(small.root, "out.tar")]]);
+    const id = (await succeed("podman", [storage(), ["create", "registry.example/team/small:dev"]])).trim();
     const tar = join(small.root, "podman-rootfs.tar");
-    await succeed("podman", [...storage(), "export", "--output", tar, id]);
+    await succeed("podman", [storage(), ["export", "--output", tar, id]]);
     expect(await compared(`rootfs:${tar}`)).toEqual(equal);
   });
 

@@ -37,10 +37,8 @@ describe.skipIf(absent !== null)(`in a rough world${absent === null ? "" : ` (sk
       response.end("go on");
     });
   });
-  afterAll(async () => {
-    await web.close();
-    await tiny.close();
-  });
+  afterAll(() => tiny.close());
+  afterAll(() => web.close());
 
   const fetching = (path: string) => `wget -q -O /dev/null ${web.address}${path}`;
   /** The daemons of the state folder. */
@@ -132,7 +130,7 @@ describe.skipIf(absent !== null)(`in a rough world${absent === null ? "" : ` (sk
     test("is told as that, and the output and the stages of the time before are whole", async (context) => {
       const disk = await openDisk("for-the-state");
       if (disk === null) return context.skip("a file system of its own takes root");
-      const env = { FACTORY_STATE: join(disk, "state") };
+      const env = { ...tiny.env, FACTORY_STATE: join(disk, "state") };
       const folder = await tiny.project("run: [echo good > /good]");
       const text = await readFile(join(folder, "images.yaml"), "utf8");
       const output = ["--output", `tar:${disk}/image.tar`];

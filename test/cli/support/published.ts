@@ -7,7 +7,7 @@ import { gzipSync } from "node:zlib";
 import { commands, type CommandName } from "../../../ci/commands/index.js";
 import { run } from "../../../ci/io/process.js";
 import { openImage, openProject, planOf } from "../../../ci/project.js";
-import { keyTag } from "../../../dagger/src/tags.js";
+import { keyTag, tagImage } from "../../../dagger/src/tags.js";
 import { blobPath, writeBlob, writeJson } from "../../../dagger/src/layout.js";
 import {
   configText,
@@ -21,7 +21,7 @@ import {
 import { layerTar } from "../../../dagger/src/pipeline/layer-tar.js";
 import type { Plan } from "../../../dagger/src/pipeline/plan.js";
 import { stageTag } from "../../../dagger/src/pipeline/stage-ref.js";
-import { pushImage, tagImage } from "../../../dagger/src/push-image.js";
+import { pushImage } from "../../../dagger/src/push-image.js";
 import type { Repository } from "../../../dagger/src/registry/client.js";
 import { writeStageRef } from "../../../dagger/src/stage-ref.js";
 import { worldAt } from "../../core/fixtures/world.js";

@@ -16,6 +16,8 @@ export type RegistrySetup = {
   names?: readonly string[];
   /** Whether manifests may be deleted; docker-registry's own default is no. */
   delete?: boolean;
+  /** Maintenance: what is there can be read, and nothing is written. */
+  readOnly?: boolean;
 };
 
 export type TestRegistry = {
@@ -52,7 +54,7 @@ export const startRegistry = async (setup: RegistrySetup = {}): Promise<TestRegi
       storage: {
         filesystem: { rootdirectory: join(folder, "data") },
         delete: { enabled: setup.delete === true },
-        maintenance: { uploadpurging: { enabled: false } },
+        maintenance: { uploadpurging: { enabled: false }, readonly: { enabled: setup.readOnly === true } },
       },
       http: {
         addr: "127.0.0.1:0",

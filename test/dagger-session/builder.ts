@@ -1,0 +1,124 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { rawjsonReader } from "../../ci/engines/rawjson.js";
+import { run } from "../../ci/io/process.js";
+import { dockerfileOf, type FolderOf, type Translated } from "./dockerfile-of.js";
+import type { Call } from "./query.js";
+import { type Answer, EngineError, type Session } from "./session.js";
+
+/** A running BuildKit and its client. */
+export type BuildKit = { buildctl: string; address: string };
+
+/**
+ * Answers of a session that executes its containers, by a real BuildKit: `sync`, what a command printed, and exports, whose layers have
+ * the times that the commands left, because nothing here rewrites them.
+ * @param noCache every build executes everything again
+ */
+export const builderAnswers = (
+  { buildctl, address }: BuildKit,
+  folderOf: FolderOf,
+  options: { noCache?: boolean } = {},
+): Answer => {
+  const printed = new Map<string, string>();
+
+  const build = async (session: Session, chain: readonly Call[], output: readonly string[]): Promise<void> => {
+    const work = mkdtempSync(join(tmpdir(), "dagger-builder-"));
+    try {
+      const made = dockerfileOf(session, chain, folderOf);
+      const reader = rawjsonReader({ stage: "base-tools" });
+      const args = await argumentsOf(made, work, output, options.noCache === true);
+      const done = await run(buildctl, ["--addr", address, "build", ...args], {
+        env: { BUILDKIT_HOST: undefined },
+        onLine: (line) => {
+          for (const event of reader.take(line)) {
+            if (event.type === "step-started") names.set(event.step, event.name);
+            if (event.type !== "step-output") continue;
+            const name = names.get(event.step) ?? "";
+            printed.set(name, (printed.get(name) ?? "") + event.text);
+          }
+        },
+      });
+      if (done.exitCode === 0) return;
+      const failed = reader.failure();
+      const exitCode = /exit code: (\d+)/.exec(failed?.error ?? "")?.[1];
+      const exec = commands(chain).find((words) => failed?.name.includes(JSON.stringify(words)) === true);
+      if (failed === null || exitCode === undefined || exec === undefined)
+        throw new EngineError(failed?.error ?? reader.stray().join("\n"));
+      throw new EngineError(`process ${JSON.stringify(exec)} did not complete successfully: exit code: ${exitCode}`, {
+        cmd: exec,
+        exitCode: Number(exitCode),
+        stdout: "",
+        stderr: failed.tail.join("\n"),
+      });
+    } finally {
+      rmSync(work, { recursive: true, force: true });
+    }
+  };
+  const names = new Map<string, string>();
+
+  return async (chain, session) => {
+    const last = chain.at(-1)!;
+    if (chain[0]?.field !== "container") return undefined;
+    const above = chain.slice(0, -1);
+    switch (last.field) {
+      case "sync":
+        await build(session, above, []);
+        return undefined;
+      case "combinedOutput": {
+        const exec = JSON.stringify(commands(above).at(-1));
+        return [...printed].find(([name]) => name.includes(exec))?.[1] ?? "";
+      }
+      case "export": {
+        const [of, word] =
+          above.at(-1)?.field === "asTarball"
+            ? [above.slice(0, -1), above.at(-1)!.args["forcedCompression"]]
+            : [above, last.args["forcedCompression"]];
+        const to = String(last.args["path"]);
+        const compression = JSON.stringify(word).toLowerCase().includes("zstd") ? "zstd" : "gzip";
+        await build(session, of, [`type=oci,dest=${to},compression=${compression},force-compression=true,oci-mediatypes=true`]);
+        return to;
+      }
+      default:
+        return undefined;
+    }
+  };
+};
+
+const commands = (chain: readonly Call[]): string[][] =>
+  chain.flatMap(({ field, args }) => (field === "withExec" ? [args["args"] as string[]] : []));
+
+const argumentsOf = async (made: Translated, work: string, output: readonly string[], noCache: boolean): Promise<string[]> => {
+  for (const folder of ["dockerfile", "context"]) mkdirSync(join(work, folder));
+  writeFileSync(join(work, "dockerfile", "Dockerfile"), made.dockerfile);
+  const pairs = (flag: string, values: readonly string[]) => values.flatMap((value) => [flag, value]);
+  const images = await Promise.all(
+    Object.entries(made.tars).map(async ([name, tar], at) => {
+      const layout = join(work, `layout${at}`);
+      mkdirSync(layout);
+      const unpacked = await run("tar", ["--extract", "--file", tar, "--directory", layout]);
+      if (unpacked.exitCode !== 0) throw new Error(unpacked.stderr);
+      const { manifests } = JSON.parse(readFileSync(join(layout, "index.json"), "utf8")) as { manifests: { digest: string }[] };
+      return { name, layout, digest: manifests[0]!.digest };
+    }),
+  );
+  return [
+    ...["--frontend", "dockerfile.v0", "--progress=rawjson"],
+    ...pairs("--local", [`dockerfile=${join(work, "dockerfile")}`, `context=${join(work, "context")}`]),
+    ...Object.entries(made.folders).flatMap(([name, folder]) => [
+      ...["--local", `${name}=${folder}`],
+      ...["--opt", `context:${name}=local:${name}`],
+    ]),
+    ...images.flatMap(({ name, layout, digest }) => [
+      ...["--oci-layout", `${name}=${layout}`],
+      ...["--opt", `context:${name}=oci-layout://${name}@${digest}`],
+    ]),
+    ...["--opt", `target=${made.target}`],
+    ...pairs(
+      "--secret",
+      Object.entries(made.secrets).map(([id, file]) => `id=${id},src=${file}`),
+    ),
+    ...(noCache ? ["--no-cache"] : []),
+    ...pairs("--output", output),
+  ];
+};
