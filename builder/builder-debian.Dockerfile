@@ -331,6 +331,6 @@ LABEL "org.opencontainers.image.licenses"="Apache-2.0"
 LABEL "org.opencontainers.image.title"="image-factory builder"
 WORKDIR /workspace
 CMD ["/bin/bash"]
-HEALTHCHECK --interval=30s --timeout=5s --start-period=0s --retries=3 \
+HEALTHCHECK --interval=30s --timeout=5s --retries=3 \
     CMD ["python3.11","-m","image_factory_app","health"]
 USER 1001:0

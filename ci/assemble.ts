@@ -2,7 +2,7 @@ import { assembleStage } from "../dagger/src/assemble.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import type { Workshop } from "./workshop.js";
 import type { Ground } from "./ground.js";
-import { rememberedLayers } from "./io/layers.js";
+import { rememberedFrames, rememberedLayers } from "./io/layers.js";
 import { nameInLayout } from "./io/oci-layout.js";
 import type { StageRecord } from "./io/records.js";
 import { mediaTypes, platformParts } from "../dagger/src/pipeline/oci.js";
@@ -31,6 +31,7 @@ export const assemble = async (
     contextFolder: open.folder,
     facts: open.facts,
     remembered: rememberedLayers(state, anew),
+    frames: rememberedFrames(state, `${plan.image}-${stage.stage}-${plan.platform.replace("/", "-")}`, anew),
     signal: world.signal,
   });
   const { digest, size } = made;

@@ -84,6 +84,7 @@ export const jobFor = async (
     stage: stage.stage,
     platform: plan.platform,
     dockerfile: renderStage(plan, stage.stage),
+    planned: { plan, stage },
     context: await stageContext(open.folder, entriesOf(stage, open.facts), project.state.contexts),
     images: {
       ...(inputs.base === null ? {} : { [baseContextOf(plan)]: { layout, digest: inputs.base } }),

@@ -35,7 +35,7 @@ export const groundOf = (
     if (opened === null) throw new Error(`${stage} was executed and has no stage ref`);
     return {
       ...place,
-      assembly: opened.assembly,
+      assembly: once(opened.assembly),
       full: async () => {
         await bringHere(state, remote, record);
         return opened.full();
@@ -44,17 +44,23 @@ export const groundOf = (
   }
   return {
     ...place,
-    assembly: () => {
+    assembly: once(() => {
       const sizes = new Map(facts.entries.flatMap((entry) => (entry.kind === "file" ? [[entry.path, entry.size] as const] : [])));
       return assembleLayer(
         ingredients.steps.map(({ step }) => step),
         below.assembly(),
         sizes,
       ).next;
-    },
+    }),
     full: async () => {
       const { indexLayers } = await import("../dagger/src/index-layers.js");
       return indexLayers(state.layout, layers.slice(below.layers), await below.full(), world.signal);
     },
   };
+};
+
+/** Two stages stand on the same ground: the one above it, and what that one becomes. */
+const once = <T>(make: () => T): (() => T) => {
+  let made: { value: T } | null = null;
+  return () => (made ??= { value: make() }).value;
 };

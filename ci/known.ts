@@ -8,11 +8,11 @@ import { stageTag } from "../dagger/src/pipeline/stage-ref.js";
 import { findIngredients, findStage, hasRecord, lastKeys, type StageRecord } from "./io/records.js";
 import type { State } from "./io/state.js";
 import type { World } from "./command.js";
-import type { Remote } from "./remote.js";
+import type { StageSource } from "./remote.js";
 
 /** Whom to ask beside the state folder. */
 export type Asking = {
-  remote: Remote;
+  remote: StageSource;
   /**
    * kept: the registry is asked for what is not here. registry: its word goes before what is here: what is published stands on
    * what others will find under the key, so that two machines that executed the same stage publish one image.

@@ -13,7 +13,7 @@ import { engineOf } from "./engine-choice.js";
 import { nameInLayout } from "./io/oci-layout.js";
 import { openRunLog, type StageRecord, sweepRuns } from "./io/records.js";
 import { type Asking, type Distrusted, firstOnly, knowledgeOf } from "./known.js";
-import type { Remote } from "./remote.js";
+import type { StageSource } from "./remote.js";
 import type { OpenImage, Project } from "./project.js";
 import { openLive, openPlain } from "./view/draw.js";
 
@@ -27,7 +27,7 @@ export type ImageRequest = {
   engine: string;
   verbose: boolean;
   /** The registry whose stage refs count too. */
-  remote: Remote | null;
+  remote: StageSource | null;
   prefer: "kept" | "registry";
   distrusted: Distrusted;
   /** Called before the first stage is executed, if any is. */

@@ -2,15 +2,15 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { arch } from "node:process";
 import { gatherFacts } from "../dagger/src/facts.js";
+import { platformsOf as platformsFor, readBuildArgs, stageOf } from "../dagger/src/pipeline/argument.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import type { Facts, Wanted } from "../dagger/src/pipeline/facts.js";
 import type { Lock } from "../dagger/src/pipeline/lock.js";
-import type { Parsed } from "../dagger/src/pipeline/parse.js";
 import { imageOf, type Plan, planImage } from "../dagger/src/pipeline/plan.js";
 import { readIgnoreLines } from "../dagger/src/pipeline/select.js";
 import type { ImageSpec, Spec } from "../dagger/src/pipeline/spec.js";
-import { type Platform, platformNames, type StageName, stageNames } from "../dagger/src/pipeline/stage.js";
-import { suggestion } from "../dagger/src/pipeline/suggest.js";
+import type { Platform } from "../dagger/src/pipeline/stage.js";
+import { valid } from "../dagger/src/pipeline/valid.js";
 import { wantedOf } from "../dagger/src/pipeline/wanted.js";
 import type { World } from "./command.js";
 import { loadHashes, saveHashes } from "./io/hash-cache.js";
@@ -59,17 +59,6 @@ const findRoot = (start: string): string => {
   }
 };
 
-const valid = <T>(code: "CONFIG_INVALID" | "LOCK_INVALID", file: string, parsed: Parsed<T>): T => {
-  if (parsed.value !== null) return parsed.value;
-  const count = parsed.problems.length;
-  throw new FactoryError(code, {
-    what: `${file} has ${count === 1 ? "a problem" : `${count} problems`}`,
-    why: parsed.problems.map(({ message }) => message).join("\n"),
-    fix: code === "LOCK_INVALID" ? `mend it, or make it again: ./task lock` : `mend ${file}; its schema is images.schema.json`,
-    problems: parsed.problems,
-  });
-};
-
 /** An image of a project, with the facts of its context: read once, planned for as many platforms as wanted. */
 export type OpenImage = { name: string; image: ImageSpec; folder: string; wanted: Wanted; facts: Facts };
 
@@ -97,47 +86,11 @@ export const planOf = (
   buildArgs: Readonly<Record<string, string>>,
 ): Plan => planImage({ spec: project.spec, lock: project.lock, image: open.name, facts: open.facts, platform, buildArgs });
 
-/** `TASK_VERSION=3.40.1` words → record. @throws FactoryError USAGE */
-export const readBuildArgs = (words: readonly string[]): Record<string, string> =>
-  Object.fromEntries(
-    words.map((word) => {
-      const at = word.indexOf("=");
-      if (at > 0) return [word.slice(0, at), word.slice(at + 1)] as const;
-      throw new FactoryError("USAGE", {
-        what: `build argument ${word} has no value`,
-        why: "a build argument is NAME=VALUE",
-        fix: `for example: BUILD_ARGS="TASK_VERSION=3.40.1"`,
-      });
-    }),
-  );
-
 /** The platform of this machine, as far as an image can be built for it. */
 const hostPlatform = (): Platform => (arch === "arm64" ? "linux/arm64" : "linux/amd64");
 
 /** What to build for: what is asked, "all", or this machine's own. @throws FactoryError UNKNOWN_PLATFORM */
-export const platformsOf = (image: ImageSpec, asked: string | undefined): Platform[] => {
-  if (asked === "all") return image.platforms;
-  if (asked === undefined) return [image.platforms.includes(hostPlatform()) ? hostPlatform() : image.platforms[0]!];
-  return asked.split(",").map((word) => {
-    const full = word.includes("/") ? word : `linux/${word}`;
-    const known = platformNames.find((platform) => platform === full);
-    if (known !== undefined) return known;
-    throw new FactoryError("UNKNOWN_PLATFORM", {
-      what: `no platform ${word}`,
-      why: `known: ${platformNames.join(", ")}, all`,
-      fix: suggestion(word, platformNames),
-    });
-  });
-};
+export const platformsOf = (image: Pick<ImageSpec, "platforms">, asked: string | undefined): Platform[] =>
+  platformsFor(image, asked, hostPlatform());
 
-/** @throws FactoryError UNKNOWN_STAGE */
-export const stageOf = (asked: string | undefined): StageName => {
-  const name = asked ?? "runtime";
-  const known = stageNames.find((stage) => stage === name);
-  if (known !== undefined) return known;
-  throw new FactoryError("UNKNOWN_STAGE", {
-    what: `no stage ${name}`,
-    why: `an image has these: ${stageNames.join(", ")}`,
-    fix: suggestion(name, stageNames),
-  });
-};
+export { readBuildArgs, stageOf };

@@ -1,10 +1,9 @@
-import { homedir } from "node:os";
 import { openRegistry, type Registry } from "../dagger/src/registry/client.js";
-import { environmentCredentials, findCredentials } from "../dagger/src/registry/credentials.js";
+import { environmentCredentials } from "../dagger/src/registry/credentials.js";
 import type { RepositoryName } from "../dagger/src/registry/reference.js";
 import { brief, type Patience } from "../dagger/src/registry/retry.js";
 import type { World } from "./command.js";
-import { run } from "./io/process.js";
+import { hostLogin } from "./io/logins.js";
 
 /** Bytes of bodies, and requests, since the remote was opened. */
 export type Traffic = { requests: number; up: number; down: number; layers: number };
@@ -34,12 +33,7 @@ export const registryFor = (name: RepositoryName, { isHome, patience, world, tra
     ...(patience === brief ? { timeouts: shortTimeouts } : {}),
     credentials: async () =>
       // The login of the environment is for the registry that is published to, and for no other.
-      (isHome ? environmentCredentials(world.env) : null) ??
-      findCredentials(name, {
-        env: world.env,
-        home: world.env["HOME"] ?? homedir(),
-        runHelper: (program, args, input) => run(program, args, { input, signal: world.signal }),
-      }),
+      (isHome ? environmentCredentials(world.env) : null) ?? hostLogin(name, world.env, world.signal),
     observe: ({ about, method, up, down }) => {
       traffic.requests += 1;
       traffic.up += up;

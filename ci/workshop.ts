@@ -1,7 +1,7 @@
 import type { BuildEvent } from "../dagger/src/pipeline/event.js";
 import type { World } from "./command.js";
 import type { Engine } from "./engines/engine.js";
-import type { Remote } from "./remote.js";
+import type { StageSource } from "./remote.js";
 import type { OpenImage, Project } from "./project.js";
 
 /** What carrying out decisions needs beside them. */
@@ -12,6 +12,6 @@ export type Workshop = {
   /** Asked for only when a stage must be executed. */
   engine: () => Promise<Engine>;
   /** Where layers come from that are not here. */
-  remote: Remote | null;
+  remote: StageSource | null;
   emit: (event: BuildEvent) => void;
 };

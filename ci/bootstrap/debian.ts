@@ -2,11 +2,12 @@ import { randomBytes } from "node:crypto";
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { debianOptions, pinsFile as PINS, pinsText, sourceLines } from "../../dagger/src/pipeline/debian-base.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { Architecture } from "../../dagger/src/pipeline/stage.js";
 import { ensureHostPrograms } from "../io/host.js";
 import { run } from "../io/process.js";
-import { openApt, sourceLines, type Apt, type DebianSource } from "../lock/apt.js";
+import { openApt, type Apt, type DebianSource } from "../lock/apt.js";
 import { minbase, pinOf, type Choice } from "../lock/debian.js";
 import { gatherArchives } from "./archives.js";
 import { addRootImage, readTar } from "./layout.js";
@@ -29,16 +30,6 @@ export type DebianBootstrap = DebianSource & {
   /** Gets a line now and then. */
   report: (line: string) => void;
 };
-
-/** Files that no container reads stay out, now and in every later `apt-get install`; licences stay. */
-const EXCLUDES = [
-  "path-exclude=/usr/share/man/*",
-  "path-exclude=/usr/share/info/*",
-  "path-exclude=/usr/share/locale/*",
-  "path-exclude=/usr/share/doc/*",
-  "path-include=/usr/share/doc/*/copyright",
-];
-const PINS = "image-factory-lock";
 
 /**
  * Makes a Debian base from a package mirror (mmdebstrap's minbase) and adds it to an OCI layout as an image of one layer.
@@ -102,8 +93,7 @@ async function lockedChoices(apt: Apt, wanted: DebianBootstrap, work: string): P
 }
 
 async function writePins(file: string, packages: readonly string[]): Promise<void> {
-  const pins = packages.map((one) => one.replace(/^([^=]+)=(.*)$/, "Package: $1\nPin: version $2\nPin-Priority: 1001\n"));
-  await writeFile(file, ["Package: *\nPin: release *\nPin-Priority: -1\n", ...pins].join("\n"));
+  await writeFile(file, pinsText(packages));
 }
 
 /** The locked versions that no package list has, each with the version that took its place (or null). */
@@ -128,14 +118,10 @@ async function mmdebstrap(program: string, wanted: DebianBootstrap, apt: Apt, wo
   const dropped = ["etc/resolv.conf", "etc/hostname", `etc/apt/preferences.d/${PINS}`];
   const below = (paths: readonly string[]) => paths.map((path) => `"$1/${path}"`).join(" ");
   const args = [
-    "--variant=minbase",
+    ...debianOptions(wanted.include),
     `--mode=${process.getuid?.() === 0 ? "root" : "unshare"}`,
     "--format=tar",
     `--architectures=${wanted.architecture}`,
-    ...(wanted.include.length === 0 ? [] : [`--include=${wanted.include.join(",")}`]),
-    // What these two write stays in the image: an `apt-get install` of base-tools behaves the same.
-    ...['Acquire::Languages "none"', 'APT::Install-Recommends "false"'].map((line) => `--aptopt=${line}`),
-    ...["force-unsafe-io", ...EXCLUDES].map((line) => `--dpkgopt=${line}`),
     // Lists and packages are brought in, so that nothing is downloaded here; an engine makes /dev itself.
     "--skip=update,output/dev",
     `--setup-hook=mkdir -p ${below(inside)}`,

@@ -4,6 +4,7 @@ import { mkdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { extract } from "tar-stream";
+import { baseConfig } from "../../dagger/src/pipeline/debian-base.js";
 import type { Architecture } from "../../dagger/src/pipeline/stage.js";
 import { writeJson } from "../../dagger/src/layout.js";
 import { mediaTypes } from "../../dagger/src/pipeline/oci.js";
@@ -33,8 +34,8 @@ export async function addRootImage(folder: string, image: RootImage, tar: TarFac
     created,
     ...platform,
     config: {
-      Env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-      Cmd: ["bash"],
+      Env: [`PATH=${baseConfig.path}`],
+      Cmd: baseConfig.cmd,
     },
     rootfs: { type: "layers", diff_ids: [layer.digest] },
     history: [{ created, created_by: image.createdBy }],

@@ -2,7 +2,7 @@ import { relative, resolve } from "node:path";
 import { command } from "../command.js";
 import { healing } from "../heal.js";
 import { lastRecord, makeImage } from "../make-image.js";
-import { bringHere, openRemote, remoteUseOf } from "../remote.js";
+import { bringHere, lateRemote, remoteUseOf } from "../remote.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs, stageOf } from "../project.js";
 import { buildSummary } from "../view/build.js";
 import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag, remoteFlag, stageFlag } from "./flags.js";
@@ -34,8 +34,8 @@ export const build = command({
     const fresh = flags["no-cache"] ? (flags.refresh ? "replace" : "compare") : "no";
     const { engine, verbose } = flags;
     const use = remoteUseOf(flags.remote);
-    const remoteOptions = { access: "pull", unanswered: use === "require" ? "fail" : "warn" } as const;
-    const remote = use === "off" ? null : openRemote(project.state, plans[0]!, world, remoteOptions);
+    const unanswered = use === "require" ? "fail" : "warn";
+    const remote = use === "off" ? null : lateRemote(project.state, plans[0]!, world, unanswered);
     const warn = (text: string) => world.stderr(`note: ${text}\n`);
     const { root, record, log } = await healing(project.state, plans, warn, async (distrusted) => {
       const request = { plans, upTo, fresh, engine, verbose, remote, prefer: "kept", distrusted } as const;

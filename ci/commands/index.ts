@@ -14,6 +14,14 @@ export const commands = {
     about: "Build what is missing, push the image by digest, then move tags",
     load: async () => (await import("./publish.js")).publish,
   },
+  promote: {
+    about: "Move a tag to an image that the registry has, without a build",
+    load: async () => (await import("./promote.js")).promote,
+  },
+  prune: {
+    about: "Show, and with --yes delete, what of the registry nothing needs any more",
+    load: async () => (await import("./prune.js")).prune,
+  },
   explain: {
     about: "Show what decides a stage, beside what decided it before",
     load: async () => (await import("./explain.js")).explain,
@@ -24,6 +32,10 @@ export const commands = {
     load: async () => (await import("./render.js")).render,
   },
   shell: { about: "Open a shell in a stage that is kept", load: async () => (await import("./shell.js")).shell },
+  compare: {
+    about: "Compare two images: layouts, tars, docker archives, kept stages",
+    load: async () => (await import("./compare.js")).compare,
+  },
   engine: {
     about: "The engine that executes stages: status, start, stop, prune",
     load: async () => (await import("./engine.js")).engine,

@@ -5,7 +5,7 @@ import { compileIgnore } from "../../dagger/src/pipeline/select.js";
 import { command, type World } from "../command.js";
 import { expectedTime } from "../io/history.js";
 import { type Asking, firstOnly, knowledgeOf } from "../known.js";
-import { openRemote, remoteUseOf } from "../remote.js";
+import { lateRemote, remoteUseOf } from "../remote.js";
 import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project.js";
 import { planJson, planTable, type PlanView } from "../view/plan.js";
 import { buildArgFlag, imageFlag, jsonFlag, platformFlag, remoteFlag } from "./flags.js";
@@ -34,8 +34,8 @@ export const plan = command({
     const views: PlanView[] = [];
     const buildArgs = readBuildArgs(flags["build-arg"]);
     const plans = platformsOf(open.image, flags.platform).map((platform) => planOf(project, open, platform, buildArgs));
-    const remoteOptions = { access: "pull", unanswered: use === "require" ? "fail" : "warn" } as const;
-    const remote = use === "off" ? null : openRemote(project.state, plans[0]!, world, remoteOptions);
+    const unanswered = use === "require" ? "fail" : "warn";
+    const remote = use === "off" ? null : lateRemote(project.state, plans[0]!, world, unanswered);
     const asking: Asking = remote === null ? null : { remote, prefer: "kept", warn: firstOnly(world) };
     for (const one of plans) {
       const { platform } = one;

@@ -4,7 +4,7 @@ import { checkTags } from "../../dagger/src/tags.js";
 import { command } from "../command.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project.js";
 import { publishImage } from "../publish-image.js";
-import { openRemote } from "../remote.js";
+import { openRemote } from "../open-remote.js";
 import { buildSummary } from "../view/build.js";
 import { publishSummary } from "../view/publish.js";
 import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag } from "./flags.js";

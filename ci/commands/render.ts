@@ -1,10 +1,11 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { baseContextOf, renderDockerfile, renderDockerignore } from "../../dagger/src/pipeline/dockerfile.js";
+import { baseContextOf } from "../../dagger/src/pipeline/dockerfile.js";
 import { baseKeyOf } from "../../dagger/src/pipeline/key.js";
+import { renderedFiles } from "../../dagger/src/pipeline/rendered-files.js";
 import { command } from "../command.js";
-import { replaceFile } from "../io/oci-layout.js";
+import { replaceFile } from "../io/replace-file.js";
 import { findStage } from "../io/records.js";
 import { openImage, openProject, type Project, planOf, platformsOf } from "../project.js";
 import { imageFlag, platformFlag } from "./flags.js";
@@ -41,18 +42,13 @@ export const render = command({
   },
 });
 
-/** The first image's file is builder/Dockerfile, which `docker build -f` users expect; the others carry their name. */
-const fileName = (project: Project, name: string): string =>
-  Object.keys(project.spec.images)[0] === name ? "Dockerfile" : `${name}.Dockerfile`;
-
 const rendered = async (project: Project, name: string, platform: string): Promise<{ path: string; text: string }[]> => {
   const open = await openImage(project, name);
   const plans = platformsOf(open.image, platform).map((one) => planOf(project, open, one, {}));
-  const path = join(project.root, "builder", fileName(project, name));
-  return [
-    { path, text: renderDockerfile(plans) },
-    { path: `${path}.dockerignore`, text: renderDockerignore(open.wanted.roots, open.wanted.ignore) },
-  ];
+  return renderedFiles(project.spec, name, plans, open.wanted).map(({ path, text }) => ({
+    path: join(project.root, path),
+    text,
+  }));
 };
 
 /** What replaces the stages that are there already: a builder then starts from them and runs nothing of theirs. */

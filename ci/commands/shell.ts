@@ -1,11 +1,9 @@
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { command } from "../command.js";
 import { engineOf } from "../engine-choice.js";
 import { runInStage } from "../engines/shell.js";
 import { jobFor } from "../execute.js";
-import { findStage } from "../io/records.js";
-import { openImage, openProject, planOf, platformsOf, readBuildArgs, stageOf } from "../project.js";
-import { buildArgFlag, engineFlag, imageFlag, platformFlag, stageFlag } from "./flags.js";
+import { keptStage } from "../kept.js";
+import { buildArgFlag, engineFlag, imageFlag, platformFlag, remoteFlag, stageFlag } from "./flags.js";
 
 export const shell = command({
   name: "shell",
@@ -17,28 +15,29 @@ export const shell = command({
     "build-arg": buildArgFlag,
     command: { type: "string", about: "run this instead of a shell, and exit with its code" },
     engine: engineFlag,
+    remote: remoteFlag,
   },
   async run(flags, world) {
-    const project = await openProject(world);
-    const open = await openImage(project, flags.image);
-    const plan = planOf(project, open, platformsOf(open.image, flags.platform)[0]!, readBuildArgs(flags["build-arg"]));
-    const wanted = stageOf(flags.stage);
-    const stage = plan.stages.find((one) => one.stage === wanted)!;
-    const kept = findStage(project.state, stage.key);
-    if (kept === null) {
-      throw new FactoryError("INPUT_MISSING", {
-        what: `${wanted} of ${open.name} is not built`,
-        why: `nothing is kept under its key ${stage.key.slice(0, 12)}`,
-        fix: `./task build IMAGE=${open.name} STAGE=${wanted}`,
-      });
-    }
+    const wish = {
+      image: flags.image,
+      stage: flags.stage,
+      platform: flags.platform,
+      buildArgs: flags["build-arg"],
+      remote: flags.remote,
+    };
+    const { project, open, plan, stage, record: kept } = await keptStage(world, wish);
     const interactive = flags.command === undefined;
     const engine = engineOf(project, world, flags.engine);
     try {
       const at = { layout: project.state.layout, digest: kept.digest };
       // The stage as it is kept, under its own name: nothing of it is executed again.
-      const job = await jobFor({ project, open, world }, plan, stage, { parent: null, base: null, secrets: [], noCache: false });
-      const look = { ...job, dockerfile: `FROM kept AS ${wanted}\n`, images: { kept: at } };
+      const { planned: _, ...job } = await jobFor({ project, open, world }, plan, stage, {
+        parent: null,
+        base: null,
+        secrets: [],
+        noCache: false,
+      });
+      const look = { ...job, dockerfile: `FROM kept AS ${stage.stage}\n`, images: { kept: at } };
       const request = {
         command:
           flags.command === undefined

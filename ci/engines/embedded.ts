@@ -156,7 +156,7 @@ export async function enginePrune(setup: Setup, keepBytes: number, signal?: Abor
     throw new FactoryError("ENGINE_FAILED", {
       what: "cannot remove cached results",
       why: done.stderr.trim(),
-      fix: "stop other builds and try again: task engine stop",
+      fix: "stop other builds and try again: ./task engine -- stop",
     });
   } finally {
     await lease.release();

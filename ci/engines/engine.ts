@@ -1,5 +1,6 @@
 import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
 import type { Label } from "../../dagger/src/pipeline/label.js";
+import type { Plan, PlannedStage } from "../../dagger/src/pipeline/plan.js";
 import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
 
 export type EngineName = "dagger" | "buildkit";
@@ -16,6 +17,8 @@ export type Job = {
   platform: Platform;
   /** A Dockerfile whose stage `stage` is the result. */
   dockerfile: string;
+  /** What the Dockerfile was rendered from, for an engine that takes steps; absent where the Dockerfile is all there is. */
+  planned?: { plan: Plan; stage: PlannedStage };
   /** The folder whose files COPY and bind mounts read: exactly the inputs, under a name that changes with their content. */
   context: string;
   /** Images that replace a stage or a base by name; each stands in an OCI layout on this machine. */

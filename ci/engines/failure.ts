@@ -6,6 +6,11 @@ import type { FailedStep } from "./rawjson.js";
 export type Failure = { exitCode: number; stray: readonly string[]; failed: FailedStep | null };
 
 const patterns = {
+  checksum: /digest mismatch (sha256:[0-9a-f]{64}): (sha256:[0-9a-f]{64})/,
+  /** apt's and dnf's words for a version that they do not find. */
+  gone: /^E: Version '.*' for '.*' was not found|^E: Unable to locate package |^(?:Error: )?Unable to find a match: |^No match for argument: /,
+  /** BuildKit's words for an ADD; those for an image name the registry's API instead. */
+  download: /failed to solve: Get "([^"]+)": (.*)/,
   diskFull: /no space left on device|disk quota exceeded/i,
   wrongArchitecture: /exec format error|no match for platform in manifest|does not match the specified platform/i,
   stepExit: /did not complete successfully: exit code: (\d+)/,
@@ -26,7 +31,7 @@ export function explainFailure(job: Job, address: string, failure: Failure): Fac
     return new FactoryError("DISK_FULL", {
       what: `no space left while executing ${job.stage}`,
       why: excerpt(failed, words),
-      fix: "free some space, for example with: task engine prune (or give the engine less: FACTORY_ENGINE_DISK=10GB)",
+      fix: "free some space, for example with: ./task engine -- prune (or give the engine less: FACTORY_ENGINE_DISK=10GB)",
     });
   }
   if (patterns.wrongArchitecture.test(all)) {
@@ -36,12 +41,36 @@ export function explainFailure(job: Job, address: string, failure: Failure): Fac
       fix: "install emulation: sudo apt-get install qemu-user-static binfmt-support (or: docker run --privileged --rm tonistiigi/binfmt --install all), or use an engine of that architecture by BUILDKIT_HOST",
     });
   }
+  const [, got, expected] = patterns.checksum.exec(failed?.error ?? "") ?? [];
+  if (failed !== null && got !== undefined) {
+    return new FactoryError("CHECKSUM_MISMATCH", {
+      what: `${oneLine(failed.name)}: it is not the file that images.lock holds`,
+      why: `expected ${expected}\ngot      ${got}`,
+      fix: "see what the address answers: a server's error page is content too. If the publisher replaced the file and you trust the new one, take the old checksum out of images.lock and type ./task lock",
+    });
+  }
+  const [, url, reason] = patterns.download.exec(words) ?? [];
+  if (url !== undefined) {
+    return new FactoryError("MIRROR_UNREACHABLE", {
+      what: `cannot download ${url}`,
+      why: reason ?? "",
+      fix: "check the network, HTTPS_PROXY and the address in images.yaml; then run the same command again: what was finished is kept",
+    });
+  }
+  const gone = failed?.name.includes(" locked)") === true ? failed.tail.filter((line) => patterns.gone.test(line)) : [];
+  if (gone.length > 0) {
+    return new FactoryError("PACKAGE_GONE", {
+      what: "a version that images.lock holds is gone from its mirror",
+      why: gone.join("\n"),
+      fix: "./task lock -- --update, then look at the difference of images.lock",
+    });
+  }
   const exit = patterns.stepExit.exec(failed?.error ?? "") ?? patterns.stepExit.exec(words);
   if (failed !== null && exit !== null) {
     return new FactoryError("STEP_FAILED", {
       what: `a step of ${job.stage} failed with exit code ${exit[1]}: ${oneLine(failed.name)}`,
       why: failed.tail.length === 0 ? "it printed nothing" : failed.tail.join("\n"),
-      fix: "mend the step in images.yaml, or look around in the stage below it: task shell",
+      fix: "mend the step in images.yaml, or look around in the stage below it: ./task shell STAGE=…",
     });
   }
   if (patterns.base.test(failed?.name ?? "") || patterns.base.test(words)) {

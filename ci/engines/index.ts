@@ -3,6 +3,7 @@ import type { HostEnv } from "../io/host.js";
 import type { State } from "../io/state.js";
 import { buildxCandidate, type Candidate, embeddedCandidate, remoteCandidate } from "./address.js";
 import { buildkitEngine } from "./buildkit.js";
+import { daggerCandidate } from "./dagger-cli.js";
 import type { Setup } from "./embedded.js";
 import type { Engine, EngineName, Readiness } from "./engine.js";
 
@@ -13,7 +14,8 @@ type Listed = {
   engine: EngineName;
   /** As FACTORY_BUILDKIT names it. */
   name: string;
-  look(setup: Setup): Promise<{ readiness: Readiness; make(): Engine }>;
+  /** @param asked by name, so that it is worth a wait */
+  look(setup: Setup, asked: boolean): Promise<{ readiness: Readiness; make(): Engine }>;
 };
 
 const buildkit =
@@ -25,6 +27,7 @@ const buildkit =
 
 /** Every engine, in the order in which they are tried. The only list: an engine that is not here does not exist. */
 const engines: readonly Listed[] = [
+  { engine: "dagger", name: "dagger", look: (setup, asked) => daggerCandidate(setup.env, asked) },
   { engine: "buildkit", name: "BUILDKIT_HOST", look: buildkit(remoteCandidate) },
   { engine: "buildkit", name: "docker buildx", look: buildkit(buildxCandidate) },
   { engine: "buildkit", name: "embedded", look: buildkit(embeddedCandidate) },
@@ -45,11 +48,13 @@ export async function chooseEngine(
   const setup: Setup = { state, env, report };
   const only = env["FACTORY_BUILDKIT"];
   const named = only ?? (env["BUILDKIT_HOST"] ? "BUILDKIT_HOST" : undefined);
-  const listed = engines.filter((one) => wish === "auto" || one.engine === wish);
+  // Who names a BuildKit wants that one.
+  const kind = wish === "auto" && named !== undefined ? "buildkit" : wish;
+  const listed = engines.filter((one) => kind === "auto" || one.engine === kind);
   const tried: { name: string; readiness: Readiness }[] = [];
   for (const one of listed) {
     if (named !== undefined && one.engine === "buildkit" && one.name !== named) continue;
-    const { readiness, make } = await one.look(setup);
+    const { readiness, make } = await one.look(setup, wish !== "auto");
     if (readiness.ready) {
       const engine = make();
       return { engine, because: sentence(engine, one.name, readiness.why, wish, only, tried) };

@@ -2,7 +2,7 @@ import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
 import { type Label, labelled } from "../../dagger/src/pipeline/label.js";
 import { type StageName, stageNames } from "../../dagger/src/pipeline/stage.js";
 
-/** The step that ended a build, as the engine told it. `tail` holds the last lines of its output. */
+/** The step that ended a build, by the name that its events have. `tail` holds the last lines of its output. */
 export type FailedStep = { name: string; error: string; tail: readonly string[] };
 
 /** Turns the lines of `--progress=rawjson` into events, in order. It reads no clock: every time is the engine's own. */
@@ -150,7 +150,8 @@ export function rawjsonReader(options: RawjsonOptions): RawjsonReader {
       const cause = failed.find((step) => !stoppedWithOthers.test(step.error ?? "")) ?? failed[0];
       if (cause === undefined) return null;
       const lines = cause.tail.split("\n").map(shown).filter(Boolean);
-      return { name: labelled(cause.name, options.labels ?? []), error: cause.error ?? "", tail: lines.slice(-tailLines) };
+      const { name } = placeOf(cause.name, options.stage);
+      return { name: labelled(name, options.labels ?? []), error: cause.error ?? "", tail: lines.slice(-tailLines) };
     },
   };
 }

@@ -1,12 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { closure } from "../../dagger/src/layout.js";
-import { type Descriptor, type ImageIndex, mediaTypes } from "../../dagger/src/pipeline/oci.js";
+import { type Descriptor, type ImageIndex, mediaTypes, refName } from "../../dagger/src/pipeline/oci.js";
 import { withLock } from "./alive.js";
-
-const refName = "org.opencontainers.image.ref.name";
 
 /** Enters an image into the layout's index under a name, in place of what had that name. */
 export const nameInLayout = (layout: string, name: string, image: Descriptor, signal?: AbortSignal): Promise<void> =>
@@ -18,7 +16,8 @@ export const nameInLayout = (layout: string, name: string, image: Descriptor, si
         ...index.manifests.filter((one) => one.annotations?.[refName] !== name),
         { ...image, annotations: { [refName]: name } },
       ];
-      await writeWhole(join(layout, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
+      const version = join(layout, "oci-layout");
+      if (!existsSync(version)) await writeWhole(version, '{"imageLayoutVersion":"1.0.0"}');
       await writeWhole(join(layout, "index.json"), JSON.stringify({ ...index, manifests }));
     },
     { signal },
@@ -34,14 +33,6 @@ const writeWhole = async (path: string, text: string): Promise<void> => {
   const draft = `${path}.${randomBytes(6).toString("hex")}`;
   await writeFile(draft, text);
   await rename(draft, path);
-};
-
-/** A small file replaced whole, for records; a reader never sees a part. */
-export const replaceFile = (path: string, text: string): void => {
-  mkdirSync(dirname(path), { recursive: true });
-  const draft = `${path}.${randomBytes(6).toString("hex")}`;
-  writeFileSync(draft, text);
-  renameSync(draft, path);
 };
 
 /** Removes the blobs that no named image reaches any more; returns how many bytes that freed. */

@@ -4,7 +4,7 @@ import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
 import type { Ingredients } from "../../dagger/src/pipeline/key.js";
 import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
 import { missingBlobs, readManifest } from "../../dagger/src/layout.js";
-import { replaceFile } from "./oci-layout.js";
+import { replaceFile } from "./replace-file.js";
 import type { State } from "./state.js";
 
 /** What this checkout knows of an executed stage (or base): the digest that its key led to. */
@@ -97,8 +97,11 @@ export const lastKeys = (state: State, image: string, platform: Platform): LastK
   }
 };
 
-export const keepLastKeys = (state: State, image: string, platform: Platform, keys: LastKeys): void =>
-  replaceFile(lastFile(state, image, platform), `${JSON.stringify({ ...lastKeys(state, image, platform), ...keys })}\n`);
+export const keepLastKeys = (state: State, image: string, platform: Platform, keys: LastKeys): void => {
+  const was = lastKeys(state, image, platform);
+  const now = { ...was, ...keys };
+  if (JSON.stringify(now) !== JSON.stringify(was)) replaceFile(lastFile(state, image, platform), `${JSON.stringify(now)}\n`);
+};
 
 export const allStages = (state: State): StageRecord[] => {
   const folder = join(state.root, "stages");

@@ -1,5 +1,6 @@
 import { access, cp, mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { keyring as KEYRING, sourceLines } from "../../dagger/src/pipeline/debian-base.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { Architecture } from "../../dagger/src/pipeline/stage.js";
 import { run, type Finished } from "../io/process.js";
@@ -25,17 +26,6 @@ export type Apt = {
   /** apt-cache, likewise. */
   cache: (args: readonly string[]) => Promise<Finished>;
 };
-
-const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
-
-/** The lines of sources.list, the same for the resolver and inside the image. */
-export function sourceLines({ suite, mirror, securityMirror }: DebianSource): string[] {
-  const at = mirror.replace(/\/+$/, "");
-  const line = (address: string, name: string) => `deb [signed-by=${KEYRING}] ${address} ${name} main`;
-  if (suite === "sid" || suite === "unstable") return [line(at, suite)];
-  const security = securityMirror?.replace(/\/+$/, "") ?? `${at}-security`;
-  return [line(at, suite), line(at, `${suite}-updates`), line(security, `${suite}-security`)];
-}
 
 /** How the host reaches its mirrors is kept (proxy, CA, clock policy); what it installs is not. */
 const KEPT = /^Acquire::(http|https|Check-Valid-Until|Check-Date|Max-ValidTime|Proxy-Auto-Detect)\b/;

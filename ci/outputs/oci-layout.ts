@@ -2,7 +2,7 @@ import { copyFile, link, mkdir, rename, rm, stat, writeFile } from "node:fs/prom
 import { dirname, join } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { blobPath, closure } from "../../dagger/src/layout.js";
-import { type ImageIndex, mediaTypes } from "../../dagger/src/pipeline/oci.js";
+import { type ImageIndex, mediaTypes, refName } from "../../dagger/src/pipeline/oci.js";
 import type { Source } from "./index.js";
 
 /**
@@ -35,7 +35,7 @@ export const writeLayout = async ({ layout, root, name }: Source, target: string
 export const indexOf = (root: Source["root"], name: string): ImageIndex => ({
   schemaVersion: 2,
   mediaType: mediaTypes.index,
-  manifests: [{ ...root, annotations: { "org.opencontainers.image.ref.name": name } }],
+  manifests: [{ ...root, annotations: { [refName]: name } }],
 });
 
 const refuseStranger = async (target: string): Promise<void> => {

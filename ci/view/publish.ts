@@ -26,3 +26,16 @@ export const publishSummary = ({ name, digest, tags, published, seconds: spent, 
     "",
   ].join("\n");
 };
+
+/** Where a tag stands now, and where it stood. */
+export const promoteSummary = (done: {
+  name: string;
+  digest: string;
+  tag: string;
+  was: string | null;
+  moved: boolean;
+}): string => {
+  const { name, digest, tag, was, moved } = done;
+  const told = moved ? `moved to ${digest}${was === null ? ": it is new" : `, from ${was}`}` : `stood on ${digest} already`;
+  return `${name}:${tag} ${told}\n`;
+};

@@ -1,14 +1,9 @@
-import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { join } from "node:path";
-import { Readable, type Transform } from "node:stream";
-import * as zlib from "node:zlib";
-import { Decompress } from "fzstd";
-import { FactoryError } from "./pipeline/error.js";
+import type { Readable } from "node:stream";
+import { blobPath } from "./layout.js";
 import type { FullIndex } from "./pipeline/stage-entry.js";
 import { IndexFold } from "./pipeline/stage-index.js";
-
-export type LayerBlob = { mediaType: string; digest: string; size: number };
+import { damaged, type LayerBlob, layerBytes, type ReadOptions } from "./read-layer.js";
 
 /**
  * The index of a stage: of what is below it, and its own layers read from an OCI layout. Each layer's bytes are held against its
@@ -17,85 +12,35 @@ export type LayerBlob = { mediaType: string; digest: string; size: number };
  * @param below index of the parent stage, null where the layers begin at nothing
  * @throws FactoryError CHECKSUM_MISMATCH for a layer that is damaged, INTERRUPTED
  */
-export const indexLayers = async (
+export const indexLayers = (
   layout: string,
   layers: readonly LayerBlob[],
   below: FullIndex | null,
   signal?: AbortSignal,
+): Promise<FullIndex> => indexBlobs(openIn(layout), layers, below, { signal });
+
+/** Opens blobs of an OCI layout. */
+const openIn =
+  (layout: string) =>
+  ({ digest }: LayerBlob): Readable =>
+    createReadStream(blobPath(layout, digest), { highWaterMark: 1 << 18 });
+
+/** The same, of layers from anywhere. */
+export const indexBlobs = async (
+  open: (layer: LayerBlob) => Readable,
+  layers: readonly LayerBlob[],
+  below: FullIndex | null,
+  options: ReadOptions = {},
 ): Promise<FullIndex> => {
   const fold = new IndexFold(below);
   for (const layer of layers) {
-    const hash = createHash("sha256");
-    const file = createReadStream(join(layout, "blobs", layer.digest.replace(":", "/")), { highWaterMark: 1 << 18 });
     try {
       fold.start();
-      for await (const piece of unpacked(file, layer.mediaType, (bytes) => hash.update(bytes))) {
-        fold.push(piece);
-        signal?.throwIfAborted();
-      }
+      for await (const piece of layerBytes(open(layer), layer, options)) fold.push(piece);
       fold.end();
-      if (`sha256:${hash.digest("hex")}` !== layer.digest) throw new Error("its bytes have another digest");
     } catch (error) {
-      if (signal?.aborted) throw interrupted(error);
-      throw damaged(layer, error);
-    } finally {
-      file.destroy();
+      throw damaged(layer, error, options.fix);
     }
   }
   return fold.index();
 };
-
-/** The plain bytes of a layer, by its media type: tar, tar+gzip, tar+zstd, in OCI's words and in Docker's. */
-async function* unpacked(file: Readable, mediaType: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<Uint8Array> {
-  async function* watched(): AsyncGenerator<Buffer> {
-    for await (const piece of file as AsyncIterable<Buffer>) {
-      seen(piece);
-      yield piece;
-    }
-  }
-  if (/[+.]zstd$/.test(mediaType)) yield* unzstd(watched());
-  else if (/[+.]gzip$/.test(mediaType)) yield* through(watched(), zlib.createGunzip({ chunkSize: 1 << 18 }));
-  else yield* watched();
-}
-
-/** Node has zstd since 22.15, three times as fast as fzstd. What a decoder gives back is the same by definition. */
-const nativeZstd = (zlib as { createZstdDecompress?: (options: { chunkSize: number }) => Transform }).createZstdDecompress;
-
-async function* unzstd(pieces: AsyncIterable<Buffer>): AsyncGenerator<Uint8Array> {
-  if (nativeZstd !== undefined) return yield* through(pieces, nativeZstd({ chunkSize: 1 << 18 }));
-  const ready: Uint8Array[] = [];
-  const decoder = new Decompress((part) => ready.push(part));
-  for await (const piece of pieces) {
-    // A plain view: fzstd makes its own arrays by the constructor of what it is given.
-    decoder.push(new Uint8Array(piece.buffer, piece.byteOffset, piece.length));
-    yield* ready.splice(0);
-  }
-  decoder.push(new Uint8Array(0), true);
-  yield* ready;
-}
-
-const through = (pieces: AsyncIterable<Buffer>, transform: Transform): AsyncIterable<Uint8Array> =>
-  // compose destroys the whole chain with whichever part of it fails.
-  Readable.from(pieces, { objectMode: false }).compose(transform) as AsyncIterable<Uint8Array>;
-
-const damaged = ({ digest }: LayerBlob, cause: unknown) =>
-  new FactoryError(
-    "CHECKSUM_MISMATCH",
-    {
-      what: `the layer ${digest} cannot be read`,
-      why: cause instanceof Error ? cause.message : String(cause),
-      fix: "forget what is kept and build it again: ./task clean -- --all",
-    },
-    { cause },
-  );
-
-const interrupted = (cause: unknown) =>
-  new FactoryError(
-    "INTERRUPTED",
-    {
-      what: "interrupted",
-      why: "reading the layers was stopped on request",
-      fix: "run the same command again; what was finished is kept",
-    },
-    { cause },
-  );

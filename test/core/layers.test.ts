@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { importsOf, odditiesOf, worldlyWordsOf } from "./fixtures/source-text.js";
 
 /**
- * Imports run one way: pipeline ← registry ← dagger/src/*.ts ← ci/io ← engines, outputs, view, lock, bootstrap ← what a command
+ * Imports run one way: pipeline ← registry ← dagger/src/*.ts ← ci/io ← engines, outputs, images, view, lock, bootstrap ← what a command
  * starts from ← commands ← main. What a layer may not import it is given as an argument by the layer above.
  */
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -43,7 +43,7 @@ const layers: readonly Layer[] = [
     packages: below(node, "fzstd$", "fflate$", "@bokuweb/zstd-wasm$", "@dagger\\.io/dagger$"),
   },
   { name: "io", holds: below(io), may: below(pipeline, registry, module, io), packages: below(node, "execa$") },
-  ...["engines", "outputs", "view", "lock", "bootstrap"].map((name): Layer => ({
+  ...["engines", "outputs", "images", "view", "lock", "bootstrap"].map((name): Layer => ({
     name,
     holds: below(`ci/${name}/`),
     // A base is bootstrapped from the packages that the lock's resolver chose.
@@ -113,6 +113,36 @@ test("only main ends the process, and nothing is exported by default", () => {
   const odd = files.map(({ path, text }) => ({ path, ...odditiesOf(path, text) }));
   expect(odd.filter(({ exits }) => exits).map(({ path }) => path)).toEqual(["ci/main.ts"]);
   expect(odd.filter(({ defaultExport }) => defaultExport).map(({ path }) => path)).toEqual([]);
+});
+
+describe("what is typed often starts at once", () => {
+  /** Everything that is loaded with a module, as a chain from it: what an import() brings is loaded when it is called. */
+  const loadedWith = (start: string): Map<string, string> => {
+    const chains = new Map([[start, start]]);
+    for (const [path, chain] of chains) {
+      const text = files.find((file) => file.path === path)?.text;
+      if (text === undefined) continue;
+      for (const { from, when } of importsOf(path, text))
+        if (when === "loaded" && !chains.has(from)) chains.set(from, `${chain} → ${from}`);
+    }
+    return chains;
+  };
+
+  // Each of these costs a start 5 to 60 ms: measured by ./task bench:code-change.
+  const heavy =
+    /^(?:yaml|zod|execa|tar-stream|fzstd|node:https?|node:tls|ci\/engines\/.*|ci\/outputs\/.*|ci\/bootstrap\/.*|ci\/lock\/.*|dagger\/src\/registry\/.*)$/;
+
+  test.each(["ci/start.ts", "ci/main.ts", "ci/commands/plan.ts", "ci/commands/build.ts"])(
+    "%s brings nothing that a code change can do without",
+    (start) => {
+      const chains = loadedWith(start);
+      expect(chains.size).toBeGreaterThan(4);
+      expect(
+        [...chains].filter(([path]) => heavy.test(path)).map(([, chain]) => chain),
+        "load it where it is needed: await import()",
+      ).toEqual([]);
+    },
+  );
 });
 
 describe("the finder itself", () => {

@@ -81,7 +81,7 @@ test("a step that did not run is cached", () => {
 test("a failure is the step that failed, not those that stopped with it", () => {
   const { events, reader } = read(recorded("failed"));
   expect(reader.failure()).toMatchObject({
-    name: expect.stringMatching(/^\[broken 1\/1\] RUN for i in/) as string,
+    name: expect.stringMatching(/^broken: RUN for i in/) as string,
     error: expect.stringMatching(/did not complete successfully: exit code: 100$/) as string,
   });
   expect(reader.failure()?.tail).toHaveLength(20);

@@ -2,7 +2,6 @@ import { configInstructions, dockerWord, runInstruction, type Secrets, type Vari
 import type { Plan, PlannedStage } from "./plan.js";
 import { buildArgOf } from "./plan.js";
 import { type Script, scriptOf } from "./script.js";
-import { ignoreText } from "./select.js";
 import { architectureOf, parentOf, type StageName } from "./stage.js";
 import type { Download, Step, StepOf } from "./step.js";
 
@@ -33,19 +32,6 @@ export const renderStage = (plan: Plan, stage: StageName): string => {
 };
 
 const text = (blocks: readonly string[]): string => `${blocks.join("\n\n")}\n`;
-
-/** Only what the image reads, then what is never sent: the last matching line wins. */
-export const renderDockerignore = (roots: readonly string[], ignore: readonly string[]): string => {
-  const narrow = roots.includes(".")
-    ? []
-    : ["# What no step reads is not sent.", ignoreText(["*", ...roots.map((root) => `!${root}`)]).trimEnd()];
-  return [
-    "# Rendered by `./task render`.",
-    ...narrow,
-    "# The ignore lines of the context and of images.yaml.",
-    ignoreText(ignore),
-  ].join("\n");
-};
 
 const header = (plan: Plan): string => {
   const context =

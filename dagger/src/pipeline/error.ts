@@ -10,6 +10,7 @@ const exitCodes = {
   UNKNOWN_BUILD_ARG: 64,
   CONFIG_INVALID: 65,
   PROJECT_INVALID: 65,
+  IMAGE_INVALID: 65,
   LOCK_INVALID: 65,
   REFERENCE_INVALID: 65,
   INPUT_MISSING: 66,
@@ -36,6 +37,13 @@ const exitCodes = {
   CREDENTIALS_INVALID: 78,
   INTERRUPTED: 130,
 } as const;
+
+/**
+ * Exit codes of a command that ended well and whose answer is not yes, so that a script can tell an answer from an outage. Below
+ * those of errors, and never 1, which is a bug. `no`: the images differ, a check failed, a file is not current. `unknown`: nothing failed, because
+ * nothing could be tried.
+ */
+export const answers = { yes: 0, no: 2, unknown: 3 } as const;
 
 export type ErrorCode = keyof typeof exitCodes;
 

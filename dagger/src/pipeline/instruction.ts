@@ -77,7 +77,8 @@ const joined = (lines: readonly string[]): string =>
     }, [])
     .join(" \\\n");
 
-const oneLine = (statement: string | readonly string[]): string =>
+/** A statement as one line of a shell script. */
+export const oneLine = (statement: string | readonly string[]): string =>
   typeof statement === "string" ? statement : statement.join(" ");
 
 const wrapped = (statement: string | readonly string[], indent: string): string[] => {
@@ -118,11 +119,12 @@ const mountField = (name: string, value: string): string => {
   return quoted.replaceAll(/[\\"' ]/g, "\\$&");
 };
 
-const secretTarget = (id: string, as: string): string =>
+/** Where a command finds a declared secret: at the path it asks for, or beside the others. */
+export const secretTarget = (id: string, as: string): string =>
   as.startsWith("file:") ? as.slice("file:".length) : `/run/secrets/${id}`;
 
 /** A secret file becomes a variable inside the command: `env=` of a secret mount is not known to every builder. */
-const secretExports = (secrets: Secrets): string[] =>
+export const secretExports = (secrets: Secrets): string[] =>
   byName(secrets)
     .filter(([, { as }]) => as.startsWith("env:"))
     .map(
@@ -146,10 +148,14 @@ export const configInstructions = (change: ConfigChange): string[] => {
   if (entrypoint !== null) lines.push(`ENTRYPOINT ${JSON.stringify(entrypoint)}`);
   if (cmd !== null) lines.push(`CMD ${JSON.stringify(cmd)}`);
   if (healthcheck !== null) {
-    const seconds = (nanoseconds: number) => `${nanoseconds / 1e9}s`;
-    lines.push(
-      `HEALTHCHECK --interval=${seconds(healthcheck.interval)} --timeout=${seconds(healthcheck.timeout)} --start-period=${seconds(healthcheck.startPeriod)} --retries=${healthcheck.retries} \\\n    CMD ${JSON.stringify(healthcheck.test)}`,
-    );
+    // What is 0 is the default, and buildah refuses to read it.
+    const times = [
+      ["interval", healthcheck.interval],
+      ["timeout", healthcheck.timeout],
+      ["start-period", healthcheck.startPeriod],
+    ] as const;
+    const flags = times.flatMap(([name, nanoseconds]) => (nanoseconds === 0 ? [] : [`--${name}=${nanoseconds / 1e9}s`]));
+    lines.push(`HEALTHCHECK ${flags.join(" ")} --retries=${healthcheck.retries} \\\n    CMD ${JSON.stringify(healthcheck.test)}`);
   }
   // Last: whatever a builder runs before it runs as root.
   if (user !== null) lines.push(`USER ${user}`);

@@ -48,8 +48,11 @@ const ofStep = (step: Step, stage: string): Label[] => {
     case "user":
     case "directory":
     case "file":
-    case "config":
       return [];
+    case "config": {
+      const { workdir } = step.change;
+      return workdir === null ? [] : [{ fragment: `WORKDIR ${workdir} `, label: `make ${workdir} the working directory` }];
+    }
   }
 };
 

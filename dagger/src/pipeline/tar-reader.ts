@@ -58,6 +58,19 @@ export class TarReader {
     }
   }
 
+  /**
+   * For a source that can seek: passes over the content of the entry that was told last, when nothing of it was pushed yet.
+   * @returns how many bytes to leave out, padding included
+   */
+  skip(): number {
+    if (this.#gathered !== null || this.#content === 0) return 0;
+    const left = this.#content + this.#padding;
+    this.#content = 0;
+    this.#padding = 0;
+    this.#finishEntry();
+    return left;
+  }
+
   /** @throws Error when bytes are missing */
   finish(): void {
     if (this.#content > 0 || this.#padding > 0 || (this.#filled > 0 && !this.#ended)) throw new Error("the tar is cut off");

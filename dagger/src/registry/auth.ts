@@ -7,7 +7,7 @@ import type { Answer, Http, Whole } from "./http.js";
 import { shownUrl } from "./proxy.js";
 
 /** What goes into the Authorization header, or why nothing can. */
-export type Permit = { state: "permitted"; authorization: string | null } | { state: "refused"; error: FactoryError };
+type Permit = { state: "permitted"; authorization: string | null } | { state: "refused"; error: FactoryError };
 
 /** Answers a registry's challenges and keeps its tokens. One for a registry: all its repositories share it. */
 export type Auth = {

@@ -16,7 +16,7 @@ import type { RepositoryName } from "./reference.js";
  * Starts a credential helper with `input` on its standard input; a non-zero exit is an answer.
  * ci/ hands in ci/io/process.ts; inside a module nothing is started, and null says so.
  */
-export type RunHelper = (
+type RunHelper = (
   program: string,
   args: readonly string[],
   input: string,

@@ -1,18 +1,9 @@
 import * as http from "node:http";
 import * as https from "node:https";
 import type { Body } from "./body.js";
-import { asBroken, Broken } from "./broken.js";
+import { asBroken, type Breakage, Broken } from "./broken.js";
 import type { Route } from "./connections.js";
-
-/** How long nothing may happen, in milliseconds. */
-export type Timeouts = {
-  /** Until the connection stands, with TLS and tunnel. */
-  connect: number;
-  /** From the last byte sent to the first of the answer. */
-  answer: number;
-  /** Between two parts, up or down; a body that brings less than a kibibyte in this time has stalled too. */
-  idle: number;
-};
+import type { Timeouts } from "./retry.js";
 
 export type Outgoing = {
   method: string;
@@ -33,6 +24,8 @@ export type Incoming = {
 export type Progress = { up(bytes: number): void; down(bytes: number): void };
 
 const least = 1024;
+/** Of a body that went into a connection which was closed already, no more than this was written before that came out. */
+const forgotten = 64 * 1024;
 const writes = new Set(["POST", "PUT", "PATCH"]);
 
 /** Wraps what the source of a body throws: nothing is wrong with the connection then. */
@@ -44,9 +37,9 @@ const watchdog = (expire: (error: Broken) => void) => {
   const stop = () => clearTimeout(timer);
   return {
     stop,
-    wait(ms: number, what: string) {
+    wait(ms: number, what: string, kind: Breakage = "timeout") {
       stop();
-      timer = setTimeout(() => expire(new Broken("timeout", `${what} for ${ms / 1000} s`)), ms);
+      timer = setTimeout(() => expire(new Broken(kind, `${what} for ${ms / 1000} s`)), ms);
     },
   };
 };
@@ -80,11 +73,13 @@ export const exchange = (
   });
   const watch = watchdog((error) => request.destroy(error));
   let answered = false;
+  let sent = 0;
+  const counted: Progress = { ...progress, up: (bytes) => ((sent += bytes), progress.up(bytes)) };
   const answer = new Promise<Incoming>((resolve, reject) => {
     request.on("error", (error) => {
       watch.stop();
       if (error instanceof Unsendable) reject(error.cause as Error);
-      else reject(signal?.aborted ? error : asBroken(error, false, request.reusedSocket));
+      else reject(signal?.aborted ? error : asBroken(error, false, request.reusedSocket && sent <= forgotten));
     });
     request.once("response", (response) => {
       watch.stop();
@@ -92,8 +87,8 @@ export const exchange = (
       resolve(incoming(response, request, timeouts, progress, signal));
     });
   });
-  watch.wait(timeouts.connect, "no connection");
-  const sending = () => send(request, body, () => answered, progress, watch, timeouts);
+  watch.wait(timeouts.connect, "no connection", "connect");
+  const sending = () => send(request, body, () => answered, counted, watch, timeouts);
   request.once("socket", (socket) => {
     const connected = () => void sending().catch((cause: unknown) => request.destroy(new Unsendable("no body", { cause })));
     if ("secureConnecting" in socket && socket.secureConnecting === true) socket.once("secureConnect", connected);

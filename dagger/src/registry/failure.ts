@@ -26,7 +26,7 @@ export const reportedErrors = (body: Uint8Array): Reported[] => {
 };
 
 /** A registry's own words on one line each, fit for a terminal; HTML and other noise is left out. */
-export const wordsOf = (answer: Pick<Whole, "status" | "body" | "headers">): string => {
+const wordsOf = (answer: Pick<Whole, "status" | "body" | "headers">): string => {
   const reported = reportedErrors(answer.body).map(({ code, message }) => (message === "" ? code : `${code}: ${message}`));
   const text = reported.length > 0 ? reported.join("; ") : plainWords(answer);
   return `it answered ${answer.status}${text === "" ? "" : `: ${text}`}`;

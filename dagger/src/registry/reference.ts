@@ -61,7 +61,9 @@ export const parseRepository = (name: string, text: string = name): RepositoryNa
   const hasHost = first !== "" && looksLikeHost(first);
   const path = hasHost ? name.slice(slash + 1) : name;
   const registry = hasHost ? parseRegistry(first, text) : "docker.io";
-  if (!repositoryPattern.test(path)) throw invalid(text, repositoryProblem(path, slash < 0), example);
+  // Docker Hub's own images have no dots: `ghcr.io` alone is a registry whose repository was forgotten.
+  if (!repositoryPattern.test(path) || (slash < 0 && path.includes(".")))
+    throw invalid(text, repositoryProblem(path, slash < 0), example);
   // Together with the host a name has at most 255 characters in most registries (OCI distribution spec 1.1).
   if (registry.length + 1 + path.length > 255) throw invalid(text, "longer than 255 characters", "shorten the repository");
   return { registry, repository: registry === "docker.io" && !path.includes("/") ? `library/${path}` : path };

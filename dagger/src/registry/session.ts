@@ -16,7 +16,7 @@ export type RegistryOptions = HttpOptions & {
 };
 
 /** A request to the registry's API: where it goes, what right it needs, and what it does in words (`push to …`). */
-export type Request = Omit<Call, "url"> & {
+type Request = Omit<Call, "url"> & {
   /** Below the host (`/v2/…`), or an address that the registry gave. */
   to: string | URL;
   scopes: readonly Scope[];
@@ -83,35 +83,31 @@ export const openSession = (options: RegistryOptions): Session => {
     return send(signed(renewed.authorization));
   };
 
-  const ask = async (request: Request, limit?: number): Promise<Whole> => {
-    const send = () =>
-      authorized(
-        request,
-        (call) => http.ask(call, limit),
-        () => undefined,
-      );
-    const answer = await send();
-    if (settled || answer.status !== 400 || !/\bHTTPS\b/.test(answer.body.toString("latin1"))) {
-      settled = true;
-      return answer;
-    }
-    // Go's and nginx's words for a plain request at a TLS port.
-    origin = new URL(`https://${host}`);
+  let settling: Promise<void> | null = null;
+  const settle = async (): Promise<void> => {
+    const words = await http.ask({ about: "ping", method: "GET", url: new URL("/v2/", origin) });
     settled = true;
+    // Go's and nginx's words for a plain request at a TLS port. The first answer itself has none when it is one to HEAD.
+    if (words.status === 400 && /\bHTTPS\b/.test(words.body.toString("latin1"))) origin = new URL(`https://${host}`);
+  };
+  const inTheRightWay = async <T extends Answer>(send: () => Promise<T>, discard: (answer: T) => void): Promise<T> => {
+    const asked = origin;
+    const answer = await send();
+    if (answer.status === 400 && !settled) await (settling ??= settle());
+    settled = true;
+    if (origin === asked) return answer;
+    discard(answer);
     return send();
   };
 
+  const nothing = () => undefined;
   return {
     registry,
     http,
-    ask,
-    async open(request) {
-      if (!settled) await ask({ about: "ping", method: "GET", to: "/v2/", scopes: request.scopes, doing: request.doing });
-      return authorized(
-        request,
-        (call) => http.open(call),
-        (answer) => answer.discard(),
-      );
+    ask: (request, limit) => inTheRightWay(() => authorized(request, (call) => http.ask(call, limit), nothing), nothing),
+    open: (request) => {
+      const discard = (answer: Streaming) => answer.discard();
+      return inTheRightWay(() => authorized(request, http.open, discard), discard);
     },
     refusal: (doing, answer) => refusal(doing, answer, auth.login),
     login: auth.login,

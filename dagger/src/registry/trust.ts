@@ -21,7 +21,7 @@ const perHost = ["/etc/docker/certs.d", "/etc/containers/certs.d"];
  * @param host `host:port` of a registry
  * @throws FactoryError INPUT_MISSING when FACTORY_CA_FILE cannot be read
  */
-export const trustedCertificates = async (env: Env, host: string | null): Promise<string[]> => {
+const trustedCertificates = async (env: Env, host: string | null): Promise<string[]> => {
   const found = new Set(rootCertificates);
   // Node's own roots stay: a company's bundle often holds the company's CA only. What stands twice is parsed once.
   const add = (text: string | null): boolean => {

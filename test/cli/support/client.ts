@@ -9,7 +9,7 @@ import type { Clock } from "../../../dagger/src/registry/retry.js";
 import type { RegistryOptions } from "../../../dagger/src/registry/session.js";
 
 /** A clock on which waiting takes no time. */
-export const quickClock = (): Clock & { slept: number[]; at: number } => {
+const quickClock = (): Clock & { slept: number[]; at: number } => {
   const clock = {
     slept: [] as number[],
     at: 0,

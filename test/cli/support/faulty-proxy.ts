@@ -7,6 +7,8 @@ export type Fault =
   | { do: "answer"; status: number; headers?: Record<string, string>; body?: string }
   /** The connection is reset, after so many bytes of the request's body (default: none). The registry is not asked. */
   | { do: "reset"; after?: number }
+  /** Of the request's body so many bytes are read, then nothing happens, for ever. The registry is not asked. */
+  | { do: "hang"; after: number }
   /** The registry gets so many bytes of the request's body, then both connections are reset. */
   | { do: "break"; after: number }
   /** The registry does what was asked, and its answer is lost: the connection is reset. */
@@ -15,10 +17,12 @@ export type Fault =
   | { do: "truncate"; after: number }
   /** Of the answer's body so many bytes come, then nothing, for ever; with -1 not even the headers. */
   | { do: "stall"; after: number }
-  /** The registry's answer with other headers, another status or other content (its length is set to fit). */
-  | { do: "change"; status?: number; headers?: Record<string, string | undefined>; body?: string };
+  /** Of the answer's body so many bytes come, then one byte in each `every` milliseconds. */
+  | { do: "drip"; after: number; every: number }
+  /** The registry's answer with other headers, another status or other content (its length is set to fit); `hide`: headers it is not asked with. */
+  | { do: "change"; hide?: string[]; status?: number; headers?: Record<string, string | undefined>; body?: string };
 
-export type Rule = {
+type Rule = {
   method?: string;
   /** Tried on path and query. */
   path: RegExp;
@@ -108,7 +112,14 @@ export const startFaultyProxy = async (
       check();
       return;
     }
-    const onward = forward({ host: target.split(":")[0], port: Number(target.split(":")[1]), method, path, headers, agent });
+    if (fault?.do === "hang") {
+      request.on("data", () => logged.up >= fault.after && request.pause()).resume();
+      return;
+    }
+    const hidden = (fault?.do === "change" ? fault.hide : undefined) ?? [];
+    const [hostname, port] = target.split(":");
+    const passed = Object.fromEntries(Object.entries(headers).filter(([name]) => !hidden.includes(name)));
+    const onward = forward({ host: hostname, port, method, path, headers: passed, agent });
     onward.on("error", () => request.socket.destroy());
     onward.on("response", (answer) => void reply(logged, fault, answer, request, response));
     request.on("data", (piece: Buffer) => {
@@ -160,7 +171,9 @@ const reply = async (
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> => {
-  answer.on("error", () => request.socket.destroy());
+  // Where only a part is passed on, the rest is left unread, and that ends the registry's own connection.
+  const inParts = fault?.do === "stall" || fault?.do === "drip" || fault?.do === "truncate";
+  answer.on("error", () => inParts || request.socket.destroy());
   if (fault?.do === "lose") {
     answer.resume().on("end", () => request.socket.resetAndDestroy());
     return;
@@ -182,17 +195,31 @@ const reply = async (
     response.end(fault.body);
     return;
   }
-  const most = fault?.do === "truncate" || fault?.do === "stall" ? fault.after : Number.POSITIVE_INFINITY;
+  const most = fault?.do === "truncate" || fault?.do === "stall" || fault?.do === "drip" ? fault.after : Number.POSITIVE_INFINITY;
   if (most === 0) response.flushHeaders();
   for await (const piece of answer as AsyncIterable<Buffer>) {
     const part = piece.subarray(0, most - logged.down);
     logged.down += part.length;
     // A client that has gone away takes nothing more.
     if (response.destroyed) return;
-    if (!response.write(part)) await new Promise<void>((resolve) => response.once("drain", resolve).once("close", resolve));
+    if (!response.write(part)) await roomIn(response);
     if (logged.down >= most) break;
   }
   if (fault?.do === "stall") return;
+  if (fault?.do === "drip") {
+    const timer = setInterval(() => response.write("x"), fault.every);
+    response.once("close", () => clearInterval(timer));
+    return;
+  }
   if (fault?.do === "truncate") request.socket.destroySoon();
   else response.end();
 };
+
+const roomIn = (response: ServerResponse): Promise<void> =>
+  new Promise((resolve) => {
+    const done = () => {
+      response.off("drain", done).off("close", done);
+      resolve();
+    };
+    response.once("drain", done).once("close", done);
+  });

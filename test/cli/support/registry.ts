@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findProgram } from "../../../ci/io/host.js";
@@ -27,6 +27,10 @@ export type TestRegistry = {
   url: string;
   /** Path of the CA's certificate, with `tls`. */
   ca?: string;
+  /** The digests of all manifests that a repository has, with a tag or without: what no API tells. */
+  manifests(repository: string): Promise<string[]>;
+  /** distribution's own garbage collection, as its operators run it; nobody may push meanwhile. */
+  collectGarbage(): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -80,6 +84,17 @@ export const startRegistry = async (setup: RegistrySetup = {}): Promise<TestRegi
       host,
       url: `${tls === null ? "http" : "https"}://${host}`,
       ...(tls === null ? {} : { ca: tls.ca }),
+      async manifests(repository) {
+        const revisions = join(folder, "data/docker/registry/v2/repositories", repository, "_manifests/revisions/sha256");
+        const names = await readdir(revisions).catch(() => []);
+        // A deleted one leaves its folder behind, without the link in it.
+        const linked = await Promise.all(names.map(async (name) => (await readdir(join(revisions, name))).includes("link")));
+        return names.filter((_, at) => linked[at]).map((name) => `sha256:${name}`);
+      },
+      async collectGarbage() {
+        const done = await run("docker-registry", ["garbage-collect", join(folder, "config.yml")]);
+        if (done.exitCode !== 0) throw new Error(done.stderr);
+      },
       async stop() {
         stop.abort();
         await served;

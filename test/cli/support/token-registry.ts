@@ -8,7 +8,7 @@ import { makeCa } from "./certificates.js";
 import { startRegistry, type TestRegistry } from "./registry.js";
 
 /** A request to the token service. */
-export type Asked = { method: string; user: string | null; scopes: string[]; refreshToken: string | null };
+type Asked = { method: string; user: string | null; scopes: string[]; refreshToken: string | null };
 
 export type TokenRegistry = TestRegistry & {
   /** What the token service was asked, in order. */

@@ -1,9 +1,12 @@
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { run } from "../../../ci/io/process.js";
+import { writeLayout } from "../../../ci/outputs/oci-layout.js";
+import { blobPath } from "../../../dagger/src/layout.js";
+import { mediaTypes } from "../../../dagger/src/pipeline/oci.js";
 import { factory } from "./factory.js";
+import { takeSharedBase } from "./shared-base.js";
 import { startWeb, type Web } from "./web.js";
 
 /** A copy of fixtures/small that a test may change, locked, with its state beside it. */
@@ -14,6 +17,8 @@ export type Small = {
   /** Environment of every command: the state folder of the test. */
   env: Record<string, string>;
   web: Web;
+  /** The name of the bootstrapped base in the state folder's layout. */
+  base: string;
   /** Gives another state folder the bootstrapped base, which takes longer than all the rest; bootstrap.test.ts holds that it comes out equal. */
   giveBase(state: string): Promise<void>;
   /** Changes a file of the project. */
@@ -41,27 +46,32 @@ export const openSmall = async (): Promise<Small> => {
   };
   const edit: Small["edit"] = async (path, change) =>
     writeFile(join(project, path), change(await readFile(join(project, path), "utf8")));
+  let base: string;
   try {
     await edit("images.yaml", (text) => text.replace("http://127.0.0.1:8080", web.address).replace("linux/amd64", platform));
     const { code, stderr } = await factory(project, ["lock"], env);
     if (code !== 0) throw new Error(`lock ended with ${code}\n${stderr}`);
+    base = await takeSharedBase(project, env);
   } catch (error) {
     await close();
     throw error;
   }
   const giveBase: Small["giveBase"] = async (state) => {
-    const records = join(env.FACTORY_STATE, "stages");
+    const [from, records] = [join(env.FACTORY_STATE, "layout"), join(env.FACTORY_STATE, "stages")];
+    await mkdir(join(state, "stages"), { recursive: true });
     for (const name of await readdir(records)) {
-      const record = JSON.parse(await readFile(join(records, name), "utf8")) as { key: string; stage: string; digest: string };
-      if (record.stage !== "base") continue;
-      const layouts = [join(env.FACTORY_STATE, "layout"), join(state, "layout")] as const;
-      await mkdir(join(state, "stages"), { recursive: true });
+      const { key, stage, digest } = JSON.parse(await readFile(join(records, name), "utf8")) as Record<
+        "key" | "stage" | "digest",
+        string
+      >;
+      if (stage !== "base") continue;
       await cp(join(records, name), join(state, "stages", name));
-      const copied = await run("skopeo", ["copy", "--quiet", ...layouts.map((layout) => `oci:${layout}:base-${record.key}`)]);
-      if (copied.exitCode !== 0) throw new Error(copied.stderr);
+      const { size } = await stat(blobPath(from, digest));
+      const root = { mediaType: mediaTypes.manifest, digest, size };
+      await writeLayout({ layout: from, root, name: `base-${key}` }, join(state, "layout"));
     }
   };
-  return { root, project, env, web, giveBase, edit, close };
+  return { root, project, env, web, base, giveBase, edit, close };
 };
 
 export const platform = process.arch === "arm64" ? "linux/arm64" : "linux/amd64";

@@ -1,0 +1,163 @@
+import { statSync } from "node:fs";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import type { Client, Container } from "@dagger.io/dagger";
+import { randomUUID } from "node:crypto";
+import { baseContainer } from "../../dagger/src/base-container.js";
+import { type Piece, stageContainers } from "../../dagger/src/containers.js";
+import { contextOf, engineCompression, enginePlatform } from "../../dagger/src/engine-words.js";
+import { asFailure } from "../../dagger/src/failure.js";
+import { blobPath } from "../../dagger/src/layout.js";
+import { packLayout } from "../../dagger/src/layout-tar.js";
+import { baseContextOf } from "../../dagger/src/pipeline/dockerfile.js";
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
+import { mediaTypes, platformParts } from "../../dagger/src/pipeline/oci.js";
+import { parentOf, platformNames } from "../../dagger/src/pipeline/stage.js";
+import { takeStage } from "../../dagger/src/take-stage.js";
+import { nameInLayout } from "../io/oci-layout.js";
+import { asStep, type Told, watched } from "./dagger-steps.js";
+import type { Engine, Job, JobResult } from "./engine.js";
+
+type Session = { client: Client; close(): Promise<void> };
+
+/**
+ * An engine that hands the steps of a stage to Dagger through its client library, with the module's own containers. The library is read,
+ * and the session opened, when the first job needs it.
+ * @param cli the CLI that opens the session; null inside a session. The library looks for none on PATH, it would download one.
+ */
+export function daggerEngine(address: string, cli: string | null): Engine {
+  let opened: Promise<Session> | null = null;
+  const session = (): Promise<Session> => {
+    opened ??= openSession(cli).catch((cause: unknown) => {
+      opened = null;
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new FactoryError(
+        "ENGINE_FAILED",
+        { what: "the Dagger engine opened no session", why, fix: "dagger core version" },
+        { cause },
+      );
+    });
+    return opened;
+  };
+  return {
+    name: "dagger",
+    address,
+    features: new Set(["secrets", "emulation"]),
+    platforms: async () => platformNames,
+    async execute(job, emit, signal) {
+      const stop = stopped(signal, job);
+      try {
+        const { client } = await Promise.race([session(), stop.fired]);
+        return await Promise.race([execute(client, job, emit), stop.fired]);
+      } finally {
+        stop.forget();
+      }
+    },
+    async release() {
+      const ending = opened;
+      opened = null;
+      await (await ending?.catch(() => null))?.close();
+    },
+  };
+}
+
+const openSession = async (cli: string | null): Promise<Session> => {
+  if (cli !== null) process.env["_EXPERIMENTAL_DAGGER_CLI_BIN"] = cli;
+  const { connect } = await import("@dagger.io/dagger");
+  return new Promise((resolve, reject) => {
+    let end: () => void;
+    const ended = new Promise<void>((done) => (end = done));
+    // The library closes a session when its callback ends.
+    const whole = connect(async (client) => {
+      const close = async () => {
+        end();
+        await whole.catch(() => undefined);
+      };
+      resolve({ client, close });
+      await ended;
+    });
+    whole.catch(reject);
+  });
+};
+
+/** A request to the engine cannot be taken back; what waits for it can be. */
+const stopped = (signal: AbortSignal, { stage }: Job): { fired: Promise<never>; forget(): void } => {
+  let stop: () => void = () => undefined;
+  const fired = new Promise<never>((_, reject) => {
+    stop = () =>
+      reject(
+        new FactoryError("INTERRUPTED", {
+          what: "interrupted",
+          why: `${stage} was stopped on request`,
+          fix: "run the same command again; what was finished is kept",
+        }),
+      );
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop);
+  });
+  fired.catch(() => undefined);
+  return { fired, forget: () => signal.removeEventListener("abort", stop) };
+};
+
+async function execute(client: Client, job: Job, emit: (event: BuildEvent) => void): Promise<JobResult> {
+  const { planned, output } = job;
+  if (planned === undefined || output.to !== "oci-layout") throw onlyStages(job);
+  const { plan, stage } = planned;
+  await mkdir(output.folder, { recursive: true });
+  const workshop = await mkdtemp(join(output.folder, ".dagger-"));
+  let pieces: readonly Piece[] = [];
+  try {
+    const below = await belowOf(client, job, workshop);
+    const secrets = new Map(
+      // With a key of their own: another value of a secret makes no step run again, as with every other engine.
+      job.secrets.map(({ id, file }) => [id, client.secret(`file://${resolve(file)}`, { cacheKey: `image-factory-${id}` })]),
+    );
+    const base = below === null ? baseContainer(client, plan, secrets) : { container: below.container, pieces: [] };
+    const context = contextOf((path, include) =>
+      client.host().directory(join(job.context, path), include.length === 0 ? {} : { include: [...include] }),
+    );
+    const fresh = job.noCache ? randomUUID() : null;
+    const built = stageContainers(plan, stage, { client, below: base.container, context, secrets, fresh });
+    pieces = [...base.pieces, ...built.pieces];
+    const told: Told = { emit, stage: job.stage, prefix: `${job.stage}/${job.platform.split("/")[1]}` };
+    await watched(pieces, told);
+    const tar = join(workshop, "stage.tar");
+    await asStep(`${told.prefix}/export`, "export the layers", told, async () => {
+      await built.container.export(tar, { forcedCompression: engineCompression(job) });
+      return false;
+    });
+    const { digest, size } = await takeStage(tar, output.folder, join(workshop, "taken"), plan, stage, below);
+    await nameInLayout(output.folder, output.name, {
+      mediaType: mediaTypes.manifest,
+      digest,
+      size,
+      platform: platformParts(job.platform),
+    });
+    return { digest };
+  } catch (error) {
+    throw asFailure(error, { stage: job.stage, platform: job.platform, pieces });
+  } finally {
+    await rm(workshop, { recursive: true, force: true });
+  }
+}
+
+/** The image that the stage stands on, where it stands in a layout of this machine. */
+const belowOf = async (client: Client, job: Job, workshop: string): Promise<{ container: Container; digest: string } | null> => {
+  const { plan, stage } = job.planned!;
+  const image = job.images[parentOf(stage.stage) ?? baseContextOf(plan)];
+  if (image === undefined) return null;
+  const { layout, digest } = image;
+  const size = statSync(blobPath(layout, digest)).size;
+  const tar = join(workshop, "below.tar");
+  await packLayout(layout, { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(job.platform) }, tar);
+  const platform = enginePlatform(job.platform);
+  return { container: client.container({ platform }).import_(client.host().file(tar)), digest };
+};
+
+const onlyStages = ({ stage, output }: Job): FactoryError =>
+  new FactoryError("ENGINE_FAILED", {
+    what: `the Dagger engine makes images of stages, and no ${output.to === "oci-layout" ? "other Dockerfile's" : output.to}`,
+    why: `${stage} was asked for in another form`,
+    fix: `ENGINE=buildkit; or look into the stage with: dagger call stage --name ${stage} terminal`,
+  });

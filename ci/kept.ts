@@ -1,0 +1,47 @@
+import { FactoryError } from "../dagger/src/pipeline/error.js";
+import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
+import type { World } from "./command.js";
+import { findStage, type StageRecord } from "./io/records.js";
+import { type OpenImage, openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "./project.js";
+import { bringHere, lateRemote, remoteUseOf } from "./remote.js";
+
+/** A stage of today's plan that is kept on this machine with all its bytes, and the plan. */
+export type Kept = { project: Project; open: OpenImage; plan: Plan; stage: PlannedStage; record: StageRecord };
+
+/** What a person says of it; absent words mean the first image, runtime, this machine's platform. */
+export type Wish = {
+  image: string | undefined;
+  stage: string | undefined;
+  platform: string | undefined;
+  buildArgs?: readonly string[];
+  /** Whether layers that are not here may be fetched from the registry: auto, require, off. */
+  remote: string;
+};
+
+/**
+ * Finds what a plan's stage left, under its key (what was built from other inputs is another stage), and fetches what of it stands
+ * in the registry.
+ * @throws FactoryError INPUT_MISSING when it is not built, and what opening a project or asking a registry throws
+ */
+export const keptStage = async (world: World, wish: Wish): Promise<Kept> => {
+  const use = remoteUseOf(wish.remote);
+  const project = await openProject(world);
+  const open = await openImage(project, wish.image);
+  const plan = planOf(project, open, platformsOf(open.image, wish.platform)[0]!, readBuildArgs(wish.buildArgs ?? []));
+  const name = stageOf(wish.stage);
+  const stage = plan.stages.find((one) => one.stage === name)!;
+  const record = findStage(project.state, stage.key);
+  if (record === null) {
+    throw new FactoryError("INPUT_MISSING", {
+      what: `${name} of ${open.name} is not built`,
+      why: `nothing is kept under its key ${stage.key.slice(0, 12)}`,
+      fix: `./task build IMAGE=${open.name}${name === "runtime" ? "" : ` STAGE=${name}`}`,
+    });
+  }
+  await bringHere(
+    project.state,
+    use === "off" ? null : lateRemote(project.state, plan, world, use === "require" ? "fail" : "warn"),
+    record,
+  );
+  return { project, open, plan, stage, record };
+};

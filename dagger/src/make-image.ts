@@ -1,0 +1,163 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { Client, Container, File, Secret } from "@dagger.io/dagger";
+import { assembleStage } from "./assemble.js";
+import { baseContainer } from "./base-container.js";
+import { type BuiltStage, type Context, type Piece, stageContainers } from "./containers.js";
+import { engineCompression, enginePlatform } from "./engine-words.js";
+import { asFailure } from "./failure.js";
+import { indexLayers } from "./index-layers.js";
+import { readManifest } from "./layout.js";
+import { packLayout } from "./layout-tar.js";
+import type { AssemblyIndex } from "./pipeline/assembly-index.js";
+import { type Descriptor, mediaTypes, platformParts } from "./pipeline/oci.js";
+import type { Plan, PlannedStage } from "./pipeline/plan.js";
+import type { FullIndex } from "./pipeline/stage-entry.js";
+import type { Shelf } from "./shelf.js";
+import type { OpenImage } from "./source.js";
+import { openStageRef, writeStageRef } from "./stage-ref.js";
+import { takeStage } from "./take-stage.js";
+
+/** What executing stages takes, whatever is made of them. */
+export type Workshop = {
+  client: Client;
+  plan: Plan;
+  context: Context;
+  secrets: ReadonlyMap<string, Secret>;
+  /** See containers.ts; null unless everything is to run again. */
+  fresh: string | null;
+};
+
+/** The containers of a plan's stages, from base-tools up to and with the wanted one; each stands on the one before. */
+export const chainOf = (shop: Workshop, upTo: PlannedStage): { stage: PlannedStage; built: BuiltStage }[] => {
+  const { client, plan, secrets } = shop;
+  const base = baseContainer(client, plan, secrets);
+  let below = base.container;
+  const chain: { stage: PlannedStage; built: BuiltStage }[] = [];
+  for (const stage of plan.stages.slice(0, plan.stages.indexOf(upTo) + 1)) {
+    const built = stageContainers(plan, stage, { ...shop, below });
+    chain.push({ stage, built: chain.length === 0 ? { ...built, pieces: [...base.pieces, ...built.pieces] } : built });
+    below = built.container;
+  }
+  return chain;
+};
+
+/** Runs what a stage needs and has not run yet. @throws FactoryError STEP_FAILED and what failure.ts names */
+export const settle = async (plan: Plan, stage: PlannedStage, { container, pieces }: BuiltStage): Promise<void> => {
+  await told(plan, stage, pieces, async () => void (await container.sync()));
+};
+
+const told = async <T>(plan: Plan, stage: PlannedStage, pieces: readonly Piece[], work: () => Promise<T>): Promise<T> => {
+  try {
+    return await work();
+  } catch (error) {
+    throw asFailure(error, { stage: stage.stage, platform: plan.platform, pieces });
+  }
+};
+
+/** Where an image is made, in this container. */
+export type Place = {
+  open: OpenImage;
+  layout: string;
+  /** An empty folder on the layout's file system. */
+  scratch: string;
+  /** A file of this container, as the engine takes it. */
+  asFile: (path: string) => File;
+  shelf: Shelf;
+};
+
+/** A stage that stands in the layout, as the next one needs it. */
+type Ground = {
+  digest: string;
+  size: number;
+  layers: number;
+  container: () => Promise<Container>;
+  assembly: () => AssemblyIndex;
+  full: () => Promise<FullIndex>;
+};
+
+/**
+ * Makes the image of a plan in an OCI layout: stages that run something by the engine, unless the shelf has their refs; the others by the
+ * assembler, as on every machine. The layout holds what was made here, and of what the shelf has only the small parts.
+ * @returns the image's manifest
+ * @throws FactoryError whatever an engine, the shelf or the assembler throws
+ */
+export const makeImage = async (shop: Workshop, place: Place): Promise<Descriptor> => {
+  const { plan } = shop;
+  mkdirSync(join(place.layout, "blobs", "sha256"), { recursive: true });
+  let ground: Ground | null = null;
+  for (const stage of plan.stages) {
+    if (stage.kind === "assembled" && ground !== null) ground = await assembled(shop, place, stage, ground);
+    else ground = (await shelved(shop, place, stage)) ?? (await executed(shop, place, stage, ground));
+  }
+  const { digest, size } = ground!;
+  return { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(plan.platform) };
+};
+
+const shelved = async ({ plan, fresh }: Workshop, place: Place, stage: PlannedStage): Promise<Ground | null> => {
+  const { layout, shelf } = place;
+  const ref = fresh === null ? await shelf.find(stage, layout) : null;
+  const opened = ref === null ? null : openStageRef(layout, ref, stage.key);
+  if (opened === null) return null;
+  const { digest, size } = opened.image;
+  return {
+    digest,
+    size,
+    layers: readManifest(layout, digest).layers.length,
+    container: async () => shelf.container(plan, digest),
+    assembly: opened.assembly,
+    full: async () => shelf.fullIndex(stage, ref!, layout),
+  };
+};
+
+const executed = async (shop: Workshop, place: Place, stage: PlannedStage, ground: Ground | null): Promise<Ground> => {
+  const { client, plan, secrets } = shop;
+  const { layout, scratch, shelf } = place;
+  const base = ground === null ? baseContainer(client, plan, secrets) : { container: await ground.container(), pieces: [] };
+  const { container, pieces } = stageContainers(plan, stage, { ...shop, below: base.container });
+  const tar = join(scratch, `${stage.stage}.tar`);
+  await told(plan, stage, [...base.pieces, ...pieces], async () => {
+    await container.sync();
+    await container.asTarball({ forcedCompression: engineCompression(plan) }).export(tar);
+  });
+  const made = await takeStage(tar, layout, join(scratch, "taken"), plan, stage, ground);
+  const below = ground === null ? null : { layers: ground.layers, index: await ground.full() };
+  const ref = await writeStageRef(layout, stage, made.digest, below);
+  await shelf.keep(stage, ref, layout);
+  const opened = openStageRef(layout, ref.digest, stage.key)!;
+  return {
+    ...made,
+    layers: readManifest(layout, made.digest).layers.length,
+    container: async () => container,
+    assembly: opened.assembly,
+    full: async () => opened.full(),
+  };
+};
+
+const assembled = async (shop: Workshop, place: Place, stage: PlannedStage, ground: Ground): Promise<Ground> => {
+  const { client, plan } = shop;
+  const { layout, open, scratch, asFile } = place;
+  const { digest, size, index, layer } = await assembleStage({
+    layout,
+    parentDigest: ground.digest,
+    parentIndex: ground.assembly(),
+    plan,
+    stage,
+    contextFolder: open.folder,
+    facts: open.facts,
+    remembered: { get: () => undefined, set: () => undefined },
+  });
+  return {
+    digest,
+    size,
+    layers: ground.layers + (layer === null ? 0 : 1),
+    assembly: () => index,
+    full: async () => indexLayers(layout, layer === null ? [] : [layer], await ground.full()),
+    // Only a stage that runs something and stands on an assembled one asks for this.
+    async container() {
+      const tar = join(scratch, `${stage.stage}.tar`);
+      await packLayout(layout, { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(plan.platform) }, tar);
+      return client.container({ platform: enginePlatform(plan.platform) }).import_(asFile(tar));
+    },
+  };
+};

@@ -1,0 +1,63 @@
+import { FactoryError } from "./error.js";
+import type { ImageSpec } from "./spec.js";
+import { type Platform, platformNames, type StageName, stageNames } from "./stage.js";
+import { suggestion } from "./suggest.js";
+
+/** Words that a person typed → values. Each refusal says what is known and what was probably meant. */
+
+/** `TASK_VERSION=3.40.1` words → record. @throws FactoryError USAGE */
+export const readBuildArgs = (words: readonly string[]): Record<string, string> =>
+  Object.fromEntries(
+    words.map((word) => {
+      const at = word.indexOf("=");
+      if (at > 0) return [word.slice(0, at), word.slice(at + 1)] as const;
+      throw new FactoryError("USAGE", {
+        what: `build argument ${word} has no value`,
+        why: "a build argument is NAME=VALUE",
+        fix: `for example: TASK_VERSION=3.40.1`,
+      });
+    }),
+  );
+
+/** @throws FactoryError UNKNOWN_STAGE */
+export const stageOf = (asked: string | undefined): StageName => {
+  const name = asked ?? "runtime";
+  const known = stageNames.find((stage) => stage === name);
+  if (known !== undefined) return known;
+  throw new FactoryError("UNKNOWN_STAGE", {
+    what: `no stage ${name}`,
+    why: `an image has these: ${stageNames.join(", ")}`,
+    fix: suggestion(name, stageNames),
+  });
+};
+
+/**
+ * What to build for: what is asked (several with commas, `all`, `linux/` may be left out), or the machine's own.
+ * @param own the platform of whatever executes the stages
+ * @throws FactoryError UNKNOWN_PLATFORM
+ */
+export const platformsOf = (image: Pick<ImageSpec, "platforms">, asked: string | undefined, own: Platform): Platform[] => {
+  if (asked === "all") return image.platforms;
+  if (asked === undefined) return [image.platforms.includes(own) ? own : image.platforms[0]!];
+  return asked.split(",").map((word) => {
+    const full = word.includes("/") ? word : `linux/${word}`;
+    const known = platformNames.find((platform) => platform === full);
+    if (known !== undefined) return known;
+    throw new FactoryError("UNKNOWN_PLATFORM", {
+      what: `no platform ${word}`,
+      why: `known: ${platformNames.join(", ")}, all`,
+      fix: suggestion(word, platformNames),
+    });
+  });
+};
+
+/** A word of a fixed list. @throws FactoryError USAGE */
+export const oneOf = <W extends string>(argument: string, asked: string, known: readonly W[]): W => {
+  const found = known.find((word) => word === asked);
+  if (found !== undefined) return found;
+  throw new FactoryError("USAGE", {
+    what: `${argument} cannot be ${JSON.stringify(asked)}`,
+    why: `it is one of: ${known.join(", ")}`,
+    fix: suggestion(asked, known),
+  });
+};

@@ -1,0 +1,27 @@
+import type { FactoryError, Problem } from "./error.js";
+
+/** How the parts of a message are set off; plain text where nothing can be. */
+export type Paint = Readonly<Record<"red" | "dim" | "bold" | "cyan", (text: string) => string>>;
+const plain: Paint = { red: String, dim: String, bold: String, cyan: String };
+
+/** An error as a person reads it: what, why, what to type next; problems of a text with their place and excerpt. */
+export const problemLines = ({ code, explanation }: FactoryError, paint: Paint = plain): string[] => {
+  const problems = explanation.problems ?? [];
+  return [
+    `${paint.red("error")} ${paint.bold(code)}: ${explanation.what}`,
+    ...problems.flatMap((problem) => linesOf(problem, paint.dim)),
+    ...(problems.length > 0 ? [] : explanation.why.split("\n").map((line) => `  ${line}`)),
+    ...explanation.fix.split("\n").map((line) => `  ${paint.cyan("→")} ${line}`),
+  ];
+};
+
+const linesOf = ({ position, message, hint }: Problem, dim: (text: string) => string): string[] => {
+  const said = hint === undefined ? message : `${message} (${hint})`;
+  if (position === undefined) return [`  ${said}`];
+  const gutter = `${position.line} | `;
+  return [
+    `  ${position.file}:${position.line}:${position.col}  ${said}`,
+    dim(`    ${gutter}${position.excerpt.slice(0, 160)}`),
+    dim(`    ${" ".repeat(gutter.length + Math.min(position.col - 1, 160))}^`),
+  ];
+};

@@ -1,0 +1,17 @@
+import type { Client, File } from "@dagger.io/dagger";
+import type { Call } from "./call.js";
+import { decide, type Knowledge } from "./pipeline/decide.js";
+import { planJson, planTable, type PlanView } from "./pipeline/plan-view.js";
+
+/** A function keeps nothing between its calls, and what the engine remembers it does not tell. */
+const nothing: Knowledge = { known: new Map(), previous: new Map(), damaged: new Map() };
+
+const viewsOf = ({ plans }: Call): PlanView[] =>
+  plans.map((plan) => ({ plan, decisions: decide(plan, nothing, false), engine: "Dagger", expected: null }));
+
+export const planText = (call: Call): string => planTable(viewsOf(call), call.open.facts, null);
+export const planJsonText = (call: Call): string => planJson(viewsOf(call));
+
+/** A text as a file that a function can return. */
+export const textFile = (client: Client, name: string, text: string): File =>
+  client.directory().withNewFile(name, text).file(name);

@@ -1,0 +1,44 @@
+import { readFileSync } from "node:fs";
+import type { Client } from "@dagger.io/dagger";
+import { type Asked, type AskedSecrets, imageOfCall, openCall } from "./call.js";
+import { blobPath } from "./layout.js";
+import { pushImage } from "./push-image.js";
+import { type Address, elsewhere, openHome, registryShelf } from "./registry-shelf.js";
+import { type CacheMode, limited } from "./shelf.js";
+import { checkTags, findPublished, keyTag, moveTags, standingsOf } from "./tags.js";
+
+export type Target = Omit<Address, "name"> & {
+  registry: string | undefined;
+  repository: string | undefined;
+  tags: readonly string[];
+  cache: CacheMode;
+};
+
+/**
+ * Publishes the image of a call. Where it is published already, under the tag of its keys, only tags move; else the right to push is asked for
+ * before anything runs, blobs go first and tags last, so that nothing is half there under a name.
+ * @returns `registry/repository@digest`
+ * @throws FactoryError of the registry, and whatever making the image throws
+ */
+export const publishCall = async (client: Client, asked: Asked & AskedSecrets, target: Target): Promise<string> => {
+  checkTags(target.tags);
+  const call = await openCall(client, asked);
+  const { spec } = call.source;
+  const repository = target.repository ?? spec.images[call.open.name]!.repository;
+  const address = { ...target, name: `${target.registry ?? spec.registry}/${repository}` };
+  const home = await openHome(address);
+  const key = keyTag(call.plans);
+  const there = asked.noCache || target.cache === "off" ? null : await findPublished(home, key, call.plans);
+  if (there !== null) {
+    await moveTags(home, await standingsOf(home, target.tags, null, there.root.digest), there, null);
+    return `${home.name}@${there.root.digest}`;
+  }
+  const right = await home.canPush();
+  if (right.state !== "allowed") throw right.error;
+  const { layout, root } = await imageOfCall(call, asked, limited(registryShelf(client, home, address), target.cache));
+  await pushImage(home, layout, root, elsewhere(layout, root));
+  const image = { root, bytes: readFileSync(blobPath(layout, root.digest)) };
+  // A function sees no commit: nothing is compared, and tags move to what is published.
+  await moveTags(home, await standingsOf(home, [...target.tags, key], null, null), image, null);
+  return `${home.name}@${root.digest}`;
+};

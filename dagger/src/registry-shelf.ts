@@ -1,0 +1,106 @@
+import { readFileSync } from "node:fs";
+import type { Client, Secret } from "@dagger.io/dagger";
+import { enginePlatform } from "./engine-words.js";
+import { blobPath, closure, hasBlob } from "./layout.js";
+import { FactoryError } from "./pipeline/error.js";
+import type { Descriptor } from "./pipeline/oci.js";
+import { stageTag } from "./pipeline/stage-ref.js";
+import { fetchBlobs, pullStage } from "./pull-stage.js";
+import { type Elsewhere, pushImage } from "./push-image.js";
+import { openRepository, type Repository } from "./registry/client.js";
+import { anonymous, explicitCredentials } from "./registry/credentials.js";
+import { isLoopback } from "./registry/proxy.js";
+import { parseRepository, type RepositoryName } from "./registry/reference.js";
+import type { Shelf } from "./shelf.js";
+import { openStageRef } from "./stage-ref.js";
+import { tagImage } from "./tags.js";
+
+/** Where an image goes, and who sends it there. */
+export type Address = {
+  /** `registry/repository`. */
+  name: string;
+  username: string | undefined;
+  token: Secret | undefined;
+  /** Without TLS. */
+  plainHttp: boolean;
+};
+
+/**
+ * The repository of an address. The token goes into the request's header and nowhere else.
+ * @throws FactoryError USAGE for a registry on loopback, and for a token without a name or the other way round; REFERENCE_INVALID
+ */
+export const openHome = async (address: Address): Promise<Repository> => {
+  const { registry, repository } = parseRepository(address.name);
+  refuseLoopback(registry);
+  const login = await loginOf(address);
+  const env = { ...process.env, ...(address.plainHttp ? { FACTORY_PLAIN_HTTP: registry } : {}) };
+  return openRepository({ registry, repository, access: "push", env, credentials: async () => login });
+};
+
+const loginOf = async ({ username, token }: Address) => {
+  const [user, secret] = [username ?? null, token ?? null];
+  if (user !== null && secret !== null) return explicitCredentials(user, await secret.plaintext(), "--username and --token");
+  if (user === null && secret === null) return anonymous;
+  throw new FactoryError("USAGE", {
+    what: user === null ? "a token without a username" : "a username without a token",
+    why: "a registry takes both, or neither",
+    fix: "--username NAME --token env:TOKEN",
+  });
+};
+
+/** Inside a module loopback is the container of the function, whatever listens on the caller's machine. @throws FactoryError USAGE */
+const refuseLoopback = (registry: RepositoryName["registry"]): void => {
+  if (!isLoopback(registry.replace(/:\d+$/, "").replace(/^\[|\]$/g, ""))) return;
+  throw new FactoryError("USAGE", {
+    what: `${registry} cannot be reached from a function`,
+    why: "a function runs in a container of the engine, and loopback is that container's own",
+    fix: "name the registry by an address that the engine's machine knows (its host name or network address), or publish from here: ./task publish",
+  });
+};
+
+/** What of an image is not in the layout is in the repository: it came from a ref there, of which only the small parts were brought. */
+export const elsewhere = (layout: string, root: Descriptor): Elsewhere => ({
+  present: new Set(
+    closure(layout, root)
+      .filter((blob) => !hasBlob(layout, blob))
+      .map(({ digest }) => digest),
+  ),
+  sources: [],
+});
+
+/** Stage refs in the image's own repository. */
+export const registryShelf = (client: Client, home: Repository, { username, token }: Address): Shelf => ({
+  async find(stage, layout) {
+    const pulled = await pullStage(home, layout, stage);
+    switch (pulled.state) {
+      case "found":
+        return pulled.value.ref.digest;
+      case "absent":
+      // Made again, and repaired by `keep`.
+      case "damaged":
+        return null;
+      case "unknown":
+        throw new FactoryError("REGISTRY_UNREACHABLE", {
+          what: `cannot tell which stages ${home.name} has`,
+          why: pulled.why,
+          fix: "mend the connection or the login, or go on without what is there: --cache off",
+        });
+    }
+  },
+  async fullIndex(stage, ref, layout) {
+    const opened = openStageRef(layout, ref, stage.key)!;
+    await fetchBlobs([home], layout, [opened.parts.full]);
+    return opened.full();
+  },
+  container(plan, digest) {
+    const empty = client.container({ platform: enginePlatform(plan.platform) });
+    const [user, secret] = [username ?? null, token ?? null];
+    return (user === null || secret === null ? empty : empty.withRegistryAuth(home.registry, user, secret)).from(
+      `${home.name}@${digest}`,
+    );
+  },
+  async keep(stage, ref, layout) {
+    await pushImage(home, layout, ref, elsewhere(layout, ref));
+    await tagImage(home, stageTag(stage.stage, stage.key), ref.mediaType, readFileSync(blobPath(layout, ref.digest)));
+  },
+});

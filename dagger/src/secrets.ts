@@ -1,0 +1,35 @@
+import type { Secret } from "@dagger.io/dagger";
+import { FactoryError } from "./pipeline/error.js";
+import type { Plan } from "./pipeline/plan.js";
+import { hostCa } from "./pipeline/script.js";
+
+/**
+ * The secrets that were handed to a function, by the ids under which steps know them: a secret belongs to the declaration that names the
+ * same place (`from: env:NAME` and `--secrets env:NAME`) or whose id is the secret's own name.
+ * @throws FactoryError USAGE for one that images.yaml does not declare: it would be given away for nothing
+ */
+export const secretsOf = async (
+  declared: Plan["secrets"],
+  given: readonly Secret[],
+  ca: Secret | undefined,
+): Promise<ReadonlyMap<string, Secret>> => {
+  const found = new Map<string, Secret>(ca === undefined ? [] : [[hostCa.id, ca]]);
+  for (const secret of given) {
+    const [uri, name] = await Promise.all([secret.uri(), secret.name()]);
+    const place = addressOf(uri);
+    const known = Object.entries(declared).find(([id, { from }]) => id === name || from === place);
+    if (known === undefined) {
+      const ids = Object.entries(declared).map(([id, { from }]) => `${id} (${from})`);
+      throw new FactoryError("USAGE", {
+        what: `images.yaml declares no secret ${place || name || "of that kind"}`,
+        why: ids.length === 0 ? "it declares none" : `it declares: ${ids.join(", ")}`,
+        fix: "declare it under `secrets` in images.yaml, or leave it out",
+      });
+    }
+    found.set(known[0], secret);
+  }
+  return found;
+};
+
+/** `env://NAME?cacheKey=x` as images.yaml writes it: `env:NAME`. */
+const addressOf = (uri: string): string => uri.replace(/\?.*$/, "").replace("://", ":");

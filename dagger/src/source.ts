@@ -1,0 +1,162 @@
+import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, renameSync, symlinkSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { Directory, Workspace } from "@dagger.io/dagger";
+import { literal } from "./engine-words.js";
+import { gatherFacts } from "./facts.js";
+import { FactoryError } from "./pipeline/error.js";
+import type { Entry, Facts, Wanted } from "./pipeline/facts.js";
+import type { Lock } from "./pipeline/lock.js";
+import { parseLock, parseSpec } from "./pipeline/parse.js";
+import { imageOf } from "./pipeline/plan.js";
+import { compileIgnore, readIgnoreLines } from "./pipeline/select.js";
+import type { ImageSpec, Spec } from "./pipeline/spec.js";
+import { valid } from "./pipeline/valid.js";
+import { wantedOf } from "./pipeline/wanted.js";
+
+const specFile = "images.yaml";
+const lockFile = "images.lock";
+const ignoreFile = ".dockerignore";
+const emptyLock = "format: 1\n";
+
+/** A way to the folders below images.yaml. Patterns are Docker's; what they leave out stays where it is, as far as the way allows it. */
+export type Reach = {
+  where: string;
+  folder(path: string, include: readonly string[], exclude: readonly string[]): Directory;
+};
+
+/**
+ * The folder of the nearest images.yaml, from where the function was called upwards to the root of the repository. Only `directory` narrows
+ * down what is sent: `file` sends the file's whole folder.
+ * @throws FactoryError INPUT_MISSING
+ */
+export const reachWorkspace = async (workspace: Workspace): Promise<Reach> => {
+  const found = (await workspace.findUp(specFile)) as string | null;
+  if (found === null || found === "") {
+    throw new FactoryError("INPUT_MISSING", {
+      what: `no ${specFile}`,
+      why: "neither the folder where this was called nor one above it, up to the root of the repository, holds one",
+      fix: "call this in a project, name one: --source DIR, or start one with the images.yaml of the README",
+    });
+  }
+  const root = dirname(found);
+  const folder: Reach["folder"] = (path, include, exclude) =>
+    workspace.directory(join(root, path), { include: [...include], exclude: [...exclude] });
+  return { where: `the folder of ${found}`, folder };
+};
+
+/** A directory that was handed over: it has been sent as it is. */
+export const reachDirectory = (source: Directory): Reach => ({
+  where: "the source",
+  folder: (path, include, exclude) =>
+    (path === "." ? source : source.directory(path)).filter({ include: [...include], exclude: [...exclude] }),
+});
+
+/** What a function starts from: the spec and the lock of the source. */
+export type Source = { reach: Reach; spec: Spec; lock: Lock; ignore: string | null };
+
+/**
+ * Reads images.yaml and images.lock, and nothing else of the source.
+ * @param scratch an empty folder of this container
+ * @throws FactoryError INPUT_MISSING, CONFIG_INVALID, LOCK_INVALID
+ */
+export const openSource = async (reach: Reach, scratch: string): Promise<Source> => {
+  // The ignore file of the usual context comes along: one round trip less.
+  await bring(reach.folder(".", [specFile, lockFile, ignoreFile], []), scratch);
+  const specText = textIn(scratch, specFile);
+  if (specText === null) {
+    throw new FactoryError("INPUT_MISSING", {
+      what: `no ${specFile}`,
+      why: `${reach.where} holds none`,
+      fix: "name the folder that holds it: --source DIR",
+    });
+  }
+  const lockText = textIn(scratch, lockFile);
+  return {
+    reach,
+    spec: valid("CONFIG_INVALID", specFile, parseSpec(specText, specFile)),
+    lock: valid("LOCK_INVALID", lockFile, parseLock(lockText ?? emptyLock, lockFile)),
+    ignore: textIn(scratch, ignoreFile),
+  };
+};
+
+/** An image of a source with the facts of its context, which stands in a folder of this container: exactly its entries, 644 or 755. */
+export type OpenImage = { name: string; image: ImageSpec; wanted: Wanted; facts: Facts; folder: string };
+
+/**
+ * Brings what an image reads of its context, and only that.
+ * @param scratch an empty folder of this container
+ * @throws FactoryError UNKNOWN_IMAGE, INPUT_MISSING, CONFIG_INVALID
+ */
+export const openImage = async (source: Source, asked: string | undefined, scratch: string): Promise<OpenImage> => {
+  const { spec, reach } = source;
+  const name = asked ?? Object.keys(spec.images)[0]!;
+  const image = imageOf(spec, name);
+  const context = image.context ?? ".";
+  const ignoreText = context === "." ? source.ignore : await contextIgnore(reach, context, join(scratch, "ignore"));
+  const wanted = wantedOf(spec, image, ignoreText === null ? [] : readIgnoreLines(ignoreText, ignoreFile));
+  const raw = join(scratch, "raw");
+  if (wanted.roots.length > 0) await bring(reach.folder(context, wanted.roots.map(pattern), wanted.ignore), raw);
+  // The few texts that the planner reads are read although a line ignores them, as in a checkout.
+  if (wanted.texts.length > 0) await bring(reach.folder(context, wanted.texts.map(pattern), []), raw);
+  mkdirSync(raw, { recursive: true });
+  refuseAbsent(raw, wanted, reach.where);
+  const facts = await gatherFacts(raw, wanted);
+  const folder = join(scratch, "context");
+  settle(raw, folder, facts.entries);
+  return { name, image, wanted, facts, folder };
+};
+
+const contextIgnore = async (reach: Reach, context: string, to: string): Promise<string | null> => {
+  await bring(reach.folder(context, [ignoreFile], []), to);
+  return textIn(to, ignoreFile);
+};
+
+const bring = async (directory: Directory, to: string): Promise<void> => {
+  mkdirSync(to, { recursive: true });
+  try {
+    await directory.export(to);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const fix = "check `context` in images.yaml and the folder that is given as the source";
+    throw new FactoryError("INPUT_MISSING", { what: "cannot read the source", why, fix }, { cause });
+  }
+};
+
+const textIn = (folder: string, name: string): string | null => {
+  const path = join(folder, name);
+  return existsSync(path) ? readFileSync(path, "utf8") : null;
+};
+
+/** `.` is everything. */
+const pattern = (path: string): string => (path === "." ? "**" : literal(path));
+
+/** What was not brought is either absent or ignored; from the folder alone nobody could tell any more. */
+const refuseAbsent = (folder: string, { roots, ignore }: Wanted, where: string): void => {
+  const rules = compileIgnore(ignore);
+  const missing = roots.find((root) => root !== "." && lstatSync(join(folder, root), { throwIfNoEntry: false }) === undefined);
+  if (missing === undefined) return;
+  const line = rules.ignores(missing) ? rules.decidedBy(missing) : null;
+  throw new FactoryError("INPUT_MISSING", {
+    what: `${missing} is not in the context`,
+    why: line === null ? `${where} holds none` : `the ignore line ${JSON.stringify(line)} leaves it out`,
+    fix:
+      line === null
+        ? `create ${missing}, or take it out of images.yaml`
+        : `remove that line, or add the line "!${missing}" below it`,
+  });
+};
+
+/** The entries as they are hashed: without the host's owners and modes, and nothing beside them. */
+const settle = (from: string, to: string, entries: readonly Entry[]): void => {
+  mkdirSync(to);
+  for (const entry of entries) {
+    const path = join(to, entry.path);
+    mkdirSync(dirname(path), { recursive: true });
+    if (entry.kind === "directory") mkdirSync(path, { recursive: true });
+    else if (entry.kind === "symlink") symlinkSync(entry.target, path);
+    else {
+      renameSync(join(from, entry.path), path);
+      chmodSync(path, entry.executable ? 0o755 : 0o644);
+    }
+  }
+};
