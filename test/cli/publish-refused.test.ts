@@ -22,7 +22,8 @@ const secretsIn = async (folder: string, secrets: readonly string[]): Promise<st
     ...[0, 1, 2].map((skip) => Buffer.from(secret.slice(skip)).toString("base64").slice(0, -4)),
   ]);
   const found: string[] = [];
-  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+  // A command that keeps nothing makes no state folder.
+  for (const entry of existsSync(folder) ? await readdir(folder, { recursive: true, withFileTypes: true }) : []) {
     if (!entry.isFile()) continue;
     const path = join(entry.parentPath, entry.name);
     const text = await readFile(path, "latin1");
