@@ -102,6 +102,15 @@ describe.skipIf(absent !== null)(`the module on an engine${absent === null ? "" 
     expect(digest()).not.toBe(before);
   });
 
+  test("the container and the assembled image are one image to compare", async () => {
+    const [layout, tar] = [join(folder, "parity-layout"), join(folder, "parity.tar")];
+    await good("image", "export", "--path", layout);
+    await good("build", "as-tarball", "export", "--path", tar);
+    const factory = join(module, ".factory/bin/factory.cjs");
+    const compared = await run("node", [factory, "compare", `oci:${layout}`, `tar:${tar}`], { cwd: project, timeout: 300_000 });
+    expect(compared.exitCode, compared.stdout + compared.stderr).toBe(0);
+  });
+
   test("test-image passes", async () => {
     await good("test-image");
   });
