@@ -69,7 +69,7 @@ tools:
   afterAll(async () => {
     await lease?.release();
     await registry?.close();
-    if (process.env["KEEP"] === undefined) await small.close();
+    await small.close();
   });
 
   /** The bootstrapped base as other people's images are: with a /dev. A runtime would make one, and its time of day end in a layer. */
