@@ -27,7 +27,7 @@ export const shell = command({
     };
     const { project, open, plan, stage, record: kept } = await keptStage(world, wish);
     const interactive = flags.command === undefined;
-    const engine = engineOf(project, world, flags.engine);
+    const engine = engineOf(project, world, flags.engine, "dockerfiles");
     try {
       const at = { layout: project.state.layout, digest: kept.digest };
       // The stage as it is kept, under its own name: nothing of it is executed again.

@@ -49,6 +49,14 @@ describe("an engine that answers", () => {
     expect(engine.address).toBe("embedded");
   });
 
+  test("gives way where more than stages is to be executed", async () => {
+    const whole = { ...process.env, ...clean, PATH: daggerThat(answers("v0.21.8")) };
+    const state = stateOf(folder, { FACTORY_STATE: join(folder, "state") });
+    const { engine, because } = await chooseEngine(whole, "auto", state, () => undefined, "dockerfiles");
+    expect(engine.name).toBe("buildkit");
+    expect(because).toContain("dagger: it executes stages, and no other Dockerfile");
+  });
+
   test("inside `dagger run` its session is used, and the CLI is not asked", async () => {
     const session = { DAGGER_SESSION_PORT: "1", DAGGER_SESSION_TOKEN: "x" };
     const { engine } = await choose({ PATH: daggerThat("*) exit 1 ;;"), ...session });
