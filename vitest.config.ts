@@ -1,20 +1,26 @@
 import { defineConfig } from "vitest/config";
 
 /** Groups that can be run apart; one after the other in a whole run, so that the fast ones speak first. */
-const group = (name: string, groupOrder: number, timeout: number) => ({
+const group = (name: string, groupOrder: number, timeout: number, globalSetup: string[] = []) => ({
   test: {
     name,
     include: [`test/${name}/**/*.test.ts`],
     testTimeout: timeout,
     hookTimeout: timeout,
     maxWorkers: 2,
+    globalSetup,
     sequence: { groupOrder },
   },
 });
 
 export default defineConfig({
   test: {
-    projects: [group("core", 0, 60_000), group("cli", 1, 180_000), group("engine", 2, 900_000)],
+    projects: [
+      group("core", 0, 60_000),
+      group("cli", 1, 180_000),
+      group("engine", 2, 900_000, ["test/engine/support/global-setup.ts"]),
+      group("dagger", 3, 900_000),
+    ],
     reporters: [["default", { summary: false }], "./test/closing-line.ts"],
   },
 });

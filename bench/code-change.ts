@@ -1,65 +1,24 @@
-import { appendFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ensureCrane, serveRegistry } from "./crane.js";
 import { added, type Contender, interleave, runOnce, spread } from "./interleave.js";
 import { peakMemory } from "./memory.js";
+import { application, benchProject, task } from "./project.js";
 import { print, ratioGoal, roundsOf } from "./report.js";
-import { noise, progress, scratchCheckout, sourceText } from "./scratch.js";
+import { noise, progress } from "./scratch.js";
 
 /**
  * What a changed file costs, beside the least that any tool must do: `./task bench:code-change [-- ROUNDS] [-- --json]`.
- * The base is made once (half a minute, with the embedded engine) and kept in .factory/bench/code-change.
+ * The base is made once (half a minute, with the embedded engine) and kept in .factory/bench/project.
  */
 const argv = process.argv.slice(2);
 const rounds = roundsOf(argv, 15);
 
-/** 8 MB as applications are: most of it does not compress (wheels, pictures), the rest is source text. */
-const application = { noise: 6_000_000, sources: 100, source: 20_000 };
-const large = { files: 100, size: 5_000_000 };
-const changed = "app/module_50.py";
+const folder = benchProject();
+const source = join(folder, "app", "src");
+const changeOneFile = (round: number) => appendFileSync(join(source, "module_50.py"), `# round ${round} of ${process.pid}\n`);
 
-const imagesYaml = `registry: localhost/bench
-images:
-${["app", "large"]
-  .map(
-    (name) => `  ${name}:
-    repository: ${name}
-    platforms: [linux/amd64, linux/arm64]
-    base: { bootstrap: debian, suite: bookworm, packages: apt }
-    stages:
-      base-tools: {}
-      dependencies: {}
-      application: { copy: [${name}], to: /opt }
-      runtime: { user: { name: builder, uid: 1001 }, workdir: /opt/${name}, cmd: [/bin/sh] }
-`,
-  )
-  .join("")}`;
-
-const folder = scratchCheckout("code-change", "state");
-const task = (...words: string[]): [string, ...string[]] => ["./task", ...words];
-
-const makeProject = () => {
-  rmSync(join(folder, "app"), { recursive: true, force: true });
-  mkdirSync(join(folder, "app"), { recursive: true });
-  writeFileSync(join(folder, "app", "assets.bin"), noise(1)(application.noise));
-  for (let n = 0; n < application.sources; n++)
-    writeFileSync(join(folder, "app", `module_${n}.py`), sourceText(application.source, n));
-  if (!existsSync(join(folder, "large", `f${large.files - 1}.bin`))) {
-    mkdirSync(join(folder, "large"), { recursive: true });
-    const next = noise(2);
-    for (let n = 0; n < large.files; n++) writeFileSync(join(folder, "large", `f${n}.bin`), next(large.size));
-  }
-  writeFileSync(join(folder, "images.yaml"), imagesYaml);
-  writeFileSync(join(folder, ".dockerignore"), "**/.factory\n**/node_modules\n");
-  if (!existsSync(join(folder, "images.lock"))) runOnce({ command: task("lock"), cwd: folder });
-};
-
-const changeOneFile = (round: number) => appendFileSync(join(folder, changed), `# round ${round} of ${process.pid}\n`);
-
-makeProject();
 const { crane, version: craneVersion } = await ensureCrane();
-progress("making the base (once), and both images");
-for (const image of ["app", "large"]) runOnce({ command: task("build", `IMAGE=${image}`), cwd: folder });
 runOnce({ command: task("build", "IMAGE=app", "STAGE=base-tools", "OUTPUT=oci:.factory/base"), cwd: folder });
 
 const registry = await serveRegistry(crane, join(folder, ".factory", "registry"));
@@ -70,7 +29,7 @@ try {
   const append = (flags: string): [string, ...string[]] => [
     "sh",
     "-c",
-    `tar -cf ${layer} app && ${crane} append -f ${layer} ${flags}`,
+    `tar -cf ${layer} -C app src && ${crane} append -f ${layer} ${flags}`,
   ];
   const contenders: Contender[] = [
     { name: "node start", command: ["node", "--eval", "0"], cwd: folder },
@@ -93,9 +52,9 @@ try {
   const times = await interleave(contenders, rounds, progress);
   const of = (name: string) => times.get(name) ?? [];
   progress("peak memory with 500 MB: the first build and one after a change");
-  const largeFile = join(folder, "large", "f0.bin");
+  const largeFile = join(folder, "large", "src", "d0", "f0.bin");
   const peaks = [0, 1].map((n) => {
-    writeFileSync(largeFile, noise(1000 + n + process.pid)(large.size));
+    writeFileSync(largeFile, noise(1000 + n + process.pid)(statSync(largeFile).size));
     return peakMemory({ command: task("build", "IMAGE=large"), cwd: folder }) / 1e6;
   });
   const taskVersion = runOnce({ command: task("--version"), cwd: folder }).stdout.trim();

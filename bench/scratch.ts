@@ -25,10 +25,10 @@ export const scratchCheckout = (name: string, keep: "state" | "nothing"): string
 };
 
 /** `count` files of `size` bytes, fifty in a folder, each with content of its own that does not compress. */
-export const fillFolder = (folder: string, count: number, size: number, seed: number): void => {
+export const fillFolder = (folder: string, count: number, size: number, seed: number, ending = ".bin"): void => {
   const next = noise(seed);
   for (let n = 0; n < count; n++) {
-    const file = join(folder, `d${Math.floor(n / 50)}`, `f${n}.bin`);
+    const file = join(folder, `d${Math.floor(n / 50)}`, `f${n}${ending}`);
     if (n % 50 === 0) mkdirSync(dirname(file), { recursive: true });
     writeFileSync(file, next(size));
   }

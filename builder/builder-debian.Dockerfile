@@ -1,4 +1,5 @@
-# builder-debian: rendered by `./task render` from images.yaml and images.lock; a change here is lost. Works with docker, buildah and podman.
+# builder-debian: rendered by `./task render` from images.yaml and images.lock; a change here is lost.
+# docker build -t builder-debian:dev -f builder/builder-debian.Dockerfile .   (buildah and podman, too: with --platform linux/amd64)
 # The base is the named context builder-debian-base: after a build, ./task render IMAGE=builder-debian -- --cache-args names it.
 ARG TARGETARCH
 
@@ -72,12 +73,12 @@ RUN --mount=type=secret,id=host-ca,target=/run/secrets/host-ca.crt \
         golang-github-containers-image=5.23.1-4 gpg-agent=2.2.40-1.1+deb12u2 gpg-wks-client=2.2.40-1.1+deb12u2 \
         gpg-wks-server=2.2.40-1.1+deb12u2 gpg=2.2.40-1.1+deb12u2 gpgconf=2.2.40-1.1+deb12u2 gpgsm=2.2.40-1.1+deb12u2 \
         iptables=1.8.9-2 jq=1.6-2.1+deb12u3 libassuan0=2.5.5-5 libbrotli1=1.0.9-2+deb12u1 \
-        libcurl3-gnutls=7.88.1-10+deb12u15 libcurl4=7.88.1-10+deb12u15 libdevmapper1.02.1=2:1.02.185-2 \
-        liberror-perl=0.17029-2 libexpat1=2.5.0-1+deb12u5 libfuse3-3=3.14.0-4 libglib2.0-0=2.74.6-2+deb12u9 \
-        libgpgme11=1.18.0-3+deb12u1 libgssapi-krb5-2=1.20.1-2+deb12u5 libip4tc2=1.8.9-2 libip6tc2=1.8.9-2 \
-        libjq1=1.6-2.1+deb12u3 libk5crypto3=1.20.1-2+deb12u5 libkeyutils1=1.6.3-2 libkrb5-3=1.20.1-2+deb12u5 \
-        libkrb5support0=1.20.1-2+deb12u5 libksba8=1.6.3-2 libldap-2.5-0=2.5.13+dfsg-5 libmnl0=1.0.4-3 \
-        libncursesw6=6.4-4 libnetfilter-conntrack3=1.0.9-3 libnfnetlink0=1.0.2-2 libnftnl11=1.2.4-2 \
+        libcap2-bin=1:2.66-4+deb12u3+b1 libcurl3-gnutls=7.88.1-10+deb12u15 libcurl4=7.88.1-10+deb12u15 \
+        libdevmapper1.02.1=2:1.02.185-2 liberror-perl=0.17029-2 libexpat1=2.5.0-1+deb12u5 libfuse3-3=3.14.0-4 \
+        libglib2.0-0=2.74.6-2+deb12u9 libgpgme11=1.18.0-3+deb12u1 libgssapi-krb5-2=1.20.1-2+deb12u5 libip4tc2=1.8.9-2 \
+        libip6tc2=1.8.9-2 libjq1=1.6-2.1+deb12u3 libk5crypto3=1.20.1-2+deb12u5 libkeyutils1=1.6.3-2 \
+        libkrb5-3=1.20.1-2+deb12u5 libkrb5support0=1.20.1-2+deb12u5 libksba8=1.6.3-2 libldap-2.5-0=2.5.13+dfsg-5 \
+        libmnl0=1.0.4-3 libncursesw6=6.4-4 libnetfilter-conntrack3=1.0.9-3 libnfnetlink0=1.0.2-2 libnftnl11=1.2.4-2 \
         libnghttp2-14=1.52.0-1+deb12u3 libnpth0=1.6-3 libnsl2=1.3.0-2 libonig5=6.9.8-1 libpsl5=0.21.2-1 \
         libpython3-stdlib=3.11.2-1+b1 libpython3.11-minimal=3.11.2-6+deb12u9 libpython3.11-stdlib=3.11.2-6+deb12u9 \
         libreadline8=8.2-1.3 librtmp1=2.4+20151223.gitfa8646d.1-2+b2 libsasl2-2=2.1.28+dfsg-10+deb12u1 \
@@ -196,6 +197,10 @@ RUN --mount=type=bind,source=builder/containers/containers.conf,target=/run/inpu
     install -D -m 644 -o 0 -g 0 /run/inputs/builder/containers/policy.json /etc/containers/policy.json; \
     install -D -m 644 -o 0 -g 0 /run/inputs/builder/containers/registries.conf /etc/containers/registries.conf; \
     install -D -m 644 -o 0 -g 0 /run/inputs/builder/containers/storage.conf /etc/containers/storage.conf
+RUN --mount=type=secret,id=host-ca,target=/run/secrets/host-ca.crt \
+    --mount=type=secret,id=goproxy,target=/run/secrets/goproxy \
+    --mount=type=secret,id=pip-index-url,target=/run/secrets/pip-index-url \
+    ["/bin/sh","-eu","-c","if [ -s /run/secrets/goproxy ]; then export GOPROXY=\"$(cat /run/secrets/goproxy)\"; fi\nif [ -s /run/secrets/pip-index-url ]; then export PIP_INDEX_URL=\"$(cat /run/secrets/pip-index-url)\"; fi\nca=/run/secrets/host-ca.crt; if [ -s $ca ]; then export SSL_CERT_FILE=$ca CURL_CA_BUNDLE=$ca PIP_CERT=$ca REQUESTS_CA_BUNDLE=$ca NODE_EXTRA_CA_CERTS=$ca GIT_SSL_CAINFO=$ca ; fi\nexport SOURCE_DATE_EPOCH=315619200\nchmod u-s /usr/bin/newuidmap /usr/bin/newgidmap\nsetcap cap_setuid=ep /usr/bin/newuidmap\nsetcap cap_setgid=ep /usr/bin/newgidmap"]
 
 FROM base-tools AS dependencies
 ARG TARGETARCH
@@ -331,6 +336,6 @@ LABEL "org.opencontainers.image.licenses"="Apache-2.0"
 LABEL "org.opencontainers.image.title"="image-factory builder"
 WORKDIR /workspace
 CMD ["/bin/bash"]
-HEALTHCHECK --interval=30s --timeout=5s --start-period=0s --retries=3 \
+HEALTHCHECK --interval=30s --timeout=5s --retries=3 \
     CMD ["python3.11","-m","image_factory_app","health"]
 USER 1001:0

@@ -1,11 +1,16 @@
 import { assembleStage } from "../dagger/src/assemble.js";
+import type { AssemblyIndex } from "../dagger/src/pipeline/assembly-index.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import type { Workshop } from "./workshop.js";
 import type { Ground } from "./ground.js";
-import { rememberedLayers } from "./io/layers.js";
+import { rememberedFrames, rememberedLayers } from "./io/layers.js";
 import { nameInLayout } from "./io/oci-layout.js";
 import type { StageRecord } from "./io/records.js";
 import { mediaTypes, platformParts } from "../dagger/src/pipeline/oci.js";
+
+/** How the name of a step ends that the assembler reports; an engine's ends with a digest. */
+const layerStep = "/layer";
+export const isLayerStep = (step: string): boolean => step.endsWith(layerStep);
 
 /**
  * Assembles one stage on the one below: no engine, no right and no container is needed.
@@ -18,7 +23,7 @@ export const assemble = async (
   stage: PlannedStage,
   ground: Ground,
   anew: boolean,
-): Promise<StageRecord> => {
+): Promise<{ record: StageRecord; index: () => AssemblyIndex }> => {
   const at = world.now();
   const about = { stage: stage.stage, platform: plan.platform } as const;
   emit({ type: "stage-started", at, ...about });
@@ -31,28 +36,31 @@ export const assemble = async (
     contextFolder: open.folder,
     facts: open.facts,
     remembered: rememberedLayers(state, anew),
+    frames: rememberedFrames(state, `${plan.image}-${stage.stage}-${plan.platform.replace("/", "-")}`, anew),
     signal: world.signal,
   });
   const { digest, size } = made;
   const image = { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(plan.platform) };
   await nameInLayout(state.layout, `${stage.stage}-${stage.key}`, image, world.signal);
   const now = world.now();
-  const step = `${stage.stage}/${plan.platform.split("/")[1]}/layer`;
+  const step = `${stage.stage}/${plan.platform.split("/")[1]}${layerStep}`;
   const name = `assemble ${made.entries.length} ${made.entries.length === 1 ? "path" : "paths"}`;
   emit({ type: "step-started", at, step, name, stage: stage.stage });
   emit({ type: "step-ended", at: now, step, cached: made.layer?.reused === true });
   emit({ type: "stage-ended", at: now, ...about, digest });
-  return {
+  const record: StageRecord = {
     key: stage.key,
     stage: stage.stage,
     image: plan.image,
     platform: plan.platform,
     digest,
     ref: null,
+    parent: ground.digest,
     // Its own layer is here; the layers below are where the stage below has them.
     elsewhere: ground.elsewhere,
     engine: "assembler",
     at,
     seconds: (now - at) / 1000,
   };
+  return { record, index: () => made.index };
 };

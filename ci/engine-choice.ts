@@ -13,17 +13,20 @@ export const engineOf = (
 ): { get(): Promise<Engine>; release(): Promise<void> } => {
   const name = wishOf(wish);
   let chosen: Promise<Engine> | null = null;
+  const report = (line: string) => world.stderr(`engine: ${line}\n`);
   const choose = async () => {
     const { chooseEngine } = await import("./engines/index.js");
-    const report = (line: string) => world.stderr(`engine: ${line}\n`);
     const { engine, because } = await chooseEngine(world.env, name, project.state, report, needs);
     report(because);
     return engine;
   };
   return {
     get: () => (chosen ??= choose()),
-    // Whatever went wrong while choosing was told to whoever asked for the engine.
-    release: async () => (await chosen?.catch(() => null))?.release(),
+    // Whatever went wrong while choosing was told to whoever asked for the engine; and a build has ended as it has ended.
+    release: async () => {
+      const engine = await chosen?.catch(() => null);
+      await engine?.release().catch((error: unknown) => report(`it could not be released: ${String(error)}`));
+    },
   };
 };
 

@@ -31,10 +31,11 @@ export const execute = async (
   const { project, world, emit } = shop;
   const started = world.now();
   emit({ type: "stage-started", at: started, stage: stage.stage, platform: plan.platform });
+  // Before anything is made or fetched for it: without an engine both would be for nothing.
+  const engine = await shop.engine();
   const base = ground === null && plan.base.kind === "bootstrap" ? await ensureBase(shop, plan, plan.base) : null;
   // A RUN step needs all of what is below it.
   if (ground !== null) await bringHere(project.state, shop.remote, ground);
-  const engine = await shop.engine();
   const secrets = gatherSecrets(plan.secrets, world.env, project.root);
   try {
     const job = await jobFor(shop, plan, stage, { parent: ground?.digest ?? null, base, secrets: secrets.list, noCache });
@@ -57,6 +58,7 @@ export const execute = async (
       platform: plan.platform,
       digest,
       ref: ref.digest,
+      parent: null,
       elsewhere: null,
       engine: `${engine.name} (${engine.address})`,
       at: started,
@@ -70,7 +72,7 @@ export const execute = async (
 type Inputs = { parent: string | null; base: string | null; secrets: readonly Secret[]; noCache: boolean };
 
 /** One stage as an engine takes it. */
-export const jobFor = async (
+const jobFor = async (
   { project, open, world }: Pick<Workshop, "project" | "open" | "world">,
   plan: Plan,
   stage: PlannedStage,
@@ -139,6 +141,7 @@ export const ensureBase = async (
     platform: plan.platform,
     digest,
     ref: null,
+    parent: null,
     elsewhere: null,
     engine: "mmdebstrap",
     at: started,

@@ -27,6 +27,8 @@ export const groundOf = (
   { stage, kind, key, ingredients }: PlannedStage,
   record: StageRecord,
   below: Ground | null,
+  /** Of a stage that was assembled just now: it need not be worked out again. */
+  index?: () => AssemblyIndex,
 ): Ground => {
   const { layers } = readManifest(state.layout, record.digest);
   const place = { digest: record.digest, elsewhere: record.elsewhere, ref: record.ref, layers: layers.length };
@@ -35,7 +37,7 @@ export const groundOf = (
     if (opened === null) throw new Error(`${stage} was executed and has no stage ref`);
     return {
       ...place,
-      assembly: opened.assembly,
+      assembly: once(opened.assembly),
       full: async () => {
         await bringHere(state, remote, record);
         return opened.full();
@@ -44,17 +46,24 @@ export const groundOf = (
   }
   return {
     ...place,
-    assembly: () => {
+    assembly: once(() => {
+      if (index !== undefined) return index();
       const sizes = new Map(facts.entries.flatMap((entry) => (entry.kind === "file" ? [[entry.path, entry.size] as const] : [])));
       return assembleLayer(
         ingredients.steps.map(({ step }) => step),
         below.assembly(),
         sizes,
       ).next;
-    },
+    }),
     full: async () => {
       const { indexLayers } = await import("../dagger/src/index-layers.js");
       return indexLayers(state.layout, layers.slice(below.layers), await below.full(), world.signal);
     },
   };
+};
+
+/** Two stages stand on the same ground: the one above it, and what that one becomes. */
+const once = <T>(make: () => T): (() => T) => {
+  let made: { value: T } | null = null;
+  return () => (made ??= { value: make() }).value;
 };

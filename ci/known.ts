@@ -1,33 +1,66 @@
 import type { Knowledge } from "../dagger/src/pipeline/decide.js";
-import { FactoryError } from "../dagger/src/pipeline/error.js";
 import type { Ingredients, StageKey } from "../dagger/src/pipeline/key.js";
-import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
+import { missingBlobs } from "../dagger/src/layout.js";
+import type { Plan } from "../dagger/src/pipeline/plan.js";
 import type { Whereabouts } from "../dagger/src/pipeline/reason.js";
 import type { StageName } from "../dagger/src/pipeline/stage.js";
 import { stageTag } from "../dagger/src/pipeline/stage-ref.js";
-import { findIngredients, findStage, hasRecord, lastKeys } from "./io/records.js";
+import { findIngredients, findStage, hasRecord, lastKeys, type StageRecord } from "./io/records.js";
 import type { State } from "./io/state.js";
+import type { World } from "./command.js";
 import type { StageSource } from "./remote.js";
 
-/** Whom to ask beside the state folder, and what to do when the registry gives no answer. */
-export type Asking = { remote: StageSource; unanswered: "warn" | "fail"; warn: (text: string) => void } | null;
+/** Whom to ask beside the state folder. */
+export type Asking = {
+  remote: StageSource;
+  /**
+   * kept: the registry is asked for what is not here. registry: its word goes before what is here: what is published stands on
+   * what others will find under the key, so that two machines that executed the same stage publish one image.
+   */
+  prefer: "kept" | "registry";
+  /** Told for each question without an answer; the first says it all (`firstOnly`). */
+  warn: (text: string) => void;
+} | null;
+
+/** Says the first of many like it: what one stage or platform hears of the registry, all others hear too. */
+export const firstOnly = (world: Pick<World, "stderr">): ((text: string) => void) => {
+  let told = false;
+  return (text) => {
+    if (!told) world.stderr(`note: ${text}\n`);
+    told = true;
+  };
+};
+
+/** Digests of stages and refs that turned out not to be whole (heal.ts): they count only where all of them is here. */
+export type Distrusted = ReadonlySet<string>;
 
 /**
  * What is known of a plan's stages: what is kept here, what the registry has, and what the last build was made from where the key is new.
- * The registry is only asked for executed stages that are not here, and only where one of them could be needed.
- * @throws FactoryError REGISTRY_UNREACHABLE when it gives no answer and must
+ * The registry is only asked for executed stages, and only for the highest one that it has: that one holds all below it.
+ * @throws FactoryError of the registry when it gives no answer and must
  */
-export const knowledgeOf = async (state: State, plan: Plan, asking: Asking): Promise<Knowledge> => {
+export const knowledgeOf = async (
+  state: State,
+  plan: Plan,
+  asking: Asking,
+  distrusted: Distrusted = new Set(),
+): Promise<Knowledge> => {
+  const damaged = new Map<StageKey, string>();
+  const shunned = asking?.remote.shunned ?? null;
+  const find = (key: StageKey) => {
+    const record = findStage(state, key);
+    return record === null || (shunned !== null && record.elsewhere === shunned) ? null : trusted(state, record, distrusted);
+  };
+  if (asking !== null) await ask(plan, find, asking, distrusted, damaged);
   const known = new Map<StageKey, Whereabouts>();
   const previous = new Map<StageName, Ingredients>();
-  const damaged = new Map<StageKey, string>();
-  const here = () => plan.stages.filter(({ key }) => findStage(state, key) !== null);
-  for (const { key, stage } of here()) known.set(key, whereabouts(state, key, stage));
-  const last = plan.stages.at(-1);
-  if (asking !== null && last !== undefined && !known.has(last.key)) {
-    const wanted = plan.stages.filter(({ key, kind }) => kind === "executed" && !known.has(key));
-    for (const { stage, what } of await askFor(plan, wanted, asking)) damaged.set(stage.key, what);
-    for (const { key, stage } of here()) known.set(key, whereabouts(state, key, stage));
+  let below: StageRecord | null = null;
+  for (const { key, stage, kind } of plan.stages) {
+    const record: StageRecord | null = find(key);
+    // What was assembled on another result of the stage below is none of this image's: no mixed ones.
+    const fits = record !== null && (kind === "executed" || below === null || record.parent === below.digest);
+    if (fits) known.set(key, whereabouts(record, key, stage));
+    if (kind === "executed" || fits) below = record;
   }
   const lastBuilt = plan.stages.every(({ key }) => known.has(key)) ? {} : lastKeys(state, plan.image, plan.platform);
   for (const { key, stage } of plan.stages) {
@@ -35,33 +68,44 @@ export const knowledgeOf = async (state: State, plan: Plan, asking: Asking): Pro
     const was = lastBuilt[stage];
     const ingredients = was === undefined ? null : findIngredients(state, was);
     if (ingredients !== null) previous.set(stage, ingredients);
-    if (hasRecord(state, key)) damaged.set(key, `a blob of ${stage}-${key.slice(0, 12)} is missing or has another size`);
+    if (!damaged.has(key) && hasRecord(state, key) && findStage(state, key) === null)
+      damaged.set(key, `a blob of ${stage}-${key.slice(0, 12)} is missing or has another size`);
   }
   return { known, previous, damaged };
 };
 
-const whereabouts = (state: State, key: StageKey, stage: StageName): Whereabouts => {
-  const record = findStage(state, key);
-  return record?.ref != null && record.elsewhere !== null
-    ? { at: "registry", tag: stageTag(stage, key).slice(0, `cache-${stage}-`.length + 12) }
-    : { at: "state" };
+const trusted = (state: State, record: StageRecord, distrusted: Distrusted): StageRecord | null => {
+  const digest = record.ref ?? record.digest;
+  if (!distrusted.has(digest)) return record;
+  return missingBlobs(state.layout, digest)?.length === 0 ? record : null;
 };
 
-/** Asks for all at once; of several questions without an answer one is told. */
-const askFor = async (
+const whereabouts = ({ ref, elsewhere }: StageRecord, key: StageKey, stage: StageName): Whereabouts =>
+  ref !== null && elsewhere !== null
+    ? { at: "registry", tag: stageTag(stage, key).slice(0, `cache-${stage}-`.length + 12) }
+    : { at: "state" };
+
+/** From the highest executed stage down, until one is there. All are asked for at once: the answers come in one round. */
+const ask = async (
   plan: Plan,
-  stages: readonly PlannedStage[],
-  { remote, unanswered, warn }: NonNullable<Asking>,
-): Promise<{ stage: PlannedStage; what: string }[]> => {
-  const answers = await Promise.all(stages.map(async (stage) => ({ stage, pulled: await remote.find(plan, stage) })));
-  const unknown = answers.flatMap(({ pulled }) => (pulled.state === "unknown" ? [pulled.why] : []));
-  if (unknown.length > 0 && unanswered === "fail") {
-    throw new FactoryError("REGISTRY_UNREACHABLE", {
-      what: `cannot tell which stages ${remote.name} has`,
-      why: unknown[0]!,
-      fix: "mend the connection or the login; REMOTE=auto goes on with what is here",
-    });
+  find: (key: StageKey) => StageRecord | null,
+  { remote, prefer, warn }: NonNullable<Asking>,
+  distrusted: Distrusted,
+  damaged: Map<StageKey, string>,
+): Promise<void> => {
+  const last = plan.stages.at(-1);
+  const isKept = ({ key }: { key: StageKey }) => find(key) !== null;
+  if (last === undefined || (prefer === "kept" && isKept(last))) return;
+  const executed = plan.stages.filter(({ kind }) => kind === "executed").reverse();
+  const firstKept = executed.findIndex(isKept);
+  const wanted = prefer === "registry" || firstKept < 0 ? executed : executed.slice(0, firstKept);
+  remote.ask(wanted);
+  for (const stage of wanted) {
+    const kept = find(stage.key);
+    const pulled = await remote.find(plan, stage, kept, distrusted);
+    if (pulled.state === "unknown" && remote.unanswered === "fail") throw pulled.error;
+    if (pulled.state === "unknown") warn(`the registry gives no answer, going on without it: ${pulled.why}`);
+    if (pulled.state === "damaged") damaged.set(stage.key, pulled.what);
+    if (pulled.state === "found" || kept !== null) return;
   }
-  if (unknown.length > 0) warn(`the registry gives no answer, going on without it: ${unknown[0]}`);
-  return answers.flatMap(({ stage, pulled }) => (pulled.state === "damaged" ? [{ stage, what: pulled.what }] : []));
 };

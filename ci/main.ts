@@ -2,6 +2,7 @@ import { FactoryError } from "../dagger/src/pipeline/error.js";
 import type { World } from "./command.js";
 import { commands, isCommand } from "./commands/index.js";
 import { suggestion } from "../dagger/src/pipeline/suggest.js";
+import { systemError } from "./io/system-error.js";
 import { overview, usage } from "./view/help.js";
 import { problemText } from "./view/problem.js";
 
@@ -53,7 +54,8 @@ const main = async (): Promise<number> => {
       return 0;
     }
     return await command.run(rest, world);
-  } catch (error) {
+  } catch (caught) {
+    const error = systemError(caught);
     const json = rest.includes("--json") || env["FACTORY_JSON"] === "1";
     world.stderr(problemText(error, { colour, json, verbose: env["FACTORY_DEBUG"] !== undefined }));
     return error instanceof FactoryError ? error.exitCode : 1;
@@ -62,6 +64,9 @@ const main = async (): Promise<number> => {
 
 // A reader that closes early (`plan | head`) is no failure of ours.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
-process.exitCode = await main();
-if (process.stdout.writableLength === 0) process.exit();
-else process.stdout.once("drain", () => process.exit());
+// No await: the compiled program is a script, which ci/start.ts starts faster than Node does a module.
+void (async () => {
+  process.exitCode = await main();
+  if (process.stdout.writableLength === 0) process.exit();
+  else process.stdout.once("drain", () => process.exit());
+})();

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { blobPath, writeJson } from "../dagger/src/layout.js";
 import { type Decision, decide } from "../dagger/src/pipeline/decide.js";
 import { noteText } from "../dagger/src/pipeline/explain.js";
-import { type Descriptor, mediaTypes, platformParts } from "../dagger/src/pipeline/oci.js";
+import { type Descriptor, mediaTypes, platformParts, stageAnnotation } from "../dagger/src/pipeline/oci.js";
 import type { Plan } from "../dagger/src/pipeline/plan.js";
 import type { BuildRecord } from "../dagger/src/pipeline/record.js";
 import { type StageName, stageNames } from "../dagger/src/pipeline/stage.js";
@@ -12,7 +12,7 @@ import type { World } from "./command.js";
 import { engineOf } from "./engine-choice.js";
 import { nameInLayout } from "./io/oci-layout.js";
 import { openRunLog, type StageRecord, sweepRuns } from "./io/records.js";
-import { type Asking, knowledgeOf } from "./known.js";
+import { type Asking, type Distrusted, firstOnly, knowledgeOf } from "./known.js";
 import type { StageSource } from "./remote.js";
 import type { OpenImage, Project } from "./project.js";
 import { openLive, openPlain } from "./view/draw.js";
@@ -27,7 +27,11 @@ export type ImageRequest = {
   engine: string;
   verbose: boolean;
   /** The registry whose stage refs count too. */
-  remote: { remote: StageSource; unanswered: "warn" | "fail" } | null;
+  remote: StageSource | null;
+  prefer: "kept" | "registry";
+  distrusted: Distrusted;
+  /** Called before the first stage is executed, if any is. */
+  beforeExecution?: () => Promise<void>;
 };
 
 export type MadeImage = {
@@ -46,12 +50,16 @@ const runsKept = 50;
 export const makeImage = async (project: Project, open: OpenImage, world: World, request: ImageRequest): Promise<MadeImage> => {
   const started = world.now();
   const { state } = project;
-  const asking: Asking = request.remote === null ? null : { ...request.remote, warn: (text) => world.stderr(`note: ${text}\n`) };
-  const work: { plan: Plan; decisions: Decision[] }[] = [];
-  for (const plan of request.plans) {
-    const cut = { ...plan, stages: plan.stages.slice(0, stageNames.indexOf(request.upTo) + 1) };
-    work.push({ plan, decisions: decide(cut, await knowledgeOf(state, cut, asking), request.fresh !== "no") });
-  }
+  const { remote, prefer, fresh } = request;
+  // What is made anew in any case is not looked for.
+  const asking: Asking = remote === null || fresh !== "no" ? null : { remote, prefer, warn: firstOnly(world) };
+  const work = await Promise.all(
+    request.plans.map(async (plan): Promise<{ plan: Plan; decisions: Decision[] }> => {
+      const cut = { ...plan, stages: plan.stages.slice(0, stageNames.indexOf(request.upTo) + 1) };
+      return { plan, decisions: decide(cut, await knowledgeOf(state, cut, asking, request.distrusted), fresh !== "no") };
+    }),
+  );
+  if (work.some(({ decisions }) => decisions.some(({ action }) => action === "execute"))) await request.beforeExecution?.();
   for (const note of request.plans[0]!.notes) world.stderr(`note: ${noteText(note)}\n`);
 
   const log = openRunLog(state, `${new Date(started).toISOString().replaceAll(/[:.]/g, "-")}-${open.name}`);
@@ -64,12 +72,7 @@ export const makeImage = async (project: Project, open: OpenImage, world: World,
   const platforms: { plan: Plan; done: Done[] }[] = [];
   try {
     for (const { plan, decisions } of work) {
-      const done = await carryOut(
-        { project, open, world, engine: engine.get, remote: request.remote?.remote ?? null, emit },
-        plan,
-        decisions,
-        request.fresh,
-      );
+      const done = await carryOut({ project, open, world, engine: engine.get, remote, emit }, plan, decisions, fresh);
       platforms.push({ plan, done });
     }
   } finally {
@@ -93,6 +96,11 @@ const rootOf = async (layout: string, platforms: MadeImage["platforms"], signal:
     return { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(plan.platform) };
   });
   if (manifests.length === 1) return manifests[0]!;
+  // The index says what its images are, so that whoever finds it can tell without asking further.
+  for (const [at, { done }] of platforms.entries()) {
+    const { stage, key } = done.at(-1)!.decision.stage;
+    manifests[at]!.annotations = { [stageAnnotation(stage)]: key };
+  }
   const index = await writeJson(layout, mediaTypes.index, { schemaVersion: 2, mediaType: mediaTypes.index, manifests });
   await nameInLayout(layout, `index-${platforms[0]!.plan.image}`, index, signal);
   return index;

@@ -1,85 +1,131 @@
-import { homedir } from "node:os";
-import { fetchBlobs, type Pulled, type PulledStage, pullStage } from "../dagger/src/pull-stage.js";
+import {
+  type Answer,
+  bringStage,
+  fetchBlobs,
+  type Pulled,
+  type PulledStage,
+  type TaggedRef,
+  taggedRef,
+} from "../dagger/src/pull-stage.js";
 import { missingBlobs } from "../dagger/src/layout.js";
+import { PartGone } from "../dagger/src/part-gone.js";
+import { FactoryError } from "../dagger/src/pipeline/error.js";
+import type { StageKey } from "../dagger/src/pipeline/key.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import { stageTag } from "../dagger/src/pipeline/stage-ref.js";
-import { openRegistry, type Registry, type Repository } from "../dagger/src/registry/client.js";
-import { environmentCredentials, findCredentials } from "../dagger/src/registry/credentials.js";
-import { parseRepository } from "../dagger/src/registry/reference.js";
-import { brief, patient } from "../dagger/src/registry/retry.js";
+import type { Registry, Repository } from "../dagger/src/registry/client.js";
+import { parseRepository, type RepositoryName } from "../dagger/src/registry/reference.js";
+import { brief, type Patience, patient } from "../dagger/src/registry/retry.js";
 import type { World } from "./command.js";
 import { nameInLayout } from "./io/oci-layout.js";
-import { run } from "./io/process.js";
-import { keepStage } from "./io/records.js";
+import { keepStage, type StageRecord } from "./io/records.js";
 import type { State } from "./io/state.js";
-import { notHere, type Remote, type Traffic } from "./remote.js";
-import { branchSuffix, scopeOf } from "./scope.js";
+import { registryFor, type Traffic } from "./registry-for.js";
+import type { Remote, RemoteOptions } from "./remote.js";
+import { branchSuffix, scopeHere, shunnedBy } from "./scope.js";
 import { bytes } from "./view/table.js";
 
 /**
  * The registry of an image. Nothing is asked before the first question.
- * @param access `push` asks for one token that serves both
  * @throws FactoryError REFERENCE_INVALID, USAGE
  */
-export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: World, access: "pull" | "push"): Remote => {
+export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: World, options: RemoteOptions): Remote => {
+  const { access, unanswered } = options;
   const name = parseRepository(plan.repository);
   const traffic: Traffic = { requests: 0, up: 0, down: 0, layers: 0 };
-  const registry: Registry = openRegistry({
-    registry: name.registry,
-    env: world.env,
-    signal: world.signal,
-    patience: access === "push" ? patient : brief,
-    credentials: async () =>
-      environmentCredentials(world.env) ??
-      findCredentials(name, {
-        env: world.env,
-        home: world.env["HOME"] ?? homedir(),
-        runHelper: (program, args, input) => run(program, args, { input, signal: world.signal }),
-      }),
-    observe: ({ about, method, up, down }) => {
-      traffic.requests += 1;
-      traffic.up += up;
-      traffic.down += down;
-      if (about === "blob" && method === "GET") traffic.layers += 1;
-    },
-  });
-  const home = registry.repository(name.repository, access);
-  const sibling = () => registry.repository(`${name.repository}${branchSuffix}`, access);
-  const { scope } = scopeOf(world.env);
-  const branches = scope === "branch" ? sibling() : null;
-  const read = branches === null ? [home] : [home, branches];
-  const find = async (planned: Plan, stage: PlannedStage): Promise<Pulled> => {
-    let answer: Pulled = { state: "absent" };
-    for (const from of read) {
-      const pulled = await pullStage(from, state.layout, stage);
-      if (pulled.state === "found") {
-        await keepPulled(state, planned, stage, from, pulled.value, world);
-        return pulled;
-      }
-      // What one repository could not say outweighs that another one has nothing.
-      if (answer.state === "absent") answer = pulled;
-    }
-    return answer;
+  const registries = new Map<string, Registry>();
+  const open = (of: RepositoryName, patience: Patience): Repository => {
+    const isHome = of.registry === name.registry;
+    const id = `${of.registry} ${patience.tries}`;
+    const registry = registries.get(id) ?? registryFor(of, { isHome, patience, world, traffic });
+    registries.set(id, registry);
+    return registry.repository(of.repository, isHome ? access : "pull");
   };
+  const patience = access === "push" ? patient : brief;
+  const home = open(name, patience);
+  const { scope, why: because } = scopeHere(world.env);
+  const branches = scope === "branch" ? open({ ...name, repository: `${name.repository}${branchSuffix}` }, patience) : null;
+  const read = branches === null ? [home] : [home, branches];
+  const asked = new Map<StageKey, Promise<{ from: Repository; tagged: Answer<TaggedRef> }[]>>();
+  const holders = new Map<string, Set<string>>();
+
+  const ask = (stage: PlannedStage) => {
+    const known = asked.get(stage.key);
+    if (known !== undefined) return known;
+    const answers = Promise.all(read.map(async (from) => ({ from, tagged: await taggedRef(from, stage) })));
+    // Whoever awaits it hears of the failure; nobody awaiting it is none.
+    answers.catch(() => undefined);
+    asked.set(stage.key, answers);
+    return answers;
+  };
+
+  const bring = async (planned: Plan, stage: PlannedStage, kept: StageRecord | null, from: Repository, tagged: TaggedRef) => {
+    const same = kept !== null && kept.ref === tagged.ref.digest;
+    const pulled: Pulled = same
+      ? { state: "found", value: { ref: tagged.ref, image: tagged.image } }
+      : await bringStage(from, state.layout, stage, tagged);
+    if (pulled.state !== "found") return pulled;
+    holders.set(tagged.ref.digest, (holders.get(tagged.ref.digest) ?? new Set()).add(from.name));
+    if (!same) await keepPulled(state, planned, stage, from, pulled.value, world);
+    if (!same && kept !== null)
+      world.stderr(`note: ${from.name} has ${stage.stage} of this key from another machine: the image stands on that one\n`);
+    return pulled;
+  };
+
   return {
-    name: home.name,
+    access,
+    unanswered,
     scope,
+    because,
     home,
     read,
     write: scope === "fork" ? null : (branches ?? home),
+    shunned: shunnedBy(world.env, home.name),
     traffic,
-    find,
+    ask: (stages) => {
+      for (const stage of stages) void ask(stage);
+    },
+    forget: () => asked.clear(),
+    holders: (ref) => holders.get(ref) ?? new Set(),
+    repository: (text) => open(parseRepository(text), patient),
+    async find(planned, stage, kept, distrusted) {
+      let answer: Pulled = { state: "absent" };
+      for (const { from, tagged } of await ask(stage)) {
+        const pulled: Pulled =
+          tagged.state !== "found"
+            ? tagged
+            : distrusted.has(tagged.value.ref.digest)
+              ? { state: "damaged", what: `${stageTag(stage.stage, stage.key)}: a part of it cannot be had` }
+              : await bring(planned, stage, kept, from, tagged.value);
+        if (pulled.state === "found") return pulled;
+        // What one repository could not say outweighs that another one has nothing.
+        if (answer.state === "absent") answer = pulled;
+      }
+      return answer;
+    },
     async fetch({ digest, ref, elsewhere }) {
-      const missing = missingBlobs(state.layout, ref ?? digest) ?? [];
+      const missing = missingBlobs(state.layout, ref ?? digest);
+      if (missing === null) throw new PartGone(digest, "it cannot be read from the state folder");
       if (missing.length === 0) return;
-      if (elsewhere === null) throw notHere(digest);
+      if (elsewhere === null) throw new PartGone(missing[0]!.digest, "not in the state folder");
       const total = missing.reduce((sum, { size }) => sum + size, 0);
-      if (total > 1 << 20) world.stderr(`fetching ${bytes(total)} of ${elsewhere}\n`);
-      const from = registry.repository(parseRepository(elsewhere).repository, access);
-      await fetchBlobs(from, state.layout, missing);
+      world.stderr(`fetching ${bytes(total)} of ${elsewhere}\n`);
+      const names = [...new Set([elsewhere, ...read.map((one) => one.name)])];
+      const from = names.map((one) => open(parseRepository(one), patient));
+      await fetchBlobs(from, state.layout, missing).catch((error: unknown) => {
+        // Goes on without, as from the begin: the stage is made here.
+        if (unanswered === "warn" && isUnanswered(error))
+          throw new PartGone(missing[0]!.digest, `${error.explanation.what}: ${error.explanation.why}`, { cause: error });
+        throw error;
+      });
     },
   };
 };
+
+const isUnanswered = (error: unknown): error is FactoryError =>
+  error instanceof FactoryError &&
+  !(error instanceof PartGone) &&
+  (error.code === "REGISTRY_UNREACHABLE" || error.code === "REGISTRY_DENIED" || error.code === "REGISTRY_FAILED");
 
 const keepPulled = async (
   state: State,
@@ -97,6 +143,7 @@ const keepPulled = async (
     platform: plan.platform,
     digest: image.digest,
     ref: ref.digest,
+    parent: null,
     elsewhere: from.name,
     engine: `registry (${from.name})`,
     at: world.now(),

@@ -7,31 +7,44 @@ import type { Repository } from "../dagger/src/registry/client.js";
 import type { World } from "./command.js";
 import type { StageRecord } from "./io/records.js";
 import type { State } from "./io/state.js";
-import type { Scope } from "./scope.js";
+import type { Traffic } from "./registry-for.js";
+import { type Scope, shunnedBy } from "./scope.js";
 
 /** auto: what the registry knows helps, and what it does not say is warned of once. require: nothing runs without its answer. */
 export type RemoteUse = "auto" | "off" | "require";
 const uses: readonly RemoteUse[] = ["auto", "off", "require"];
 
-/** Bytes of bodies, and requests, since the remote was opened. */
-export type Traffic = { requests: number; up: number; down: number; layers: number };
-
 /** A kept result, as far as its blobs are concerned. */
 export type Stored = Pick<StageRecord, "digest" | "ref" | "elsewhere">;
 
+export type RemoteOptions = {
+  /** `push` asks for one token that serves reading and writing, and waits longer for a registry that is out of breath. */
+  access: "pull" | "push";
+  /** What becomes of a question without an answer: the work goes on with what is here, or ends. */
+  unanswered: "warn" | "fail";
+};
+
 /** Where kept stages are looked for beside the state folder. */
-export type StageSource = {
-  /** As messages call it: registry and repository. */
-  name: string;
-  /** Looks a stage up by its key, and brings what assembling on it needs into the state folder. */
-  find(plan: Plan, stage: PlannedStage): Promise<Pulled>;
-  /** Brings the blobs of a kept stage that are not here. Says how much, where it is much. */
+export type StageSource = RemoteOptions & {
+  /** The name of a repository whose stages count for nothing, not even those that an earlier build brought into the state folder. */
+  shunned: string | null;
+  /** Asks for the tags of stages, all at once, and waits for nothing: `find` does. What was asked already is not asked again. */
+  ask(stages: readonly PlannedStage[]): void;
+  /**
+   * Looks a stage up by its key, and brings what assembling on it needs into the state folder.
+   * @param kept what is kept here under the key: where the registry has the same, nothing is brought
+   * @param distrusted digests of refs that are not to be taken
+   */
+  find(plan: Plan, stage: PlannedStage, kept: StageRecord | null, distrusted: ReadonlySet<string>): Promise<Pulled>;
+  /** Brings the blobs of a kept stage that are not here. Says how much. @throws PartGone for one that cannot be had */
   fetch(record: Stored): Promise<void>;
 };
 
 /** The registry behind an image. */
 export type Remote = StageSource & {
   scope: Scope;
+  /** Why it is that scope, in words. */
+  because: string;
   /** The image's repository. */
   home: Repository;
   /** Where stage refs are looked for, in order. */
@@ -39,6 +52,12 @@ export type Remote = StageSource & {
   /** Where new stage refs go; null for a fork. */
   write: Repository | null;
   traffic: Traffic;
+  /** Forgets the answers: others may have pushed meanwhile. */
+  forget(): void;
+  /** The repositories that were seen to hold a ref, under its tag and whole as far as that was looked at. */
+  holders(ref: string): ReadonlySet<string>;
+  /** A repository by `registry/repository`, of whatever registry. @throws FactoryError REFERENCE_INVALID */
+  repository(name: string): Repository;
 };
 
 export const remoteUseOf = (text: string): RemoteUse => {
@@ -55,12 +74,25 @@ export const remoteUseOf = (text: string): RemoteUse => {
  * The registry of an image as plan and build read it. Opened, and its client loaded, with the first question: after a code
  * change there is none.
  */
-export const lateRemote = (state: State, plan: Pick<Plan, "repository">, world: World): StageSource => {
+export const lateRemote = (
+  state: State,
+  plan: Pick<Plan, "repository">,
+  world: World,
+  unanswered: RemoteOptions["unanswered"],
+): StageSource => {
+  const options = { access: "pull", unanswered } as const;
   let opened: Promise<Remote> | null = null;
-  const open = () => (opened ??= import("./open-remote.js").then(({ openRemote }) => openRemote(state, plan, world, "pull")));
+  const open = () => (opened ??= import("./open-remote.js").then(({ openRemote }) => openRemote(state, plan, world, options)));
   return {
-    name: plan.repository,
-    find: async (planned, stage) => (await open()).find(planned, stage),
+    ...options,
+    shunned: shunnedBy(world.env, plan.repository),
+    // Whoever awaits the answer hears of a failure to open.
+    ask: (stages) =>
+      void open().then(
+        (remote) => remote.ask(stages),
+        () => undefined,
+      ),
+    find: async (planned, stage, kept, distrusted) => (await open()).find(planned, stage, kept, distrusted),
     fetch: async (record) => (await open()).fetch(record),
   };
 };
@@ -70,12 +102,13 @@ export const lateRemote = (state: State, plan: Pick<Plan, "repository">, world: 
  * @throws FactoryError INPUT_MISSING when layers are in a registry that may not be asked
  */
 export const bringHere = async (state: State, remote: StageSource | null, record: Stored): Promise<void> => {
-  if (remote !== null) return remote.fetch(record);
   const missing = missingBlobs(state.layout, record.ref ?? record.digest);
-  if (missing === null || missing.length > 0) throw notHere(record.digest);
+  if (missing?.length === 0) return;
+  if (remote === null) throw notHere(record.digest);
+  await remote.fetch(record);
 };
 
-export const notHere = (digest: string): FactoryError =>
+const notHere = (digest: string): FactoryError =>
   new FactoryError("INPUT_MISSING", {
     what: `the layers of ${digest.slice(0, 19)} are not here`,
     why: "they are in the registry, and it is not to be asked",

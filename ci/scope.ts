@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import { suggestion } from "../dagger/src/pipeline/suggest.js";
 import type { World } from "./command.js";
@@ -14,12 +15,20 @@ const scopes: readonly Scope[] = ["protected", "branch", "fork"];
 /** The suffix of the sibling repository. */
 export const branchSuffix = "-branches";
 
+/** The repository whose stages a protected build never takes; null for the others. @throws FactoryError USAGE */
+export const shunnedBy = (env: World["env"], repository: string): string | null =>
+  scopeHere(env).scope === "protected" ? `${repository}${branchSuffix}` : null;
+
+/** @throws FactoryError USAGE */
+export const scopeHere = (env: World["env"]): { scope: Scope; why: string } => scopeOf(env, () => readEvent(env));
+
 /**
- * FACTORY_SCOPE, or what the CI says of itself: GitHub Actions (GITHUB_REF_PROTECTED, GITHUB_EVENT_NAME), GitLab CI
+ * FACTORY_SCOPE, or what the CI says of itself: GitHub Actions (GITHUB_REF_PROTECTED, and the file of the event), GitLab CI
  * (CI_COMMIT_REF_PROTECTED, CI_MERGE_REQUEST_SOURCE_PROJECT_ID). Another CI that says nothing is a branch.
+ * @param event the JSON that GITHUB_EVENT_PATH names; null where there is none
  * @throws FactoryError USAGE
  */
-export const scopeOf = (env: World["env"]): { scope: Scope; why: string } => {
+export const scopeOf = (env: World["env"], event: () => unknown): { scope: Scope; why: string } => {
   const said = env["FACTORY_SCOPE"];
   if (said !== undefined && said !== "") {
     const scope = scopes.find((known) => known === said);
@@ -30,30 +39,64 @@ export const scopeOf = (env: World["env"]): { scope: Scope; why: string } => {
       fix: suggestion(said, scopes),
     });
   }
-  if (env["GITHUB_ACTIONS"] === "true") {
-    const event = env["GITHUB_EVENT_NAME"] ?? "";
-    // A pull request's token may only read where it comes from a fork; one from a branch of the repository is a branch.
-    if (event.startsWith("pull_request")) return { scope: isForkOnGitHub(env) ? "fork" : "branch", why: `GitHub event ${event}` };
-    return env["GITHUB_REF_PROTECTED"] === "true"
-      ? { scope: "protected", why: "GITHUB_REF_PROTECTED" }
-      : { scope: "branch", why: "GitHub ref that is not protected" };
-  }
-  if (env["GITLAB_CI"] === "true") {
-    const source = env["CI_MERGE_REQUEST_SOURCE_PROJECT_ID"];
-    if (source !== undefined && source !== env["CI_PROJECT_ID"])
-      return { scope: "fork", why: "GitLab merge request from a fork" };
-    return env["CI_COMMIT_REF_PROTECTED"] === "true"
-      ? { scope: "protected", why: "CI_COMMIT_REF_PROTECTED" }
-      : { scope: "branch", why: "GitLab ref that is not protected" };
-  }
+  if (env["GITHUB_ACTIONS"] === "true") return onGitHub(env, event());
+  if (env["GITLAB_CI"] === "true") return onGitLab(env);
   const ci = env["CI"];
   return ci === undefined || ci === "" || ci === "false"
     ? { scope: "protected", why: "no CI: whoever has the right to push decides" }
     : { scope: "branch", why: "a CI that does not say whether this ref is protected; set FACTORY_SCOPE=protected where it is" };
 };
 
-/** Without the event's file the head repository is not known: then the cautious answer. */
-const isForkOnGitHub = (env: World["env"]): boolean => {
-  const head = env["FACTORY_HEAD_REPOSITORY"];
-  return head === undefined || head !== env["GITHUB_REPOSITORY"];
+/**
+ * Whose code is built is told by the event, not by the ref: `pull_request_target` and `workflow_run` run for a fork's code with the
+ * ref, the token and the secrets of the protected branch. GITHUB_REF_PROTECTED counts for all other events only.
+ */
+const onGitHub = (env: World["env"], event: unknown): { scope: Scope; why: string } => {
+  const name = env["GITHUB_EVENT_NAME"] ?? "";
+  const why = `GitHub event ${name}`;
+  const isPullRequest = name.startsWith("pull_request");
+  if (isPullRequest || name === "workflow_run") {
+    const { repository, branch } = headOf(event);
+    // Where nobody knows whose code it is (the repository was deleted, the file cannot be read), the cautious answer.
+    if (repository === null || repository !== env["GITHUB_REPOSITORY"])
+      return { scope: "fork", why: `${why} from ${repository ?? "a repository that it does not name"}` };
+    if (isPullRequest || branch !== env["GITHUB_REF_NAME"])
+      return { scope: "branch", why: `${why} from a branch of the repository itself` };
+  }
+  return env["GITHUB_REF_PROTECTED"] === "true"
+    ? { scope: "protected", why: "GITHUB_REF_PROTECTED" }
+    : { scope: "branch", why: "a GitHub ref that is not protected" };
+};
+
+/** Whose code the event is about: `owner/name` and the branch; null for what it does not say. */
+const headOf = (event: unknown): { repository: string | null; branch: string | null } => {
+  type Named = { full_name?: unknown } | null;
+  const { pull_request: request, workflow_run: run } = (event ?? {}) as {
+    pull_request?: { head?: { repo?: Named } };
+    workflow_run?: { head_repository?: Named; head_branch?: unknown };
+  };
+  const repository = request?.head?.repo?.full_name ?? run?.head_repository?.full_name;
+  const branch = run?.head_branch;
+  return {
+    repository: typeof repository === "string" ? repository : null,
+    branch: typeof branch === "string" ? branch : null,
+  };
+};
+
+const readEvent = (env: World["env"]): unknown => {
+  try {
+    return JSON.parse(readFileSync(env["GITHUB_EVENT_PATH"] ?? "", "utf8"));
+  } catch {
+    return null;
+  }
+};
+
+/** A fork's merge request runs in the fork's project, or (where members start it) in the target's own. */
+const onGitLab = (env: World["env"]): { scope: Scope; why: string } => {
+  const source = env["CI_MERGE_REQUEST_SOURCE_PROJECT_ID"];
+  const target = env["CI_MERGE_REQUEST_PROJECT_ID"] ?? env["CI_PROJECT_ID"];
+  if (source !== undefined && source !== target) return { scope: "fork", why: "a GitLab merge request from a fork" };
+  return env["CI_COMMIT_REF_PROTECTED"] === "true" && source === undefined
+    ? { scope: "protected", why: "CI_COMMIT_REF_PROTECTED" }
+    : { scope: "branch", why: "a GitLab ref that is not protected" };
 };

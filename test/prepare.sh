@@ -10,6 +10,7 @@ need skopeo skopeo
 need buildah buildah
 need podman podman
 need umoci umoci
+need setfattr attr
 need dnf dnf
 need rpmbuild rpm
 need createrepo_c createrepo-c

@@ -1,5 +1,6 @@
 import { relative, resolve } from "node:path";
 import { command } from "../command.js";
+import { healing } from "../heal.js";
 import { lastRecord, makeImage } from "../make-image.js";
 import { bringHere, lateRemote, remoteUseOf } from "../remote.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs, stageOf } from "../project.js";
@@ -33,12 +34,16 @@ export const build = command({
     const fresh = flags["no-cache"] ? (flags.refresh ? "replace" : "compare") : "no";
     const { engine, verbose } = flags;
     const use = remoteUseOf(flags.remote);
-    const remote = use === "off" ? null : lateRemote(project.state, plans[0]!, world);
-    const asking = remote === null ? null : ({ remote, unanswered: use === "require" ? "fail" : "warn" } as const);
-    const made = await makeImage(project, open, world, { plans, upTo, fresh, engine, verbose, remote: asking });
-    const { root, record, log } = made;
+    const unanswered = use === "require" ? "fail" : "warn";
+    const remote = use === "off" ? null : lateRemote(project.state, plans[0]!, world, unanswered);
+    const warn = (text: string) => world.stderr(`note: ${text}\n`);
+    const { root, record, log } = await healing(project.state, plans, warn, async (distrusted) => {
+      const request = { plans, upTo, fresh, engine, verbose, remote, prefer: "kept", distrusted } as const;
+      const made = await makeImage(project, open, world, request);
+      if (output !== null) for (const { done } of made.platforms) await bringHere(project.state, remote, lastRecord(done));
+      return made;
+    });
     if (output !== null) {
-      for (const one of made.platforms) await bringHere(project.state, remote, lastRecord(one.done));
       const target = resolve(project.root, output.target);
       const name = `${plans[0]!.repository}:${flags.version}`;
       await output.output.write({ layout: project.state.layout, root, name }, target, world.signal);

@@ -29,13 +29,12 @@ export const clean = command({
       const line = `${record.image} ${record.platform} ${record.stage}`;
       const count = (seen.get(line) ?? 0) + 1;
       seen.set(line, count);
-      if (count <= Number(keep))
-        for (const digest of [record.digest, record.ref])
-          if (digest !== null) kept.add(digest);
-          else {
-            forgetStage(state, record.key);
-            forgotten += 1;
-          }
+      if (count > Number(keep)) {
+        forgetStage(state, record.key);
+        forgotten += 1;
+        continue;
+      }
+      for (const digest of [record.digest, record.ref]) if (digest !== null) kept.add(digest);
     }
     const freed = await sweep(state.layout, kept);
     rmSync(state.contexts, { recursive: true, force: true });

@@ -1,14 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, relative } from "node:path";
 import { type Decision, decide } from "../../dagger/src/pipeline/decide.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { hashOf, type Ingredients } from "../../dagger/src/pipeline/key.js";
 import type { Plan } from "../../dagger/src/pipeline/plan.js";
 import type { StageName } from "../../dagger/src/pipeline/stage.js";
-import { command, type World } from "../command.js";
+import { atCommit, type Place } from "../at-commit.js";
+import { command } from "../command.js";
 import { findIngredients, lastKeys } from "../io/records.js";
-import { run } from "../io/process.js";
 import { knowledgeOf } from "../known.js";
 import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project.js";
 import { explainStage } from "../view/explain.js";
@@ -64,45 +60,15 @@ const lastBuilt = async ({ state }: Project, plan: Plan): Promise<Was> =>
   );
 
 const planAt = async (
-  world: Pick<World, "cwd" | "env">,
+  place: Place,
   image: string,
   platform: Plan["platform"],
   buildArgs: Readonly<Record<string, string>>,
 ): Promise<Was> => {
-  const project = await openProject(world);
+  const project = await openProject(place);
   const open = await openImage(project, image);
   const { stages } = planOf(project, open, platform, buildArgs);
   return new Map(stages.map(({ stage, ingredients }) => [stage, ingredients]));
-};
-
-/** The project as it was at a commit, in a folder that is gone afterwards. Only what git tracks is there. */
-const atCommit = async <T>(
-  { root }: Project,
-  world: World,
-  commit: string,
-  work: (world: Pick<World, "cwd" | "env">) => Promise<T>,
-): Promise<T> => {
-  const folder = mkdtempSync(join(tmpdir(), "factory-commit-"));
-  const git = async (...args: string[]) => {
-    const done = await run("git", ["-C", root, ...args], { signal: world.signal });
-    if (done.exitCode === 0) return done.stdout.trim();
-    throw new FactoryError("USAGE", {
-      what: `cannot read the project at ${commit}`,
-      why: done.stderr.trim(),
-      fix: "name a commit, tag or branch of this repository, for example: ./task explain -- --since HEAD~1",
-    });
-  };
-  try {
-    const top = await git("rev-parse", "--show-toplevel");
-    const archive = join(folder, "tree.tar");
-    await git("archive", "--format=tar", `--output=${archive}`, commit, "--", ".");
-    await run("tar", ["-xf", archive, "-C", folder], { signal: world.signal });
-    rmSync(archive);
-    // State of its own: the hashes of a folder that vanishes are worth nothing.
-    return await work({ cwd: join(folder, relative(top, root)), env: { ...world.env, FACTORY_STATE: join(folder, ".state") } });
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
 };
 
 const sameKeys = (plan: Plan, was: Was) =>

@@ -14,6 +14,14 @@ export const commands = {
     about: "Build what is missing, push the image by digest, then move tags",
     load: async () => (await import("./publish.js")).publish,
   },
+  promote: {
+    about: "Move a tag to an image that the registry has, without a build",
+    load: async () => (await import("./promote.js")).promote,
+  },
+  prune: {
+    about: "Show, and with --yes delete, what of the registry nothing needs any more",
+    load: async () => (await import("./prune.js")).prune,
+  },
   explain: {
     about: "Show what decides a stage, beside what decided it before",
     load: async () => (await import("./explain.js")).explain,
@@ -28,9 +36,17 @@ export const commands = {
     about: "Compare two images: layouts, tars, docker archives, kept stages",
     load: async () => (await import("./compare.js")).compare,
   },
+  "test-image": {
+    about: "Test a built image against its plan, inside it and as its user",
+    load: async () => (await import("./test-image.js")).imageTest,
+  },
   engine: {
     about: "The engine that executes stages: status, start, stop, prune",
     load: async () => (await import("./engine.js")).engine,
+  },
+  "verify:cache": {
+    about: "Prove that the cache holds: each kind of change makes again what it must and nothing else",
+    load: async () => (await import("./verify-cache.js")).verifyCache,
   },
   clean: {
     about: "Forget what was built here and is not among the newest",

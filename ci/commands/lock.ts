@@ -12,7 +12,7 @@ import { toolsOf } from "../../dagger/src/pipeline/wanted.js";
 import { command } from "../command.js";
 import { engineOf } from "../engine-choice.js";
 import { ensureBase } from "../execute.js";
-import { replaceFile } from "../io/oci-layout.js";
+import { replaceFile } from "../io/replace-file.js";
 import { type Part, partsOf, type Resolving, toolPart } from "../lock/resolve.js";
 import { lockFile, openImage, openProject, planOf } from "../project.js";
 import { plural, table } from "../view/table.js";

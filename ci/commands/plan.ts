@@ -4,7 +4,7 @@ import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { compileIgnore } from "../../dagger/src/pipeline/select.js";
 import { command, type World } from "../command.js";
 import { expectedTime } from "../io/history.js";
-import { type Asking, knowledgeOf } from "../known.js";
+import { type Asking, firstOnly, knowledgeOf } from "../known.js";
 import { lateRemote, remoteUseOf } from "../remote.js";
 import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project.js";
 import { planJson, planTable, type PlanView } from "../view/plan.js";
@@ -31,12 +31,14 @@ export const plan = command({
     const open = await openImage(project, flags.image);
     const context = measureContext(open.folder, compileIgnore(open.wanted.ignore));
     const use = remoteUseOf(flags.remote);
-    const warn = (text: string) => world.stderr(`note: ${text}\n`);
     const views: PlanView[] = [];
-    for (const platform of platformsOf(open.image, flags.platform)) {
-      const one = planOf(project, open, platform, readBuildArgs(flags["build-arg"]));
-      const remote = use === "off" ? null : lateRemote(project.state, one, world);
-      const asking: Asking = remote === null ? null : { remote, unanswered: use === "require" ? "fail" : "warn", warn };
+    const buildArgs = readBuildArgs(flags["build-arg"]);
+    const plans = platformsOf(open.image, flags.platform).map((platform) => planOf(project, open, platform, buildArgs));
+    const unanswered = use === "require" ? "fail" : "warn";
+    const remote = use === "off" ? null : lateRemote(project.state, plans[0]!, world, unanswered);
+    const asking: Asking = remote === null ? null : { remote, prefer: "kept", warn: firstOnly(world) };
+    for (const one of plans) {
+      const { platform } = one;
       const decisions = decide(one, await knowledgeOf(project.state, one, asking), false);
       const executed = decisions.filter(({ action }) => action === "execute").map(({ stage }) => stage.stage);
       const engine = executed.length === 0 ? null : await engineFor(project, world);

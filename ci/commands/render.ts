@@ -1,12 +1,11 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { baseContextOf } from "../../dagger/src/pipeline/dockerfile.js";
-import { baseKeyOf } from "../../dagger/src/pipeline/key.js";
 import { renderedFiles } from "../../dagger/src/pipeline/rendered-files.js";
+import { suggestion } from "../../dagger/src/pipeline/suggest.js";
+import { builderOf, contextFor, replacementsFromRegistry, replacementsFromState } from "../cache-args.js";
 import { command } from "../command.js";
-import { replaceFile } from "../io/oci-layout.js";
-import { findStage } from "../io/records.js";
+import { replaceFile } from "../io/replace-file.js";
 import { openImage, openProject, type Project, planOf, platformsOf } from "../project.js";
 import { imageFlag, platformFlag } from "./flags.js";
 
@@ -18,13 +17,29 @@ export const render = command({
     platform: { ...platformFlag, about: "platforms of the file; all of the image's when absent" },
     check: { type: "boolean", about: "write nothing; exit 2 when a file is not current" },
     stdout: { type: "boolean", about: "print the Dockerfile of one image" },
-    "cache-args": { type: "boolean", about: "print the --build-context arguments that replace stages kept on this machine" },
+    "cache-args": { type: "boolean", about: "print the --build-context arguments that replace stages which are there already" },
+    builder: { type: "string", about: "with --cache-args: whose arguments, docker or buildah (podman's too)", default: "docker" },
+    from: {
+      type: "string",
+      about: "with --cache-args: where the stages are, state (this machine) or registry",
+      default: "state",
+    },
   },
   async run(flags, world) {
     const project = await openProject(world);
     const names = flags.image === undefined ? Object.keys(project.spec.images) : [flags.image];
     if (flags["cache-args"]) {
-      for (const name of names.slice(0, 1)) world.stdout(`${(await cacheArgs(project, name, flags.platform)).join(" \\\n  ")}\n`);
+      const builder = builderOf(flags.builder);
+      const open = await openImage(project, names[0]);
+      const plan = planOf(project, open, platformsOf(open.image, flags.platform)[0]!, {});
+      const found =
+        placeOf(flags.from) === "state"
+          ? replacementsFromState(project, plan)
+          : await replacementsFromRegistry(project, plan, world);
+      const contexts = found.map((one) => contextFor(builder, one));
+      world.stdout(`${contexts.map(({ argument }) => argument).join(" \\\n  ")}\n`);
+      const before = contexts.flatMap(({ first }) => first ?? []);
+      if (before.length > 0) world.stderr(`first bring them into the storage of podman and buildah:\n  ${before.join("\n  ")}\n`);
       return 0;
     }
     const files = (await Promise.all(names.map((name) => rendered(project, name, flags.platform ?? "all")))).flat();
@@ -51,23 +66,15 @@ const rendered = async (project: Project, name: string, platform: string): Promi
   }));
 };
 
-/** What replaces the stages that are there already: a builder then starts from them and runs nothing of theirs. */
-const cacheArgs = async (project: Project, name: string, platform: string | undefined): Promise<string[]> => {
-  const open = await openImage(project, name);
-  const plan = planOf(project, open, platformsOf(open.image, platform)[0]!, {});
-  // A replaced stage is never run, and neither is what only it stands on.
-  const contexts = plan.stages.flatMap(({ stage, key, kind }) => {
-    const kept = kind === "executed" ? findStage(project.state, key) : null;
-    return kept === null ? [] : [`--build-context ${stage}=oci-layout://${project.state.layout}@${kept.digest}`];
-  });
-  // A builder looks the base up even where nothing of it is used.
-  const base = plan.base.kind === "bootstrap" ? findStage(project.state, baseKeyOf(plan.base, plan.platform, plan.epoch)) : null;
-  if (base !== null)
-    contexts.unshift(`--build-context ${baseContextOf(plan)}=oci-layout://${project.state.layout}@${base.digest}`);
-  if (contexts.length > 0) return contexts;
-  throw new FactoryError("INPUT_MISSING", {
-    what: "no stage of this plan is kept here",
-    why: `looked in ${project.state.root}`,
-    fix: `./task build IMAGE=${name} STAGE=dependencies`,
+const places = ["state", "registry"] as const;
+
+/** @throws FactoryError USAGE */
+const placeOf = (text: string): (typeof places)[number] => {
+  const known = places.find((place) => place === text);
+  if (known !== undefined) return known;
+  throw new FactoryError("USAGE", {
+    what: `cannot read --from ${text}`,
+    why: `stages are in one of: ${places.join(", ")}`,
+    fix: suggestion(text, places),
   });
 };

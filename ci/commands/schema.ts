@@ -3,7 +3,7 @@ import { join } from "node:path";
 import * as z from "zod";
 import { specSchema } from "../../dagger/src/pipeline/spec.js";
 import { command } from "../command.js";
-import { replaceFile } from "../io/oci-layout.js";
+import { replaceFile } from "../io/replace-file.js";
 import { openProject } from "../project.js";
 
 export const schema = command({

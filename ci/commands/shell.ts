@@ -1,9 +1,8 @@
 import { command } from "../command.js";
-import { engineOf } from "../engine-choice.js";
-import { runInStage } from "../engines/shell.js";
-import { jobFor } from "../execute.js";
+import { runInRoot } from "../engines/container.js";
+import { openRoot } from "../engines/root.js";
 import { keptStage } from "../kept.js";
-import { buildArgFlag, engineFlag, imageFlag, platformFlag, remoteFlag, stageFlag } from "./flags.js";
+import { buildArgFlag, imageFlag, platformFlag, remoteFlag, stageFlag } from "./flags.js";
 
 export const shell = command({
   name: "shell",
@@ -14,45 +13,33 @@ export const shell = command({
     platform: platformFlag,
     "build-arg": buildArgFlag,
     command: { type: "string", about: "run this instead of a shell, and exit with its code" },
-    engine: engineFlag,
     remote: remoteFlag,
   },
-  async run(flags, world) {
-    const wish = {
-      image: flags.image,
-      stage: flags.stage,
-      platform: flags.platform,
-      buildArgs: flags["build-arg"],
-      remote: flags.remote,
-    };
-    const { project, open, plan, stage, record: kept } = await keptStage(world, wish);
-    const interactive = flags.command === undefined;
-    const engine = engineOf(project, world, flags.engine, "dockerfiles");
+  async run({ image, stage, platform, "build-arg": buildArgs, command: text, remote }, world) {
+    const { project, record } = await keptStage(world, { image, stage, platform, buildArgs, remote });
+    const report = (line: string) => world.stderr(`${line}\n`);
+    const around = { state: project.state, env: world.env, signal: world.signal, report };
+    const root = await openRoot(record.digest, around);
     try {
-      const at = { layout: project.state.layout, digest: kept.digest };
-      // The stage as it is kept, under its own name: nothing of it is executed again.
-      const { planned: _, ...job } = await jobFor({ project, open, world }, plan, stage, {
-        parent: null,
-        base: null,
-        secrets: [],
-        noCache: false,
-      });
-      const look = { ...job, dockerfile: `FROM kept AS ${stage.stage}\n`, images: { kept: at } };
-      const request = {
-        command:
-          flags.command === undefined
-            ? ["/bin/sh", "-c", "exec $(command -v bash || command -v sh)"]
-            : ["/bin/sh", "-c", flags.command],
-        interactive,
-        env: world.env,
-        report: (line: string) => world.stderr(`${line}\n`),
-      };
-      const { exitCode, stdout, stderr } = await runInStage(await engine.get(), look, at, request, world.signal);
+      const { Env, WorkingDir } = root.config.config ?? {};
+      const interactive = text === undefined;
+      const { exitCode, stdout, stderr } = await runInRoot(
+        root,
+        {
+          command: ["/bin/sh", "-c", text ?? "exec $(command -v bash || command -v sh)"],
+          user: { uid: 0, gid: 0 },
+          env: [...(Env ?? []), ...(interactive ? [`TERM=${world.env["TERM"] ?? "xterm"}`] : [])],
+          workdir: WorkingDir || "/",
+          network: "host",
+          interactive,
+        },
+        around,
+      );
       world.stdout(stdout);
       world.stderr(stderr);
       return exitCode;
     } finally {
-      await engine.release();
+      root.close();
     }
   },
 });

@@ -6,7 +6,7 @@ import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
 export type EngineName = "dagger" | "buildkit";
 
 /** What an engine can do beyond executing a stage. Commands ask for a feature, never for a name. `dockerfiles`: any Dockerfile, with any output. */
-export type Feature = "secrets" | "shell" | "emulation" | "prune" | "dockerfiles";
+export type Feature = "secrets" | "emulation" | "prune" | "dockerfiles";
 
 /** A value that a RUN step may read and that never ends in a layer, a log, a key or an argument list. */
 export type Secret = { id: string; file: string };
@@ -56,7 +56,5 @@ export type Engine = {
    * @throws FactoryError STEP_FAILED, ENGINE_FAILED, BASE_UNREACHABLE, DISK_FULL, INTERRUPTED
    */
   execute(job: Job, emit: (event: BuildEvent) => void, signal: AbortSignal): Promise<JobResult>;
-  /** Opens a shell in the result of a job's stage, on the user's terminal; returns the shell's exit code. */
-  shell?(job: Job, command: readonly string[], signal: AbortSignal): Promise<number>;
   release(): Promise<void>;
 };

@@ -7,6 +7,8 @@ export type Failure = { exitCode: number; stray: readonly string[]; failed: Fail
 
 const patterns = {
   checksum: /digest mismatch (sha256:[0-9a-f]{64}): (sha256:[0-9a-f]{64})/,
+  /** apt's and dnf's words for a version that they do not find. */
+  gone: /^E: Version '.*' for '.*' was not found|^E: Unable to locate package |^(?:Error: )?Unable to find a match: |^No match for argument: /,
   /** BuildKit's words for an ADD; those for an image name the registry's API instead. */
   download: /failed to solve: Get "([^"]+)": (.*)/,
   diskFull: /no space left on device|disk quota exceeded/i,
@@ -53,6 +55,14 @@ export function explainFailure(job: Job, address: string, failure: Failure): Fac
       what: `cannot download ${url}`,
       why: reason ?? "",
       fix: "check the network, HTTPS_PROXY and the address in images.yaml; then run the same command again: what was finished is kept",
+    });
+  }
+  const gone = failed?.name.includes(" locked)") === true ? failed.tail.filter((line) => patterns.gone.test(line)) : [];
+  if (gone.length > 0) {
+    return new FactoryError("PACKAGE_GONE", {
+      what: "a version that images.lock holds is gone from its mirror",
+      why: gone.join("\n"),
+      fix: "./task lock -- --update, then look at the difference of images.lock",
     });
   }
   const exit = patterns.stepExit.exec(failed?.error ?? "") ?? patterns.stepExit.exec(words);

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, readFile, readlink, rename, rm, symlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
@@ -37,26 +37,22 @@ export type LockOptions = { signal?: AbortSignal | undefined; onWait?: (holder: 
 
 /** Milliseconds between two looks at a lock that another process holds. */
 const lookAgain = 50;
-/** Milliseconds after which a lock without a holder's name is taken for the leftover of a killed process. */
-const unnamedFor = 5_000;
 
 /**
  * Runs `work` while no other process on this machine does the same under the same path.
- * The lock of a process that died is taken over.
+ * The lock of a process that died is taken over. It is a symbolic link to its holder's name: made at once with what it says, and
+ * without room for a byte on a full disk.
  * @throws FactoryError INTERRUPTED when the signal fires while it waits
  */
 export async function withLock<T>(path: string, work: () => Promise<T>, options: LockOptions = {}): Promise<T> {
   await mkdir(dirname(path), { recursive: true });
   const name = `${await nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`;
   let told = false;
-  let unnamedSince: number | null = null;
   while (!(await created(path, name))) {
     if (options.signal?.aborted) throw interrupted(path);
-    const holder = await readFile(path, "utf8").catch(() => null);
+    const holder = await holderOf(path);
     if (holder === null) continue;
-    unnamedSince = holder === "" ? (unnamedSince ?? Date.now()) : null;
-    const left = holder === "" ? Date.now() - (unnamedSince ?? 0) > unnamedFor : !(await isAlive(holder));
-    if (left) {
+    if (!(await isAlive(holder))) {
       await takeAway(path, holder);
       continue;
     }
@@ -73,13 +69,20 @@ export async function withLock<T>(path: string, work: () => Promise<T>, options:
 
 const created = async (path: string, name: string): Promise<boolean> => {
   try {
-    const file = await open(path, "wx");
-    await file.writeFile(name);
-    await file.close();
+    await symlink(name, path);
     return true;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
+    if (isErrno(error, "EEXIST")) return false;
     throw error;
+  }
+};
+
+/** Null when it was given back meanwhile; a file that is no lock of ours is held by nobody. */
+const holderOf = async (path: string): Promise<string | null> => {
+  try {
+    return await readlink(path);
+  } catch (error) {
+    return isErrno(error, "ENOENT") ? null : "";
   }
 };
 
@@ -91,10 +94,12 @@ async function takeAway(path: string, holder: string): Promise<void> {
   } catch {
     return;
   }
-  const taken = await readFile(aside, "utf8").catch(() => holder);
+  const taken = await holderOf(aside);
   // The dead lock was gone already and this is a live one: back with it.
   await (taken === holder ? rm(aside, { force: true }) : rename(aside, path).catch(() => undefined));
 }
+
+const isErrno = (error: unknown, code: string): boolean => error instanceof Error && "code" in error && error.code === code;
 
 const interrupted = (path: string) =>
   new FactoryError("INTERRUPTED", {

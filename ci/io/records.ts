@@ -1,10 +1,10 @@
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
 import type { Ingredients } from "../../dagger/src/pipeline/key.js";
 import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
-import { missingBlobs } from "../../dagger/src/layout.js";
-import { replaceFile } from "./oci-layout.js";
+import { missingBlobs, readManifest } from "../../dagger/src/layout.js";
+import { replaceFile } from "./replace-file.js";
 import type { State } from "./state.js";
 
 /** What this checkout knows of an executed stage (or base): the digest that its key led to. */
@@ -17,6 +17,8 @@ export type StageRecord = {
   digest: string;
   /** Of the stage ref of an executed stage; null for a base and for what is assembled. */
   ref: string | null;
+  /** Manifest of the stage that it was assembled on: it is part of no image that stands on another. Null for what is executed or pulled. */
+  parent: string | null;
   /** A repository that holds the blobs which are not here, `host/name`; null where all of them must be here. */
   elsewhere: string | null;
   engine: string;
@@ -26,18 +28,38 @@ export type StageRecord = {
 
 const recordFile = (state: State, key: string): string => join(state.root, "stages", `${key}.json`);
 
-/** A stage that is recorded and whole. A damaged one is as good as absent: it is built again, never trusted, never fatal. */
-export const findStage = (state: State, key: string): StageRecord | null => {
+/** What is recorded under a key, whole or not; null where it cannot be read. */
+export const readRecord = (state: State, key: string): StageRecord | null => {
   const path = recordFile(state, key);
   if (!existsSync(path)) return null;
   try {
     const record = JSON.parse(readFileSync(path, "utf8")) as StageRecord;
     // A record of an earlier format says nothing of where its blobs are.
-    if (record.key !== key || record.elsewhere === undefined) return null;
-    const missing = missingBlobs(state.layout, record.ref ?? record.digest);
-    return missing !== null && (missing.length === 0 || record.elsewhere !== null) ? record : null;
+    return record.key === key && record.elsewhere !== undefined ? record : null;
   } catch {
     return null;
+  }
+};
+
+/** A stage that is recorded and whole. A damaged one is as good as absent: it is built again, never trusted, never fatal. */
+export const findStage = (state: State, key: string): StageRecord | null => {
+  const record = readRecord(state, key);
+  if (record === null) return null;
+  const missing = missingBlobs(state.layout, record.ref ?? record.digest);
+  if (missing === null) return null;
+  if (missing.length === 0) return record;
+  if (record.elsewhere === null) return null;
+  if (record.ref !== null) return record;
+  // What was assembled here was pushed nowhere yet, as far as anybody knows: only what is below it may be elsewhere.
+  const below = new Set(record.parent === null ? [] : layersOf(state, record.parent));
+  return missing.every(({ digest }) => below.has(digest)) ? record : null;
+};
+
+const layersOf = (state: State, digest: string): string[] => {
+  try {
+    return readManifest(state.layout, digest).layers.map((layer) => layer.digest);
+  } catch {
+    return [];
   }
 };
 
@@ -75,8 +97,11 @@ export const lastKeys = (state: State, image: string, platform: Platform): LastK
   }
 };
 
-export const keepLastKeys = (state: State, image: string, platform: Platform, keys: LastKeys): void =>
-  replaceFile(lastFile(state, image, platform), `${JSON.stringify({ ...lastKeys(state, image, platform), ...keys })}\n`);
+export const keepLastKeys = (state: State, image: string, platform: Platform, keys: LastKeys): void => {
+  const was = lastKeys(state, image, platform);
+  const now = { ...was, ...keys };
+  if (JSON.stringify(now) !== JSON.stringify(was)) replaceFile(lastFile(state, image, platform), `${JSON.stringify(now)}\n`);
+};
 
 export const allStages = (state: State): StageRecord[] => {
   const folder = join(state.root, "stages");
@@ -94,6 +119,8 @@ export const openRunLog = (state: State, id: string) => {
   const folder = join(state.runs, id);
   mkdirSync(folder, { recursive: true });
   const file = join(folder, "events.jsonl");
+  // There even where nothing happens: a build names it.
+  writeFileSync(file, "");
   return {
     folder,
     write: (event: BuildEvent) => appendFileSync(file, `${JSON.stringify(event)}\n`),

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { replaceFile } from "./oci-layout.js";
+import { replaceFile } from "./replace-file.js";
 
 /**
  * The folder of the compiled program, null where none runs (tests, tsx). What a program remembers stands beside it, so that
@@ -10,7 +10,7 @@ import { replaceFile } from "./oci-layout.js";
  */
 const beside = (): string | null => {
   const file = fileURLToPath(import.meta.url);
-  return basename(file).endsWith(".mjs") ? join(dirname(file), "remembered") : null;
+  return basename(file).endsWith(".cjs") ? join(dirname(file), "remembered") : null;
 };
 
 /**

@@ -2,7 +2,8 @@ import { createHash, type Hash } from "node:crypto";
 import * as z from "zod";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { architectureOf, type Platform } from "../../dagger/src/pipeline/stage.js";
-import { ask, chunks, shown, text, unreachable, type Answer, type Net } from "./http.js";
+import { shownUrl as shown } from "../../dagger/src/registry/proxy.js";
+import { ask, chunks, text, unreachable, type Answer, type Net } from "./http.js";
 import { wheelFit } from "./wheel.js";
 
 export type ResolvedFile = { url: string; sha256: string };
@@ -144,7 +145,7 @@ async function hashInto(answer: Answer, hashes: readonly Hash[]): Promise<void> 
 async function found(url: string, net: Net, missing: string, headers: Readonly<Record<string, string>> = {}): Promise<Answer> {
   const answer = await ask(url, net, { headers });
   if (answer.status === 200) return answer;
-  answer.body.resume();
+  answer.discard();
   if (answer.status === 404 || answer.status === 410) throw unknown(missing, `${shown(answer.url)} answered ${answer.status}`);
   throw unreachable(answer.url, new Error(`it answered ${answer.status}`));
 }

@@ -2,17 +2,17 @@ import * as z from "zod";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { PackageSet } from "../../dagger/src/pipeline/lock.js";
 
-/** A repository that the image declares, beside or instead of those of its base. */
+/** A repository that the image declares beside those of its base. */
 type RpmRepository = { id: string; baseurl: string };
 
 export type RpmQuestion = {
   /** Names as `dnf install` takes them. */
   names: readonly string[];
-  /** Empty: the repositories that the base itself has. Otherwise only these. */
+  /** Beside those that the base itself has, as while installing. */
   repositories: readonly RpmRepository[];
   /** Module streams to enable for the answer, as `dnf module enable` takes them: "nodejs:20". */
   modules?: readonly string[];
-  /** Another root filesystem than the one the program runs in, for tests. */
+  /** Another root filesystem than the one the program runs in, without repositories of its own; for tests. */
   installRoot?: string;
   /** For a root that has no release package to tell it: "9". */
   releaseVersion?: string;
@@ -53,16 +53,18 @@ def resolve(base, cache):
     release = question.get("releaseVersion") or dnf.rpm.detect_releasever(conf.installroot)
     if release:
         conf.substitutions["releasever"] = release
+    else:
+        # A base without a release package: dnf itself leaves a None here, which its library refuses.
+        conf.substitutions.pop("releasever", None)
     conf.cachedir = cache
     conf.persistdir = cache
     conf.logdir = cache
     conf.install_weak_deps = False
     conf.skip_if_unavailable = False
-    if question["repositories"]:
-        for one in question["repositories"]:
-            base.repos.add_new_repo(one["id"], conf, baseurl=[one["baseurl"]])
-    else:
+    if not root:
         base.read_all_repos()
+    for one in question["repositories"]:
+        base.repos.add_new_repo(one["id"], conf, baseurl=[one["baseurl"]])
     for repository in base.repos.iter_enabled():
         repository.skip_if_unavailable = False
     base.fill_sack(load_system_repo=True)

@@ -1,5 +1,5 @@
 import { createReadStream, createWriteStream, readFileSync } from "node:fs";
-import { mkdtemp, rm, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -29,6 +29,7 @@ export const writeDockerArchive = async ({ layout, root, name }: Source, target:
   const diffIds = (JSON.parse(configText) as { rootfs: { diff_ids: string[] } }).rootfs.diff_ids;
   const names = diffIds.map((id) => `${id.slice("sha256:".length)}/layer.tar`);
   const configName = `${config.digest.slice("sha256:".length)}.json`;
+  await mkdir(dirname(target), { recursive: true });
   const scratch = await mkdtemp(join(dirname(target), ".layer-"));
   try {
     await writeArchive(target, signal, async (archive) => {

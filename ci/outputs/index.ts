@@ -16,13 +16,31 @@ const outputs = {
   docker: { about: "a tar file for docker load and podman load", write: writeDockerArchive },
 } satisfies Record<string, Output>;
 
+/** What stands in the way of a path is the person's to clear; a full disk or a missing right has an error of its own. */
+const guarded = ({ about, write }: Output): Output => ({
+  about,
+  async write(source, target, signal) {
+    try {
+      await write(source, target, signal);
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && obstacles.has(String(error.code)))) throw error;
+      throw new FactoryError(
+        "OUTPUT_FAILED",
+        { what: `cannot write ${target}`, why: error.message, fix: "name another place, or clear the way to this one" },
+        { cause: error },
+      );
+    }
+  },
+});
+const obstacles = new Set(["EEXIST", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP", "EBUSY", "ETXTBSY"]);
+
 /** `oci:DIR`, `tar:FILE`, `docker:FILE`. @throws FactoryError USAGE */
 export const parseOutput = (text: string): { output: Output; target: string } => {
   const at = text.indexOf(":");
   const kind = at < 0 ? text : text.slice(0, at);
   const target = text.slice(at + 1);
   const known = Object.entries(outputs).find(([name]) => name === kind);
-  if (known !== undefined && at > 0 && target !== "") return { output: known[1], target };
+  if (known !== undefined && at > 0 && target !== "") return { output: guarded(known[1]), target };
   throw new FactoryError("USAGE", {
     what: `cannot write OUTPUT=${text}`,
     why: Object.entries(outputs)

@@ -8,14 +8,18 @@ const did = {
   compare: "executed again: equal",
 } as const;
 
+/** The stage whose result holds a lower one, which is not known by itself. */
+const holderOf = (stages: BuildRecord["platforms"][number]["stages"], at: number): string =>
+  stages.slice(at).find(({ digest }) => digest !== null)?.stage ?? "a stage above";
+
 /** How a build ends: digest, size per stage, what was reused, seconds, and what to type next. */
 export const buildSummary = (record: BuildRecord, { log, wrote }: { log: string; wrote: string | null }): string => {
   const blocks = record.platforms.map(({ platform, digest, stages }) => {
-    const rows = stages.map((stage): string[] => [
+    const rows = stages.map((stage, at): string[] => [
       stage.stage,
       stage.key.slice(0, 12),
       did[stage.action],
-      `${bytes(stage.bytes)} in ${plural(stage.layers, "layer")}`,
+      stage.digest === null ? `in ${holderOf(stages, at)}` : `${bytes(stage.bytes)} in ${plural(stage.layers, "layer")}`,
       stage.action === "reuse" ? "" : seconds(stage.seconds * 1000),
     ]);
     const total = stages.reduce((sum, stage) => sum + stage.bytes, 0);

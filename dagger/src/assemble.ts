@@ -1,4 +1,5 @@
 import { encoderNames, encoderOf } from "./encoders.js";
+import type { KnownFrames } from "./frames.js";
 import type { AssemblyIndex } from "./pipeline/assembly-index.js";
 import type { Encode } from "./pipeline/compress.js";
 import type { Facts } from "./pipeline/facts.js";
@@ -15,6 +16,9 @@ import { writeLayer, type WrittenLayer } from "./write-layer.js";
 /** Layers by layer key, as earlier runs left them. */
 export type Remembered = { get(layerKey: string): WrittenLayer | undefined; set(layerKey: string, layer: WrittenLayer): void };
 
+/** Frames of the layer that this stage had before, as far as it was written with this compressor. */
+export type RememberedFrames = { get(encoder: string): KnownFrames | null; set(encoder: string, made: KnownFrames): void };
+
 export type AssembleInput = {
   /** Folder of the OCI layout that holds the parent, and gets what is written. */
   layout: string;
@@ -28,6 +32,7 @@ export type AssembleInput = {
   contextFolder: string;
   facts: Pick<Facts, "entries">;
   remembered: Remembered;
+  frames?: RememberedFrames;
   signal?: AbortSignal | undefined;
   /** How layers are compressed; the pinned compressors unless a test brings its own. */
   encoder?: { name: string; load: () => Promise<Encode> };
@@ -60,14 +65,25 @@ export const assembleStage = async (input: AssembleInput): Promise<AssembledStag
   const parent = readManifest(layout, input.parentDigest);
   const base = readBlob<ImageConfig>(layout, parent.config.digest);
   const steps = stage.ingredients.steps.map(({ step }) => step);
-  const { entries, next } = assembleLayer(steps, input.parentIndex, sizes);
+  const made = assembleLayer(steps, input.parentIndex, sizes);
+  const { entries } = made;
   const layer = entries.length === 0 ? null : await layerOf(input, entries);
   const part = { steps, layer, createdBy: describeLayer(stage.stage, steps) };
   const config = await putText(layout, mediaTypes.config, configText(imageConfig(base, [part], plan.epoch)));
   const layers = layer === null ? parent.layers : [...parent.layers, layer];
   const held = plan.stages.slice(0, plan.stages.findIndex(({ key }) => key === stage.key) + 1);
   const { digest, size } = await putText(layout, mediaTypes.manifest, manifestText(config, layers, held));
-  return { stage: stage.stage, key: stage.key, digest, size, layer, entries, index: next };
+  return {
+    stage: stage.stage,
+    key: stage.key,
+    digest,
+    size,
+    layer,
+    entries,
+    get index() {
+      return made.next;
+    },
+  };
 };
 
 const layerOf = async (input: AssembleInput, entries: readonly LayerEntry[]): Promise<NonNullable<AssembledStage["layer"]>> => {
@@ -77,13 +93,15 @@ const layerOf = async (input: AssembleInput, entries: readonly LayerEntry[]): Pr
   const layerKey = layerKeyOf(entries, epoch, compression, name);
   const known = remembered.get(layerKey);
   if (known !== undefined && hasBlob(layout, known)) return { ...known, layerKey, reused: true };
-  const layer = await writeLayer(layout, entries, {
+  const { layer, frames } = await writeLayer(layout, entries, {
     epoch,
     compression,
     context: input.contextFolder,
-    encode: await load(),
+    load,
+    known: input.frames?.get(name) ?? null,
     signal,
   });
+  input.frames?.set(name, { layer: layer.digest, frames });
   remembered.set(layerKey, layer);
   return { ...layer, layerKey, reused: false };
 };

@@ -1,20 +1,25 @@
 import { existsSync, linkSync, mkdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import type { Client, Directory, Workspace } from "@dagger.io/dagger";
+import type { Client, Container, Directory, Workspace } from "@dagger.io/dagger";
 import { asDirectory, type Call, type MadeImage, openSourceCall } from "./call.js";
 import { enginePlatform } from "./engine-words.js";
-import { blobPath, closure } from "./layout.js";
+import { blobPath, closure, readBlob, readManifest } from "./layout.js";
 import { packLayout } from "./layout-tar.js";
 import { FactoryError } from "./pipeline/error.js";
 import { noteText } from "./pipeline/explain.js";
-import { type ImageCheck, imageChecks } from "./pipeline/image-checks.js";
+import { type Outcome, strangerId } from "./pipeline/image-check.js";
+import { imageChecks } from "./pipeline/image-checks.js";
+import type { ImageConfig } from "./pipeline/image-config.js";
+import { verdictOf } from "./pipeline/image-verdict.js";
+import { type Descriptor, type ImageIndex, mediaTypes, platformParts } from "./pipeline/oci.js";
 import type { Plan } from "./pipeline/plan.js";
 import { planImage } from "./pipeline/plan.js";
+import type { Platform } from "./pipeline/stage.js";
 import { renderedFiles } from "./pipeline/rendered-files.js";
 import { openImage } from "./source.js";
 
 /**
- * Runs what the plan promises inside the image, each check as who it concerns. The image is taken in as the assembler left it.
+ * Runs the checks of the plan inside the image, each as who it concerns. The image is taken in as the assembler left it.
  * @throws FactoryError STEP_FAILED with every check that did not hold
  */
 export const testImage = async (client: Client, plan: Plan, { layout, root }: MadeImage, scratch: string): Promise<void> => {
@@ -22,15 +27,21 @@ export const testImage = async (client: Client, plan: Plan, { layout, root }: Ma
   await packLayout(layout, root, tar);
   const file = client.currentModule().workdirFile(relative(process.cwd(), tar));
   const container = client.container({ platform: enginePlatform(plan.platform) }).import_(file);
+  const config = readBlob<ImageConfig>(layout, readManifest(layout, manifestOf(layout, root, plan.platform)).config.digest);
   const failed: string[] = [];
-  for (const check of imageChecks(plan)) {
-    const user = check.as === "image" ? container : container.withUser(check.as);
-    const said = await user
-      .withExec([...check.command])
-      .stdout()
-      .catch((error: unknown) => failureOf(error));
-    const wrong = typeof said === "string" ? unexpected(check, said) : said.why;
-    if (wrong !== null) failed.push(`${check.name}: ${wrong}`);
+  for (const check of imageChecks(plan, config)) {
+    const outcomes: Outcome[] = [];
+    let verdict = verdictOf(check, outcomes);
+    if (check.probe.probe === "command") {
+      const { as, attempts } = check.probe;
+      const user = as === "user" ? container : container.withUser(strangerId);
+      for (const command of attempts) {
+        outcomes.push(check.name.startsWith("nested ") ? nestedInDagger : await outcomeOf(user, command));
+        verdict = verdictOf(check, outcomes);
+        if (verdict.verdict !== "fail") break;
+      }
+    }
+    if (verdict.verdict === "fail") failed.push(`${check.name}: ${verdict.words}`);
   }
   if (failed.length === 0) return;
   throw new FactoryError("STEP_FAILED", {
@@ -40,14 +51,26 @@ export const testImage = async (client: Client, plan: Plan, { layout, root }: Ma
   });
 };
 
-const unexpected = ({ expects }: ImageCheck, said: string): string | null =>
-  expects === null || said.includes(expects) ? null : `expected ${expects}, got ${said.trim().slice(0, 200)}`;
+/** Of an index of several platforms, the manifest of one. */
+const manifestOf = (layout: string, root: MadeImage["root"], platform: Platform): string => {
+  if (root.mediaType !== mediaTypes.index) return root.digest;
+  const { os, architecture } = platformParts(platform);
+  const fits = (one: Descriptor) => one.platform?.os === os && one.platform.architecture === architecture;
+  return readBlob<ImageIndex>(layout, root.digest).manifests.find(fits)!.digest;
+};
 
-/** A command that failed is a check that does not hold; anything else is no answer. */
-const failureOf = (error: unknown): { why: string } => {
-  if (!(error instanceof Error) || !("exitCode" in error)) throw error;
-  const stderr = "stderr" in error ? String(error.stderr).trim() : "";
-  return { why: `exit code ${String(error.exitCode)}${stderr === "" ? "" : `: ${stderr.slice(-300)}`}` };
+const nestedInDagger: Outcome = { outcome: "not-run", why: "a step of Dagger has none of what a nested container needs" };
+
+/** A command that failed is an answer; an engine that did is none. */
+const outcomeOf = async (container: Container, command: readonly string[]): Promise<Outcome> => {
+  const ran = container.withExec([...command]);
+  try {
+    return { outcome: "ended", exitCode: 0, stdout: await ran.stdout(), stderr: await ran.stderr() };
+  } catch (error) {
+    if (!(error instanceof Error) || !("exitCode" in error)) throw error;
+    const said = (name: string) => (name in error ? String((error as unknown as Record<string, unknown>)[name]) : "");
+    return { outcome: "ended", exitCode: Number(error.exitCode), stdout: said("stdout"), stderr: said("stderr") };
+  }
 };
 
 /**

@@ -6,8 +6,8 @@ import type { Encode } from "./pipeline/compress.js";
  * promise from one Node version to the next. Part of every layer key, so that a new compressor never passes for the old one.
  */
 export const encoderNames = {
-  zstd: "zstd 1.5.7 (@bokuweb/zstd-wasm 0.0.27), level 3, frames of 4 MiB",
-  gzip: "fflate 0.8.3, level 6, members of 4 MiB",
+  zstd: "zstd 1.5.7 (@bokuweb/zstd-wasm 0.0.27), level 3, frames of 4 MiB, large files apart",
+  gzip: "fflate 0.8.3, level 6, members of 4 MiB, large files apart",
 } as const;
 
 /** Out of a bundler's sight, so that the packages stay where they are: zstd's .wasm file lies beside its code. Faster than import(), too. */

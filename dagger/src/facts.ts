@@ -56,17 +56,19 @@ export async function gatherFacts(folder: string, wanted: Wanted, options: { cac
 
 /**
  * How much of a whole context is sent when nothing narrows it down: number and bytes of the regular files that are not ignored.
- * Looks at sizes only.
+ * Looks at sizes only, and at none that is among the facts.
  */
-export function measureContext(folder: string, ignore: Ignore): { files: number; bytes: number } {
+export function measureContext(folder: string, ignore: Ignore, facts?: Pick<Facts, "entries">): { files: number; bytes: number } {
+  const sizes = new Map<string, number>();
+  for (const entry of facts?.entries ?? []) if (entry.kind === "file") sizes.set(entry.path, entry.size);
   let files = 0;
   let bytes = 0;
   for (const { path, kind } of selectPaths(listRoot(folder, ".", ignore), ignore)) {
     if (kind !== "file") continue;
-    const stat = lstatSync(join(folder, path), { throwIfNoEntry: false });
-    if (stat === undefined) continue;
+    const size = sizes.get(path) ?? lstatSync(join(folder, path), { throwIfNoEntry: false })?.size;
+    if (size === undefined) continue;
     files += 1;
-    bytes += stat.size;
+    bytes += size;
   }
   return { files, bytes };
 }

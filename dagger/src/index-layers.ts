@@ -20,7 +20,7 @@ export const indexLayers = (
 ): Promise<FullIndex> => indexBlobs(openIn(layout), layers, below, { signal });
 
 /** Opens blobs of an OCI layout. */
-const openIn =
+export const openIn =
   (layout: string) =>
   ({ digest }: LayerBlob): Readable =>
     createReadStream(blobPath(layout, digest), { highWaterMark: 1 << 18 });

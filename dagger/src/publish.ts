@@ -6,7 +6,7 @@ import { blobPath } from "./layout.js";
 import { pushImage } from "./push-image.js";
 import { type Address, elsewhere, openHome, registryShelf } from "./registry-shelf.js";
 import { type CacheMode, limited } from "./shelf.js";
-import { checkTags, findPublished, keyTag, moveTags } from "./tags.js";
+import { checkTags, findPublished, keyTag, moveTags, standingsOf } from "./tags.js";
 
 export type Target = Omit<Address, "name" | "caFile"> & {
   registry: string | undefined;
@@ -30,16 +30,18 @@ export const publishCall = async (client: Client, asked: Asked & AskedSecrets, t
   const address = { ...target, name: `${target.registry ?? spec.registry}/${repository}`, caFile };
   const home = await openHome(address);
   const key = keyTag(call.plans);
-  const there = asked.noCache || target.cache === "off" ? null : await findPublished(home, key);
+  const there = asked.noCache || target.cache === "off" ? null : await findPublished(home, key, call.plans);
   if (there !== null) {
-    await moveTags(home, target.tags, there.root, there.bytes);
+    await moveTags(home, await standingsOf(home, target.tags, null, there.root.digest), there, null);
     return `${home.name}@${there.root.digest}`;
   }
   const right = await home.canPush();
   if (right.state !== "allowed") throw right.error;
   const { layout, root } = await imageOfCall(call, asked, limited(registryShelf(client, home, address), target.cache));
   await pushImage(home, layout, root, elsewhere(layout, root));
-  await moveTags(home, [...target.tags, key], root, readFileSync(blobPath(layout, root.digest)));
+  const image = { root, bytes: readFileSync(blobPath(layout, root.digest)) };
+  // A function sees no commit: nothing is compared, and tags move to what is published.
+  await moveTags(home, await standingsOf(home, [...target.tags, key], null, null), image, null);
   return `${home.name}@${root.digest}`;
 };
 

@@ -1,10 +1,13 @@
 import { gunzipSync } from "node:zlib";
+import { eachAtOnce } from "./at-once.js";
 import { blobPath, hasBlob, writeBlob } from "./layout.js";
+import { PartGone } from "./part-gone.js";
 import { FactoryError } from "./pipeline/error.js";
 import { type Ingredients, keyOf } from "./pipeline/key.js";
-import type { Descriptor, ImageIndex, Manifest } from "./pipeline/oci.js";
+import type { Descriptor, Manifest } from "./pipeline/oci.js";
+import { isAssemblyIndex, isImageConfig, isImageIndex, isManifest } from "./pipeline/oci-check.js";
 import type { PlannedStage } from "./pipeline/plan.js";
-import { partsOf, readStageRef, stageTag } from "./pipeline/stage-ref.js";
+import { partsOf, readStageRef, type StageRef, stageTag } from "./pipeline/stage-ref.js";
 import type { Repository } from "./registry/client.js";
 import { known, type Lookup } from "./registry/lookup.js";
 
@@ -12,93 +15,143 @@ import { known, type Lookup } from "./registry/lookup.js";
 export type PulledStage = { ref: Descriptor; image: Descriptor };
 
 /** `damaged`: something is there under the key's tag, and it does not hold up. It is made again and repaired, never trusted. */
-export type Pulled =
-  | { state: "found"; value: PulledStage }
+export type Answer<T> =
+  | { state: "found"; value: T }
   | { state: "absent" }
   | { state: "damaged"; what: string }
-  | { state: "unknown"; why: string };
+  /** Nobody knows. `why` is one line for a warning; `error` is for those who cannot go on. */
+  | { state: "unknown"; why: string; error: FactoryError };
+export type Pulled = Answer<PulledStage>;
+
+/** What stands under the tag of a stage's key; nothing that it names was looked at. */
+export type TaggedRef = StageRef & { ref: Descriptor; bytes: Buffer };
 
 /** Bytes; the small parts of a stage are tens of kilobytes, and what is much larger is something else. */
 const smallLimit = 16 << 20;
 
+/** Asks for the tag of a stage's key: one request. */
+export const taggedRef = async (from: Repository, stage: PlannedStage): Promise<Answer<TaggedRef>> => {
+  const tag = stageTag(stage.stage, stage.key);
+  return answered(tag, async () => {
+    const index = known(await from.manifest(tag));
+    if (index === null) return { state: "absent" };
+    const { digest, size, mediaType, bytes } = index;
+    const value = jsonOf(bytes);
+    const parts = isImageIndex(value) ? readStageRef(value, stage.key) : null;
+    if (parts === null) return damaged("it is no stage ref of this key");
+    return { state: "found", value: { ...parts, ref: { mediaType, digest, size }, bytes } };
+  });
+};
+
 /**
- * Looks a stage ref up and brings what assembling needs into the layout: two manifests, config, ingredients and the small index. What can be held
+ * Brings what assembling on a stage needs into the layout: two manifests, config, ingredients and the small index. What can be held
  * against the key is: the ref's own annotation, the hash of the ingredients, the platform, and that layers and config agree.
  * No layer is downloaded.
  */
-export const pullStage = async (from: Repository, layout: string, stage: PlannedStage): Promise<Pulled> => {
-  const tag = stageTag(stage.stage, stage.key);
-  const index = await from.manifest(tag);
-  if (index.state === "unknown") return { state: "unknown", why: index.why };
-  if (index.state === "absent") return index;
-  try {
-    const value = JSON.parse(index.value.bytes.toString("utf8")) as ImageIndex;
-    const ref = readStageRef(value, stage.key);
-    if (ref === null) return damaged(`${tag} is no stage ref of this key`);
-    const [image, artifact] = await Promise.all([manifestOf(from, ref.image), manifestOf(from, ref.artifact)]);
+export const bringStage = (from: Repository, layout: string, stage: PlannedStage, tagged: TaggedRef): Promise<Pulled> =>
+  answered(stageTag(stage.stage, stage.key), async () => {
+    const [image, artifact] = await Promise.all([manifestOf(from, tagged.image), manifestOf(from, tagged.artifact)]);
     const parts = partsOf(artifact.value);
-    if (parts === null) return damaged(`${tag} lacks a part`);
+    if (parts === null) return damaged("it lacks a part");
     const [config, ingredients, assembly] = await Promise.all([
       small(from, image.value.config),
       small(from, parts.ingredients),
       small(from, parts.assembly),
     ]);
     const wrong = disagreement(stage, image.value, config, ingredients, assembly);
-    if (wrong !== null) return damaged(`${tag}: ${wrong}`);
-    for (const bytes of [config, ingredients, assembly, image.bytes, artifact.bytes, index.value.bytes])
+    if (wrong !== null) return damaged(wrong);
+    // The ref last: what is found by it is whole.
+    for (const bytes of [config, ingredients, assembly, image.bytes, artifact.bytes, tagged.bytes])
       await writeBlob(layout, [bytes]);
-    const { digest, size, mediaType } = index.value;
-    return { state: "found", value: { ref: { mediaType, digest, size }, image: ref.image } };
+    return { state: "found", value: { ref: tagged.ref, image: tagged.image } };
+  });
+
+/** Looks a stage ref up, and brings what assembling on it needs. */
+export const pullStage = async (from: Repository, layout: string, stage: PlannedStage): Promise<Pulled> => {
+  const tagged = await taggedRef(from, stage);
+  return tagged.state === "found" ? bringStage(from, layout, stage, tagged.value) : tagged;
+};
+
+const damaged = (what: string): Answer<never> => ({ state: "damaged", what });
+
+/** What a registry answers instead of content is an answer too; what this machine cannot do is an error. */
+const answered = async <T>(tag: string, work: () => Promise<Answer<T>>): Promise<Answer<T>> => {
+  try {
+    const answer = await work();
+    return answer.state === "damaged" ? damaged(`${tag}: ${answer.what}`) : answer;
   } catch (error) {
-    if (error instanceof Absent) return damaged(`${tag}: ${error.message}`);
-    if (error instanceof SyntaxError) return damaged(`${tag}: ${error.message}`);
-    if (error instanceof FactoryError && error.code === "CHECKSUM_MISMATCH") return damaged(`${tag}: ${error.explanation.why}`);
-    if (error instanceof FactoryError && error.code !== "INTERRUPTED")
-      return { state: "unknown", why: `${error.explanation.what}: ${error.explanation.why}` };
-    throw error;
+    if (error instanceof Broken) return damaged(`${tag}: ${error.message}`);
+    if (!(error instanceof FactoryError)) throw error;
+    if (error.code === "CHECKSUM_MISMATCH") return damaged(`${tag}: ${error.explanation.why}`);
+    if (!unanswered.has(error.code)) throw error;
+    return { state: "unknown", why: `${error.explanation.what}: ${error.explanation.why.split("\n")[0]}`, error };
   }
 };
 
-const damaged = (what: string): Pulled => ({ state: "damaged", what });
+/** As the client's own look-ups have it (registry/lookup.ts); a part that is too large is a REGISTRY_FAILED of ours. */
+const unanswered: ReadonlySet<string> = new Set([
+  "REGISTRY_UNREACHABLE",
+  "REGISTRY_DENIED",
+  "REGISTRY_FAILED",
+  "CREDENTIALS_INVALID",
+]);
 
-/** A part of a ref that its registry does not have. */
-class Absent extends Error {}
+/** A part of a ref that its registry does not have, or that is not what it should be. */
+class Broken extends Error {}
 
 const present = <T>(lookup: Lookup<T>, digest: string): T => {
   const value = known(lookup);
-  if (value === null) throw new Absent(`${digest.slice(0, 19)} is not in the registry`);
+  if (value === null) throw new Broken(`${digest.slice(0, 19)} is not in the registry`);
   return value;
 };
 
-const manifestOf = async (from: Repository, { digest }: Descriptor) => {
+const manifestOf = async (from: Repository, { digest }: Descriptor): Promise<{ bytes: Buffer; value: Manifest }> => {
   const { bytes } = present(await from.manifest(digest), digest);
-  return { bytes, value: JSON.parse(bytes.toString("utf8")) as Manifest };
+  const value = jsonOf(bytes);
+  if (!isManifest(value)) throw new Broken(`${digest.slice(0, 19)} is no image manifest`);
+  return { bytes, value };
 };
 
-const small = async (from: Repository, part: Descriptor): Promise<Buffer> =>
-  present(await from.smallBlob(part, smallLimit), part.digest);
+const small = async (from: Repository, part: Descriptor): Promise<Buffer> => {
+  if (part.size > smallLimit)
+    throw new Broken(`${part.digest.slice(0, 19)} has ${part.size} bytes, far more than such a part has`);
+  return present(await from.smallBlob(part, smallLimit), part.digest);
+};
+
+const jsonOf = (bytes: Uint8Array): unknown => {
+  try {
+    return JSON.parse(Buffer.from(bytes).toString("utf8"));
+  } catch {
+    return null;
+  }
+};
 
 const disagreement = (
   stage: PlannedStage,
   image: Manifest,
-  config: Buffer,
+  configBytes: Buffer,
   ingredients: Buffer,
   assembly: Buffer,
 ): string | null => {
-  const made = JSON.parse(ingredients.toString("utf8")) as Ingredients;
-  if (keyOf(made) !== stage.key) return `its ingredients have the key ${keyOf(made)}`;
-  const { os, architecture, rootfs } = JSON.parse(config.toString("utf8")) as {
-    os?: string;
-    architecture?: string;
-    rootfs?: { diff_ids?: string[] };
-  };
-  if (`${os}/${architecture}` !== stage.ingredients.platform) return `its config says ${os}/${architecture}`;
-  if (rootfs?.diff_ids?.length !== image.layers?.length) return "its config and its manifest count layers differently";
+  const made = keyIn(ingredients);
+  if (made !== stage.key) return made === null ? "its ingredients cannot be read" : `its ingredients have the key ${made}`;
+  const config = jsonOf(configBytes);
+  if (!isImageConfig(config)) return "its config is none of an image";
+  if (`${config.os}/${config.architecture}` !== stage.ingredients.platform)
+    return `its config says ${config.os}/${config.architecture}`;
+  if (config.rootfs.diff_ids.length !== image.layers.length) return "its config and its manifest count layers differently";
   try {
-    const { format } = JSON.parse(gunzipSync(assembly).toString("utf8")) as { format?: number };
-    return format === 1 ? null : `its index has the format ${format}`;
+    return isAssemblyIndex(jsonOf(gunzipSync(assembly))) ? null : "its index is none of this format";
   } catch (error) {
     return `its index cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+  }
+};
+
+const keyIn = (ingredients: Buffer): string | null => {
+  try {
+    return keyOf(jsonOf(ingredients) as Ingredients);
+  } catch {
+    return null;
   }
 };
 
@@ -106,26 +159,24 @@ const disagreement = (
 const concurrency = 4;
 
 /**
- * Brings blobs that are not in the layout from a repository; what is there already is left alone.
+ * Brings blobs that are not in the layout; what is there already is left alone.
+ * @param from who may have them, in order
  * @returns bytes downloaded
- * @throws FactoryError REGISTRY_FAILED when one is gone, and what `saveBlob` throws
+ * @throws PartGone when nobody has one, and what `saveBlob` throws
  */
-export const fetchBlobs = async (from: Repository, layout: string, blobs: readonly Descriptor[]): Promise<number> => {
-  const queue = blobs.filter((blob) => !hasBlob(layout, blob));
+export const fetchBlobs = async (from: readonly Repository[], layout: string, blobs: readonly Descriptor[]): Promise<number> => {
   let bytes = 0;
-  const work = async () => {
-    for (let blob = queue.pop(); blob !== undefined; blob = queue.pop()) {
-      if (known(await from.saveBlob(blob, blobPath(layout, blob.digest))) === null) throw gone(from, blob);
+  const wanted = blobs.filter((blob) => !hasBlob(layout, blob));
+  await eachAtOnce(wanted, concurrency, async (blob) => {
+    for (const one of from) {
+      const saved = await one.saveBlob(blob, blobPath(layout, blob.digest));
+      // Content that is not what its digest says is as good as none.
+      if (saved.state === "absent" || (saved.state === "unknown" && saved.error.code === "CHECKSUM_MISMATCH")) continue;
+      known(saved);
       bytes += blob.size;
+      return;
     }
-  };
-  await Promise.all(Array.from({ length: concurrency }, work));
+    throw new PartGone(blob.digest, `not in ${from.map(({ name }) => name).join(", ")}`);
+  });
   return bytes;
 };
-
-const gone = (from: Repository, { digest }: Descriptor): FactoryError =>
-  new FactoryError("REGISTRY_FAILED", {
-    what: `a part of a stage is gone from ${from.name}`,
-    why: `${digest} was named by a stage ref and is not there any more`,
-    fix: "build the stage again: ./task build NO_CACHE=1 REFRESH=1",
-  });

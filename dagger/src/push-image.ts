@@ -1,63 +1,94 @@
-import { readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { createReadStream, readFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { eachAtOnce } from "./at-once.js";
 import { blobPath, hasBlob, readBlob } from "./layout.js";
+import { PartGone } from "./part-gone.js";
 import { FactoryError } from "./pipeline/error.js";
 import { type Descriptor, type ImageIndex, type Manifest, mediaTypes } from "./pipeline/oci.js";
-import { fileBody } from "./registry/body.js";
+import { type Body, fileBody } from "./registry/body.js";
 import type { Repository } from "./registry/client.js";
 
 /** Where blobs may be that are not in the layout. */
 export type Elsewhere = {
   /** Digests that the target repository is known to hold: nothing is asked about them. */
   present: ReadonlySet<string>;
-  /** Repositories that have the others; of the same registry they are mounted from, else read from. */
+  /** Repositories that have the others, the nearest first; of the same registry they are mounted from, else read from. */
   sources: readonly Repository[];
 };
 
 export type PushedImage = { digest: string; uploaded: number; mounted: number; present: number };
 
+/** A push in its two steps, so that a caller can do other things while the last manifest is on its way. */
+export type Push = {
+  /** Makes everything exist that the root reaches: blobs, then manifests from below. */
+  below(): Promise<void>;
+  /** Puts the root itself. @param reference its digest, or a tag that is to name it */
+  root(reference: string): Promise<PushedImage>;
+};
+
 /** Uploads at the same time. */
 const concurrency = 4;
 
 /**
- * Pushes an image or index, and all it reaches, by digest: blobs first, then manifests from below, the root last. Nothing
- * that a tag names is touched. What is half there after a failure is picked up by the next push.
- * @throws FactoryError REGISTRY_DENIED, REGISTRY_UNREACHABLE, REGISTRY_FAILED, INTERRUPTED
+ * A push of an image or index, and all it reaches, into a repository. Nothing that a tag names is touched before `root`.
+ * What is half there after a failure is picked up by the next push. Both steps
+ * @throws PartGone for a blob that is nowhere, and FactoryError TAG_IMMUTABLE, REGISTRY_DENIED, REGISTRY_UNREACHABLE, REGISTRY_FAILED, INTERRUPTED
  */
-export const pushImage = async (to: Repository, layout: string, root: Descriptor, elsewhere: Elsewhere): Promise<PushedImage> => {
+export const openPush = (to: Repository, layout: string, root: Descriptor, elsewhere: Elsewhere): Push => {
   const manifests: Descriptor[] = [];
   const blobs = new Map<string, Descriptor>();
   collect(layout, root, manifests, blobs);
   const count = { uploaded: 0, mounted: 0, present: 0 };
+  const mountFrom = elsewhere.sources.filter(({ registry }) => registry === to.registry).map(({ repository }) => repository);
   const push = async (blob: Descriptor, absent: boolean) => {
-    const { how } = await to.pushBlob(blob, bodyOf(layout, blob, elsewhere), {
-      mountFrom: elsewhere.sources.filter((source) => source.registry === to.registry).map(({ repository }) => repository),
-      ...(absent ? { absent } : {}),
-    });
+    const body = bodyOf(layout, blob, elsewhere.sources);
+    const options = { mountFrom, ...(absent ? { absent } : {}) };
+    const { how } = await to.pushBlob(blob, body, options).catch((error: unknown) => explained(error, layout, blob));
     count[how] += 1;
   };
-  const queue = [...blobs.values()].filter(({ digest }) => !elsewhere.present.has(digest));
-  count.present += blobs.size - queue.length;
-  // Large ones first, so that the last upload is a short one.
-  queue.sort((a, b) => a.size - b.size);
-  const work = async () => {
-    for (let blob = queue.pop(); blob !== undefined; blob = queue.pop()) await push(blob, false);
+  const put = async ({ digest, mediaType }: Descriptor, reference: string) => {
+    const bytes = readFileSync(blobPath(layout, digest));
+    const first = await to.putManifest(reference, mediaType, bytes);
+    if (first.state === "put") return;
+    // What was taken for present is not (a registry's clean-up came between): now it is pushed without asking.
+    const missing = first.digests.flatMap((one) => blobs.get(one) ?? []);
+    if (missing.length === 0) throw first.error;
+    await eachAtOnce(missing, concurrency, (blob) => push(blob, true));
+    const second = await to.putManifest(reference, mediaType, bytes);
+    if (second.state !== "put") throw second.error;
   };
-  await Promise.all(Array.from({ length: concurrency }, work));
-  for (const manifest of manifests) {
-    const bytes = readFileSync(blobPath(layout, manifest.digest));
-    const put = () => to.putManifest(manifest.digest, manifest.mediaType, bytes);
-    let answer = await put();
-    if (answer.state === "parts-missing") {
-      // What was taken for present is not (a registry's clean-up came between): now it is pushed without asking.
-      for (const digest of answer.digests) {
-        const blob = blobs.get(digest);
-        if (blob !== undefined) await push(blob, true);
-      }
-      answer = await put();
-    }
-    if (answer.state === "parts-missing") throw answer.error;
-  }
-  return { digest: root.digest, ...count };
+  return {
+    async below() {
+      const queue = [...blobs.values()].filter(({ digest }) => !elsewhere.present.has(digest));
+      count.present += blobs.size - queue.length;
+      // Large ones first, so that the last upload is a short one.
+      queue.sort((a, b) => b.size - a.size);
+      await eachAtOnce(queue, concurrency, (blob) => push(blob, false));
+      // They stand side by side: an index of ours names image manifests and artifacts, and those name blobs only.
+      await eachAtOnce(manifests.slice(0, -1), concurrency, (manifest) => put(manifest, manifest.digest));
+    },
+    async root(reference) {
+      await put(manifests.at(-1)!, reference);
+      return { digest: root.digest, ...count };
+    },
+  };
+};
+
+/**
+ * Pushes an image or index, and all it reaches, by digest or under a tag.
+ * @throws as openPush
+ */
+export const pushImage = async (
+  to: Repository,
+  layout: string,
+  root: Descriptor,
+  elsewhere: Elsewhere,
+  reference: string = root.digest,
+): Promise<PushedImage> => {
+  const push = openPush(to, layout, root, elsewhere);
+  await push.below();
+  return push.root(reference);
 };
 
 const collect = (layout: string, root: Descriptor, manifests: Descriptor[], blobs: Map<string, Descriptor>): void => {
@@ -72,19 +103,29 @@ const collect = (layout: string, root: Descriptor, manifests: Descriptor[], blob
   });
 };
 
-const bodyOf = (layout: string, blob: Descriptor, { sources }: Elsewhere) => {
-  if (hasBlob(layout, blob)) return fileBody(blobPath(layout, blob.digest), blob.size);
-  const source = sources[0];
-  if (source !== undefined) return source.blobBody(blob);
-  throw new FactoryError("INPUT_MISSING", {
-    what: `a layer is not here: ${blob.digest}`,
-    why: "it is neither in the state folder nor known to be in a registry",
-    fix: "build the image again: ./task build NO_CACHE=1 REFRESH=1",
-  });
-};
+/** What is sent when a blob must be uploaded; only then is it looked for. */
+const bodyOf = (layout: string, blob: Descriptor, sources: readonly Repository[]): Body =>
+  hasBlob(layout, blob)
+    ? fileBody(blobPath(layout, blob.digest), blob.size)
+    : {
+        size: blob.size,
+        async *read(start, end) {
+          for (const source of sources) {
+            if ((await source.headBlob(blob.digest)).state !== "found") continue;
+            yield* source.blobBody(blob).read(start, end);
+            return;
+          }
+          throw new PartGone(blob.digest, `not in ${["the state folder", ...sources.map(({ name }) => name)].join(", ")}`);
+        },
+      };
 
-/** Puts a tag on a manifest that the repository has. @throws FactoryError TAG_IMMUTABLE, REGISTRY_DENIED, … */
-export const tagImage = async (to: Repository, tag: string, mediaType: string, bytes: Uint8Array): Promise<void> => {
-  const answer = await to.putManifest(tag, mediaType, bytes);
-  if (answer.state === "parts-missing") throw answer.error;
+/** A registry that refuses content may be right: then it is the layout's copy that is damaged, and as good as absent. */
+const explained = async (error: unknown, layout: string, blob: Descriptor): Promise<never> => {
+  if (!(error instanceof FactoryError) || error.code !== "REGISTRY_FAILED" || !hasBlob(layout, blob)) throw error;
+  const path = blobPath(layout, blob.digest);
+  const hash = createHash("sha256");
+  for await (const piece of createReadStream(path)) hash.update(piece as Buffer);
+  if (`sha256:${hash.digest("hex")}` === blob.digest) throw error;
+  await rm(path, { force: true });
+  throw new PartGone(blob.digest, "what stood for it in the state folder was something else", { cause: error });
 };

@@ -6,13 +6,14 @@ import { FactoryError } from "./pipeline/error.js";
 import type { Descriptor } from "./pipeline/oci.js";
 import { stageTag } from "./pipeline/stage-ref.js";
 import { fetchBlobs, pullStage } from "./pull-stage.js";
-import { type Elsewhere, pushImage, tagImage } from "./push-image.js";
+import { type Elsewhere, pushImage } from "./push-image.js";
 import { openRepository, type Repository } from "./registry/client.js";
 import { anonymous, explicitCredentials } from "./registry/credentials.js";
 import { isLoopback } from "./registry/proxy.js";
 import { parseRepository, type RepositoryName } from "./registry/reference.js";
 import type { Shelf } from "./shelf.js";
 import { openStageRef } from "./stage-ref.js";
+import { tagImage } from "./tags.js";
 
 /** Where an image goes, and who sends it there. */
 export type Address = {
@@ -94,7 +95,7 @@ export const registryShelf = (client: Client, home: Repository, { username, toke
   },
   async fullIndex(stage, ref, layout) {
     const opened = openStageRef(layout, ref, stage.key)!;
-    await fetchBlobs(home, layout, [opened.parts.full]);
+    await fetchBlobs([home], layout, [opened.parts.full]);
     return opened.full();
   },
   container(plan, digest) {

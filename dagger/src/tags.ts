@@ -1,56 +1,179 @@
+import { allOf } from "./at-once.js";
 import { FactoryError } from "./pipeline/error.js";
 import { hashOf } from "./pipeline/key.js";
-import type { Descriptor } from "./pipeline/oci.js";
+import { type Commit, isMoving, type Mark, markTag, markText, readMark, type Relation, whyNot } from "./pipeline/mark.js";
+import { type Descriptor, mediaTypes, stageAnnotation } from "./pipeline/oci.js";
+import { isImageIndex, isManifest } from "./pipeline/oci-check.js";
 import type { Plan } from "./pipeline/plan.js";
-import { tagImage } from "./push-image.js";
+import { emptyConfig } from "./pipeline/stage-ref.js";
+import { bytesBody } from "./registry/body.js";
 import type { Repository } from "./registry/client.js";
+import { digestOf } from "./registry/digest.js";
 import { known } from "./registry/lookup.js";
 import { isTag } from "./registry/reference.js";
 
-/** The tag under which the image of these plans is found again: by what it is made from, so that "nothing changed" is one HEAD. */
-export const keyTag = (plans: readonly Plan[]): string => {
+/** The tag under which the image of these plans is found again: by what it is made from, so that "nothing changed" is one request. */
+export const keyTag = (plans: readonly Plan[]): string => `key-${keyOfAll(plans)}`;
+
+/**
+ * The same for the image of a branch that nobody protects: whoever builds what others stand on never reads it. The image itself
+ * stands in the image's repository as all do; what it is called by there is no promise to anybody.
+ */
+export const branchKeyTag = (plans: readonly Plan[]): string => `key-branch-${keyOfAll(plans)}`;
+
+const keyOfAll = (plans: readonly Plan[]): string => {
   const keys = plans.map(({ stages }) => stages.at(-1)!.key);
-  return `key-${keys.length === 1 ? keys[0] : hashOf([...keys].sort()).slice(0, 24)}`;
+  return keys.length === 1 ? keys[0]! : hashOf([...keys].sort()).slice(0, 24);
 };
 
 /** @throws FactoryError USAGE for what no registry takes as a tag, or what is ours */
 export const checkTags = (tags: readonly string[]): void => {
   for (const tag of tags) {
-    const ours = /^(?:cache|key)-/.test(tag);
+    const ours = /^(?:cache|key|mark)-/.test(tag);
     if (isTag(tag) && !ours) continue;
     throw new FactoryError("USAGE", {
       what: `${JSON.stringify(tag)} cannot be a tag`,
       why: ours
-        ? "tags that begin with cache- and key- are image-factory's own"
+        ? "tags that begin with cache-, key- and mark- are image-factory's own"
         : "a tag has up to 128 of A-Z a-z 0-9 . _ -, no . or - first",
       fix: "for example: 1.4.0 or latest",
     });
   }
 };
 
-/** An image that the repository has under the key tag, with its bytes. @throws FactoryError where the registry gives no answer */
-export const findPublished = async (home: Repository, tag: string): Promise<{ root: Descriptor; bytes: Uint8Array } | null> => {
-  const head = known(await home.headManifest(tag));
-  if (head === null) return null;
-  const manifest = known(await home.manifest(head.digest));
-  if (manifest === null) return null;
+/** An image that a repository has, with the bytes of its manifest or index. */
+export type PublishedImage = { root: Descriptor; bytes: Uint8Array };
+
+/**
+ * The image of these plans that the repository has under a tag; null where there is none, or something else: a tag is no promise.
+ * @throws FactoryError where the registry gives no answer
+ */
+export const findPublished = async (home: Repository, tag: string, plans: readonly Plan[]): Promise<PublishedImage | null> => {
+  const lookup = await home.manifest(tag);
+  if (lookup.state === "unknown" && lookup.error.code === "CHECKSUM_MISMATCH") return null;
+  const manifest = known(lookup);
+  if (manifest === null || !isImageOf(manifest.bytes, plans)) return null;
   const { mediaType, digest, size, bytes } = manifest;
   return { root: { mediaType, digest, size }, bytes };
 };
 
-/** Moves the tags that are not on the image yet; returns those that moved. */
-export const moveTags = async (
+/** A manifest says for each stage which key it has; an index says for each platform which key its highest stage has. */
+const isImageOf = (bytes: Uint8Array, plans: readonly Plan[]): boolean => {
+  const value = jsonOf(bytes);
+  const [only] = plans;
+  if (plans.length === 1 && only !== undefined)
+    return isManifest(value) && only.stages.every(({ stage, key }) => value.annotations?.[stageAnnotation(stage)] === key);
+  return (
+    isImageIndex(value) &&
+    value.manifests.length === plans.length &&
+    plans.every(({ platform, stages }) => {
+      const { stage, key } = stages.at(-1)!;
+      return value.manifests.some(
+        (one) =>
+          `${one.platform?.os}/${one.platform?.architecture}` === platform && one.annotations?.[stageAnnotation(stage)] === key,
+      );
+    })
+  );
+};
+
+/** The commit that is published, and how others stand to it. */
+export type History = { commit: Commit; relationOf(other: string): Promise<Relation> };
+
+/** What a tag is now, and why it is not to move. */
+export type Standing = { tag: string; digest: string | null; mark: Mark | null; whyNot: string | null };
+
+/**
+ * How tags stand, to be asked right before they move.
+ * @param history null: nothing is compared, and no mark is read
+ * @param image where it is not new, its digest: then a tag may be on it already, and that is asked too
+ * @throws FactoryError where the registry gives no answer
+ */
+export const standingsOf = (
   home: Repository,
   tags: readonly string[],
-  root: Descriptor,
-  bytes: Uint8Array,
-): Promise<string[]> => {
-  const moved: string[] = [];
-  for (const tag of tags) {
-    const head = await home.headManifest(tag);
-    if (head.state === "found" && head.value.digest === root.digest) continue;
-    await tagImage(home, tag, root.mediaType, bytes);
-    moved.push(tag);
+  history: History | null,
+  image: string | null,
+): Promise<Standing[]> =>
+  Promise.all(
+    tags.map(async (tag) => {
+      const [digest, mark] = await Promise.all([
+        image === null ? null : digestAt(home, tag),
+        history === null || !isMoving(tag) ? null : markOf(home, tag),
+      ]);
+      const relation = mark?.commit == null || history === null ? "unknown" : await history.relationOf(mark.commit);
+      const why = mark === null || history === null ? null : whyNot(mark, history.commit, relation);
+      // A mark without its tag holds nobody back.
+      const gone = why !== null && digest === null && (await digestAt(home, tag)) === null;
+      return { tag, digest, mark, whyNot: gone ? null : why };
+    }),
+  );
+
+const digestAt = async (home: Repository, tag: string): Promise<string | null> =>
+  known(await home.headManifest(tag))?.digest ?? null;
+
+const markOf = async (home: Repository, tag: string): Promise<Mark | null> => {
+  const found = await home.manifest(markTag(tag));
+  if (found.state === "unknown" && found.error.code === "CHECKSUM_MISMATCH") return null;
+  const manifest = known(found);
+  return manifest === null ? null : readMark(jsonOf(manifest.bytes), tag);
+};
+
+const jsonOf = (bytes: Uint8Array): unknown => {
+  try {
+    return JSON.parse(Buffer.from(bytes).toString("utf8"));
+  } catch {
+    return null;
   }
-  return moved;
+};
+
+/** `there`: it was on the image already. `kept`: it stays where it is, and `why` says why. */
+export type TagMove = { name: string; outcome: "moved" | "there" | "kept"; why: string | null };
+
+/**
+ * Moves tags to an image that the repository has whole, each after its mark.
+ * @param anyway also those that would go back in history
+ * @throws FactoryError TAG_IMMUTABLE, REGISTRY_DENIED, …; then the other tags are where they belong all the same
+ */
+export const moveTags = async (
+  home: Repository,
+  standings: readonly Standing[],
+  { root, bytes }: PublishedImage,
+  history: History | null,
+  anyway = false,
+): Promise<TagMove[]> =>
+  allOf(
+    ...standings.map(async ({ tag, digest, mark, whyNot }): Promise<TagMove> => {
+      if (whyNot !== null && !anyway)
+        return { name: tag, outcome: digest === root.digest ? "there" : "kept", why: digest === root.digest ? null : whyNot };
+      if (history !== null && isMoving(tag) && (mark?.commit !== history.commit.id || mark.digest !== root.digest))
+        await putMark(home, { tag, commit: history.commit.id, time: history.commit.time, digest: root.digest });
+      if (digest === root.digest) return { name: tag, outcome: "there", why: null };
+      await tagImage(home, tag, root.mediaType, bytes);
+      return { name: tag, outcome: "moved", why: null };
+    }),
+  );
+
+/** Puts a tag's mark in the place of the one before. @throws FactoryError of the registry */
+export const putMark = async (home: Repository, mark: Mark): Promise<void> => {
+  const empty = Buffer.from(emptyConfig.text);
+  const config = { mediaType: emptyConfig.type, digest: digestOf(empty), size: empty.length };
+  const put = () => home.putManifest(markTag(mark.tag), mediaTypes.manifest, Buffer.from(markText(mark, config)));
+  try {
+    // Every stage ref has the empty config too: mostly it is there.
+    let answer = await put();
+    if (answer.state === "parts-missing") {
+      await home.pushBlob(config, bytesBody(empty));
+      answer = await put();
+    }
+    if (answer.state === "parts-missing") throw answer.error;
+  } catch (error) {
+    // A repository in which tags never move needs no marks: the tag itself will say so.
+    if (!(error instanceof FactoryError) || error.code !== "TAG_IMMUTABLE") throw error;
+  }
+};
+
+/** Puts a tag on a manifest that the repository has. @throws FactoryError TAG_IMMUTABLE, REGISTRY_DENIED, … */
+export const tagImage = async (to: Repository, tag: string, mediaType: string, bytes: Uint8Array): Promise<void> => {
+  const answer = await to.putManifest(tag, mediaType, bytes);
+  if (answer.state === "parts-missing") throw answer.error;
 };

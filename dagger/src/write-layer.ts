@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
+import { type Frame, frameEncoder, type KnownFrames } from "./frames.js";
 import { changed, isGone } from "./hash-file.js";
 import { writeBlob } from "./layout.js";
 import { type Encode, inFrames } from "./pipeline/compress.js";
@@ -12,6 +13,16 @@ import { layerType, type LayerDescriptor } from "./pipeline/oci.js";
 /** A layer in a layout, and the digest of its tar. */
 export type WrittenLayer = LayerDescriptor & { diffId: string };
 
+type Options = {
+  epoch: number;
+  context: string;
+  compression: "zstd" | "gzip";
+  load: () => Promise<Encode>;
+  /** Of a layer written before with the same compressor, whose frames need not be compressed again. */
+  known: KnownFrames | null;
+  signal?: AbortSignal | undefined;
+};
+
 /**
  * Writes the layer of these entries into an OCI layout, reading files of the context as they are needed. Memory: a few frames.
  * @throws FactoryError INPUT_MISSING when a file is no longer what was hashed; nothing is left behind then
@@ -19,8 +30,8 @@ export type WrittenLayer = LayerDescriptor & { diffId: string };
 export const writeLayer = async (
   layout: string,
   entries: readonly LayerEntry[],
-  options: { epoch: number; context: string; compression: "zstd" | "gzip"; encode: Encode; signal?: AbortSignal | undefined },
-): Promise<WrittenLayer> => {
+  options: Options,
+): Promise<{ layer: WrittenLayer; frames: readonly Frame[] }> => {
   const diff = createHash("sha256");
   async function* plain(): AsyncGenerator<Uint8Array> {
     for await (const piece of layerTar(entries, options.epoch, readerOf(options.context))) {
@@ -29,8 +40,11 @@ export const writeLayer = async (
       yield piece;
     }
   }
-  const { digest, size } = await writeBlob(layout, inFrames(plain(), options.encode));
-  return { mediaType: layerType(options.compression), digest, size, diffId: `sha256:${diff.digest("hex")}` };
+  const frames: Frame[] = [];
+  const encode = frameEncoder(layout, options.known, options.load, frames);
+  const { digest, size } = await writeBlob(layout, inFrames(plain(), encode));
+  const layer = { mediaType: layerType(options.compression), digest, size, diffId: `sha256:${diff.digest("hex")}` };
+  return { layer, frames };
 };
 
 const interrupted = () =>

@@ -8,25 +8,19 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { addRootImage, readTar } from "../../ci/bootstrap/layout.js";
 import { findProgram } from "../../ci/io/host.js";
 import { run } from "../../ci/io/process.js";
-import { parseReference, resolveBaseDigest } from "../../ci/lock/base.js";
+import { resolveBaseDigest } from "../../ci/lock/base.js";
+import type { Net } from "../../ci/lock/http.js";
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { startRegistry, type TestRegistry } from "./support/registry.js";
 
 const net = { env: {} };
-const needed = ["docker-registry", "skopeo", "tar"];
+const needed = ["docker-registry", "openssl", "perl", "skopeo", "tar"];
 const missing: string[] = [];
 for (const program of needed) if ((await findProgram(program, process.env)) === null) missing.push(program);
 
-test("references are read as Docker reads them", () => {
-  const of = (ref: string) => {
-    const { registry, repository, tag, digest } = parseReference(ref);
-    return `${registry} ${repository} ${tag} ${digest ?? "-"}`;
-  };
-  const digest = `sha256:${"a".repeat(64)}`;
-  expect(of("debian")).toBe("registry-1.docker.io library/debian latest -");
-  expect(of("docker.io/acme/tool:2")).toBe("registry-1.docker.io acme/tool 2 -");
-  expect(of("ghcr.io/a/b:v1")).toBe("ghcr.io a/b v1 -");
-  expect(of("localhost:5000/b")).toBe("localhost:5000 b latest -");
-  expect(of(`quay.io/a/b:1@${digest}`)).toBe(`quay.io a/b 1 ${digest}`);
-  for (const bad of ["", "UPPER/case", "a/b@sha256:12", "a b"]) expect(() => parseReference(bad), bad).toThrow(/CONFIG_INVALID/);
+test("what is no reference is the config's fault", async () => {
+  for (const bad of ["", "UPPER/case", "a/b@sha256:12", "a b"])
+    await expect(resolveBaseDigest(bad, net), bad).rejects.toMatchObject({ code: "CONFIG_INVALID", exitCode: 65 });
 });
 
 test("a digest in the reference is the answer; nobody is asked", async () => {
@@ -35,34 +29,20 @@ test("a digest in the reference is the answer; nobody is asked", async () => {
 });
 
 describe.skipIf(missing.length > 0)(`a registry${missing.length > 0 ? ` (skipped: no ${missing.join(", ")})` : ""}`, () => {
-  const stop = new AbortController();
   let folder = "";
+  let registry: TestRegistry;
   let address = "";
-  let served: Promise<unknown> = Promise.resolve();
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "lock-base-"));
-    const config = {
-      version: 0.1,
-      log: { level: "info" },
-      storage: { filesystem: { rootdirectory: join(folder, "data") } },
-      http: { addr: "127.0.0.1:0" },
-    };
-    await writeFile(join(folder, "config.yml"), JSON.stringify(config));
-    address = await new Promise<string>((resolve, reject) => {
-      const onLine = (line: string) => {
-        const heard = /listening on (127\.0\.0\.1:\d+)/.exec(line)?.[1];
-        if (heard !== undefined) resolve(heard);
-      };
-      served = run("docker-registry", ["serve", join(folder, "config.yml")], {
-        onLine,
-        signal: stop.signal,
-      }).catch(reject);
-    });
+    registry = await startRegistry({ auth: { user: "me", password: "my-password" } });
+    address = registry.host;
+    await mkdir(join(folder, "home/.docker"), { recursive: true });
+    const auth = Buffer.from("me:my-password").toString("base64");
+    await writeFile(join(folder, "home/.docker/config.json"), JSON.stringify({ auths: { [address]: { auth } } }));
   });
   afterAll(async () => {
-    stop.abort();
-    await served;
+    await registry?.stop();
     await rm(folder, { recursive: true, force: true });
   });
 
@@ -85,18 +65,26 @@ describe.skipIf(missing.length > 0)(`a registry${missing.length > 0 ? ` (skipped
       "copy",
       "--preserve-digests",
       "--dest-tls-verify=false",
+      "--dest-creds=me:my-password",
       `oci:${layout}:base`,
       `docker://${address}/acme/base:1`,
     ]);
     expect(copied.exitCode, copied.stderr).toBe(0);
 
-    expect(await resolveBaseDigest(`${address}/acme/base:1`, net)).toBe(digest);
-    await expect(resolveBaseDigest(`${address}/acme/base:2`, net)).rejects.toMatchObject({
-      code: "BASE_UNREACHABLE",
+    const known = { env: { HOME: join(folder, "home") } };
+    expect(await resolveBaseDigest(`${address}/acme/base:1`, known)).toBe(digest);
+    const refusal = async (ref: string, as: Net) => {
+      const error: unknown = await resolveBaseDigest(ref, as).catch((caught: unknown) => caught);
+      expect(error).toMatchObject({ code: "BASE_UNREACHABLE", exitCode: 69 });
+      return error instanceof FactoryError ? error.explanation : null;
+    };
+    expect(await refusal(`${address}/acme/base:2`, known)).toEqual({
+      what: `cannot read the base image ${address}/acme/base:2`,
+      why: `${address}/acme/base has no 2`,
+      fix: "correct the name and tag of `base` in images.yaml, or write its digest (`…@sha256:…`)",
     });
-    await expect(resolveBaseDigest("127.0.0.1:1/acme/base:1", net)).rejects.toMatchObject({
-      code: "BASE_UNREACHABLE",
-    });
+    expect((await refusal(`${address}/acme/base:1`, { env: { HOME: folder } }))?.fix).toContain(`docker login ${address}`);
+    await refusal("127.0.0.1:1/acme/base:1", known);
   });
 });
 
@@ -118,7 +106,9 @@ describe("a registry that asks for a token", () => {
         const challenge = `Bearer realm="http://${address}/token",service="acme",scope="repository:a/b:pull"`;
         response.writeHead(401, { "www-authenticate": challenge }).end();
       } else if (url.pathname.endsWith("/told"))
-        response.writeHead(200, { "docker-content-digest": digest }).end(request.method === "HEAD" ? "" : body);
+        response
+          .writeHead(200, { "docker-content-digest": digest, "content-length": body.length })
+          .end(request.method === "HEAD" ? "" : body);
       else response.writeHead(200).end(request.method === "HEAD" ? "" : body);
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

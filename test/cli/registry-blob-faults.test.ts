@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Repository } from "../../dagger/src/registry/client.js";
+import { patient } from "../../dagger/src/registry/retry.js";
 import { clientOf, newImage, type TestClient } from "./support/client.js";
 import { type FaultyProxy, startFaultyProxy } from "./support/faulty-proxy.js";
 import { startRegistry, type TestRegistry, whyNoRegistry } from "./support/registry.js";
@@ -69,11 +70,28 @@ describe("a blob of a registry that misbehaves", () => {
   });
 
   test("that stalls in the middle is taken up too", async () => {
-    repository = clientOf(front.host, null, { timeouts: { ...impatient, answer: 5_000 } }).repository("acme/blob");
+    repository = clientOf(front.host, null, { patience: { ...patient, timeouts: { ...impatient, answer: 5_000 } } }).repository(
+      "acme/blob",
+    );
     front.on({ method: "GET", path: /blobs/, fault: { do: "stall", after: 300_000 } });
     const answer = await repository.smallBlob(image.layer, 1_000_000);
     expect(answer.state === "found" && image.layer.bytes.equals(answer.value)).toBe(true);
     expect(statuses()).toEqual([200, 206]);
+  });
+
+  test("that comes drop by drop has stalled as well", async () => {
+    repository = clientOf(front.host, null, { patience: { ...patient, timeouts: { ...impatient, answer: 5_000 } } }).repository(
+      "acme/blob",
+    );
+    front.on({ method: "GET", path: /blobs/, fault: { do: "drip", after: 0, every: 10 } });
+    front.on({ method: "GET", path: /manifests/, fault: { do: "drip", after: 0, every: 10 } });
+    expect(await repository.manifest("v1")).toMatchObject({ state: "found" });
+    // What dripped is not the blob's content: the rest makes no whole of it.
+    expect(await repository.smallBlob(image.layer, 1_000_000)).toMatchObject({
+      state: "unknown",
+      error: { code: "CHECKSUM_MISMATCH" },
+    });
+    expect(front.log.map(({ method, status }) => `${method} ${status}`)).toEqual(["GET 200", "GET 200", "GET 200", "GET 206"]);
   });
 
   test("that ends early again and again is given up, and leaves no file", async () => {

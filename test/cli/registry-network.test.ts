@@ -1,4 +1,6 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
+import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -105,6 +107,22 @@ describe("how a registry is reached", () => {
     expect(why).toContain(`the proxy ${tunnelProxy!.host} answered 407`);
     expect(fix).toContain("HTTPS_PROXY");
     expect((await refused(name, { HTTPS_PROXY: "socks5://127.0.0.1:1080" })).why).toContain("socks5:");
+  });
+
+  test("a tunnel into silence is given up", async () => {
+    const silent = createServer().listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    const proxy = await startForwardProxy(`127.0.0.1:${(silent.address() as AddressInfo).port}`);
+    const timeouts = { ...brief.timeouts, connect: 150 };
+    try {
+      const client = clientOf(name, login, { env: { HTTPS_PROXY: proxy.host }, patience: { ...brief, timeouts } });
+      const answer = await client.repository("acme/way").headManifest("v1");
+      expect(answer).toMatchObject({ state: "unknown", error: { code: "REGISTRY_UNREACHABLE" } });
+      expect(answer.state === "unknown" && answer.why).toMatch(/no (connection|tunnel).* for 0.15 s/);
+    } finally {
+      await proxy.stop();
+      silent.close();
+    }
   });
 
   test("NO_PROXY and loopback pass the proxy by", async () => {

@@ -80,7 +80,7 @@ describe("reading from a registry that misbehaves", () => {
     });
 
     test("an answer that never comes is given up", async () => {
-      client = clientOf(front.host, null, { timeouts: impatient, patience: brief });
+      client = clientOf(front.host, null, { patience: { ...brief, timeouts: impatient } });
       repository = client.repository("acme/read");
       front.on({ path, times: Number.POSITIVE_INFINITY, fault: { do: "stall", after: -1 } });
       const answer = await ask();
@@ -125,6 +125,7 @@ describe("reading from a registry that misbehaves", () => {
     expect(await repository.manifest("v2")).toMatchObject({ state: "unknown", error: { code: "REGISTRY_FAILED" } });
     expect(await repository.tags()).toMatchObject({ state: "unknown", error: { code: "REGISTRY_FAILED" } });
     expect(await repository.blob(image.layer)).toMatchObject({ state: "unknown", error: { code: "REGISTRY_FAILED" } });
+    expect(await repository.headBlob(image.layer.digest)).toMatchObject({ state: "unknown", error: { code: "REGISTRY_FAILED" } });
   });
 
   test("a 404 with other words than an absence's is no absence", async () => {
@@ -175,7 +176,11 @@ describe("reading from a registry that misbehaves", () => {
     expect(answer.state === "unknown" && answer.why).toContain("ECONNREFUSED");
     expect(answer.state === "unknown" && answer.error.explanation.fix).toContain("inside a container or a Dagger module");
     expect(gone.clock.slept.length).toBe(1);
+    // Whoever asks on is told at once: nobody waits for each stage of a plan anew.
     expect(await gone.repository("acme/read").canPush()).toMatchObject({ state: "unknown" });
+    expect((await gone.repository("acme/other").tags()).state).toBe("unknown");
+    expect(gone.clock.slept.length).toBe(1);
+    expect(gone.seen.length).toBe(2);
   });
 
   test("an interruption ends a wait, and is no answer", async () => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Repository } from "../../dagger/src/registry/client.js";
+import { patient } from "../../dagger/src/registry/retry.js";
 import { known } from "../../dagger/src/registry/lookup.js";
 import { clientOf, errorOf, newBlob, type TestClient } from "./support/client.js";
 import { type Fault, type FaultyProxy, startFaultyProxy } from "./support/faulty-proxy.js";
@@ -80,8 +81,16 @@ describe("a large blob pushed to a registry that misbehaves", () => {
     expect(await pushed()).toEqual({ how: "uploaded", chunks: 3 });
   });
 
+  test("that is refused before it is sent whole is not sent to its end, and the refusal is told", async () => {
+    front.on({ method: "PUT", path: /uploads/, fault: answer(403, '{"errors":[{"code":"DENIED","message":"denied"}]}') });
+    const { body, ...blob } = newBlob(size);
+    expect(await errorOf(repository.pushBlob(blob, body))).toMatchObject({ code: "REGISTRY_DENIED" });
+    expect(front.count("PUT", /uploads/)).toBe(1);
+    expect(client.clock.slept).toEqual([]);
+  });
+
   test("that stalls goes on in chunks", async () => {
-    client = clientOf(front.host, null, { timeouts: { connect: 5_000, answer: 5_000, idle: 250 } });
+    client = clientOf(front.host, null, { patience: { ...patient, timeouts: { connect: 5_000, answer: 5_000, idle: 250 } } });
     repository = client.repository("acme/large");
     front.on({ method: "PUT", path: /uploads/, fault: { do: "hang", after: 100_000 } });
     expect(await pushed()).toEqual({ how: "uploaded", chunks: 3 });

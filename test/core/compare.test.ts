@@ -1,6 +1,8 @@
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Allowance, allowances } from "../../dagger/src/pipeline/compare-allowances.js";
+import { type Allowance, allowances, buildMounts } from "../../dagger/src/pipeline/compare-allowances.js";
 import { differenceText } from "../../dagger/src/pipeline/compare-words.js";
 import { allAllowances, compareImages, type ImageValue } from "../../dagger/src/pipeline/compare.js";
 import type { ImageConfig } from "../../dagger/src/pipeline/image-config.js";
@@ -151,14 +153,28 @@ describe("what is left out, and counts when it is not", () => {
       image(),
       image({ config: { docker_version: "20", config: { ...runtime, Hostname: "abc" } } as Partial<ImageConfig> }),
     ],
+    "build-mounts": [
+      image(),
+      image({ entries: [...entries, folder("/run"), folder("/run/secrets"), folder("/var/cache/apt/archives")] }),
+    ],
     "mount-points": [image(), image({ entries: [...entries, folder("/etc"), file("/etc/hosts", ""), folder("/proc")] })],
   };
   test.each(Object.keys(allowances) as Allowance[])("%s", (name) => {
     const [a, b] = cases[name];
-    const rest = name === "mount-points" ? ["/etc: only in B (directory)"] : [];
+    const rest =
+      { "mount-points": ["/etc: only in B (directory)"], "build-mounts": ["/run: only in B (directory)"] }[name as string] ?? [];
     expect(told(a, b)).toEqual(rest);
     const others = new Set([...allAllowances].filter((one) => one !== name));
     expect(told(a, b, others).length).toBeGreaterThan(rest.length);
+  });
+
+  test("every target that a rendered Dockerfile mounts at is known", () => {
+    const texts = ["Dockerfile", "builder-debian.Dockerfile"].map((name) =>
+      readFileSync(fileURLToPath(new URL(`../../builder/${name}`, import.meta.url)), "utf8"),
+    );
+    const targets = texts.flatMap((text) => [...text.matchAll(/--mount=\S*target=([^\s,]+)/g)].map(([, target]) => target!));
+    expect(targets.length).toBeGreaterThan(10);
+    expect(targets.filter((target) => !buildMounts.test(target))).toEqual([]);
   });
 
   test("a mount point that holds something counts", () => {

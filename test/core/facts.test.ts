@@ -127,10 +127,12 @@ test("texts are read where they exist", async () => {
   expect((await failure(gatherFacts(at(""), { roots: [], texts: ["app/latin"], ignore: [] }))).code).toBe("CONFIG_INVALID");
 });
 
-test("a context is measured without what is ignored", () => {
+test("a context is measured without what is ignored, and the facts spare no file", async () => {
   put("a", "123");
   put("b/c", "12345");
   put("b/d.log", "1234567");
   symlinkSync("a", at("link"));
   expect(measureContext(at(""), compileIgnore(["**/*.log"]))).toEqual({ files: 2, bytes: 8 });
+  const facts = await gatherFacts(at(""), { roots: ["b"], texts: [], ignore: [] });
+  expect(measureContext(at(""), compileIgnore(["**/*.log"]), facts)).toEqual({ files: 2, bytes: 8 });
 });

@@ -79,6 +79,7 @@ describe("the tar of a layer", () => {
             uid: one.uid,
             gid: one.gid,
             size: one.type === "file" ? one.size : 0,
+            mtime: epoch,
             target: one.type === "symlink" ? one.target : "",
             xattrs: {},
             text: one.type === "file" && "text" in one.content ? one.content.text : "",

@@ -22,11 +22,9 @@ describe.skipIf(absent !== null)(`a build that fails${absent === null ? "" : ` (
     // One daemon for all builds of the file: each would start its own.
     await factory(await project(""), ["engine", "start"], env());
   });
-  afterAll(async () => {
-    await factory(await project(""), ["engine", "stop"], env());
-    await web.close();
-    await tiny.close();
-  });
+  afterAll(() => tiny.close());
+  afterAll(() => web.close());
+  afterAll(async () => factory(await project(""), ["engine", "stop"], env()));
 
   const build = async (
     folder: string,

@@ -37,10 +37,8 @@ describe.skipIf(absent !== null)(`in a rough world${absent === null ? "" : ` (sk
       response.end("go on");
     });
   });
-  afterAll(async () => {
-    await web.close();
-    await tiny.close();
-  });
+  afterAll(() => tiny.close());
+  afterAll(() => web.close());
 
   const fetching = (path: string) => `wget -q -O /dev/null ${web.address}${path}`;
   /** The daemons of the state folder. */
@@ -115,20 +113,24 @@ describe.skipIf(absent !== null)(`in a rough world${absent === null ? "" : ` (sk
   });
 
   describe("a full disk", () => {
-    let disk = "";
-    let mounted = false;
-    beforeAll(async () => {
-      disk = join(tiny.root, "disk");
+    const mounted: string[] = [];
+    /** A file system of 64 MB, where this user may have one. */
+    const openDisk = async (name: string): Promise<string | null> => {
+      const disk = join(tiny.root, name);
       await mkdir(disk);
-      mounted = process.getuid?.() === 0 && (await run("mount", ["-t", "tmpfs", "-o", "size=64m", "tmpfs", disk])).exitCode === 0;
-    });
+      if (process.getuid?.() !== 0 || (await run("mount", ["-t", "tmpfs", "-o", "size=64m", "tmpfs", disk])).exitCode !== 0)
+        return null;
+      mounted.push(disk);
+      return disk;
+    };
     afterAll(async () => {
-      if (mounted) await run("umount", ["--lazy", disk]);
+      for (const disk of mounted) await run("umount", ["--lazy", disk]);
     });
 
     test("is told as that, and the output and the stages of the time before are whole", async (context) => {
-      if (!mounted) return context.skip("a file system of its own takes root");
-      const env = { FACTORY_STATE: join(disk, "state") };
+      const disk = await openDisk("for-the-state");
+      if (disk === null) return context.skip("a file system of its own takes root");
+      const env = { ...tiny.env, FACTORY_STATE: join(disk, "state") };
       const folder = await tiny.project("run: [echo good > /good]");
       const text = await readFile(join(folder, "images.yaml"), "utf8");
       const output = ["--output", `tar:${disk}/image.tar`];
@@ -148,7 +150,8 @@ describe.skipIf(absent !== null)(`in a rough world${absent === null ? "" : ` (sk
     });
 
     test("of an output is told as that, and the output of the time before is whole", async (context) => {
-      if (!mounted) return context.skip("a file system of its own takes root");
+      const disk = await openDisk("for-the-output");
+      if (disk === null) return context.skip("a file system of its own takes root");
       const folder = await tiny.project("run: [echo output > /output]");
       const output = ["--output", `tar:${disk}/other.tar`];
       await built(folder, output, tiny.env);

@@ -91,6 +91,36 @@ describe.skipIf(absent !== null)(`the small image${absent === null ? "" : ` (ski
     expect((await readdir(into)).sort()).toEqual(["docker.tar", "layout", "small.tar"]);
   });
 
+  test("podman loads the docker archive, with the name that was asked for", async (context) => {
+    const missing = await lacking("podman");
+    if (missing !== null) return context.skip(missing);
+    const storage = [
+      "--root",
+      join(small.root, "containers"),
+      "--runroot",
+      join(small.root, "containers-run"),
+      "--storage-driver",
+      "overlay",
+    ];
+    try {
+      const loaded = await run("podman", [...storage, "load", "--quiet", "--input", join(small.root, "out/docker.tar")]);
+      expect(loaded.exitCode, loaded.stderr).toBe(0);
+      expect(loaded.stdout).toBe("Loaded image: registry.example/team/small:1.2.3\n");
+      const inspected = await run("podman", [
+        ...storage,
+        "image",
+        "inspect",
+        "--format",
+        "{{.Id}} {{.User}}",
+        "registry.example/team/small:1.2.3",
+      ]);
+      expect(inspected.stdout).toBe(`${(await configOf(cold.digest)).replace("sha256:", "")} 1234:0\n`);
+    } finally {
+      await run("podman", [...storage, "rmi", "--all", "--force"]);
+      await run("umount", [join(small.root, "containers/overlay")]);
+    }
+  });
+
   const configOf = async (digest: string): Promise<string> => {
     const manifest = await readFile(state(`layout/blobs/${digest.replace(":", "/")}`), "utf8");
     return (JSON.parse(manifest) as { config: { digest: string } }).config.digest;

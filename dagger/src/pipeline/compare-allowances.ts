@@ -25,13 +25,25 @@ export const allowances = {
     why: "it is the only one there is: some builders write it, others leave it out",
   },
   "builder-notes": {
-    what: "config: id, parent, container, container_config, docker_version; Hostname, Domainname, Image, Attach*, Tty, OpenStdin, StdinOnce, ArgsEscaped",
-    why: "Docker's notes of the container that a layer was committed from; no runtime starts anything with them",
+    what: "config: id, parent, container, container_config, docker_version; Hostname, Domainname, Image, Attach*, Tty, OpenStdin, StdinOnce, ArgsEscaped; the label io.buildah.version",
+    why: "notes of the builder on itself and on the container that a layer was committed from; no runtime starts anything with them",
   },
   "mount-points": {
-    what: "files: empty files and directories at /proc, /sys, /dev, /etc/hosts, /etc/hostname, /etc/resolv.conf, /run/.containerenv, /.dockerenv",
+    what: "files: empty files and directories at /.dockerenv, /etc/hosts, /etc/hostname, /etc/resolv.conf, /run/.containerenv, and in /dev, /proc, /sys",
     why: "left by a container that a build step ran in; every runtime mounts its own over them",
+  },
+  "build-mounts": {
+    what: "files: empty files and directories in /run/secrets, /run/inputs, /run/downloads, /root/.cache, /root/go, /var/cache/apt, /var/lib/apt/lists, /var/cache/dnf",
+    why: "where build steps mount secrets, inputs and caches: buildah leaves the mount points it made and takes away the folders it mounted over; package managers make them again",
   },
 } as const satisfies Record<string, { what: string; why: string }>;
 
 export type Allowance = keyof typeof allowances;
+
+/** Where a runtime mounts something of its own, whatever the image has there. */
+export const runtimeMounts =
+  /^\/(?:\.dockerenv|etc\/(?:hosts|hostname|resolv\.conf)|run\/\.containerenv)$|^\/(?:dev|proc|sys)(?:\/|$)/;
+
+/** The targets of the mounts of script.ts and instruction.ts, and the folders that are made to hold them. */
+export const buildMounts =
+  /^\/(?:run\/(?:secrets|inputs|downloads)|root\/(?:\.cache|go)|var\/cache\/(?:apt|dnf)|var\/lib\/apt\/lists)(?:\/|$)/;

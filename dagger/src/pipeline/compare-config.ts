@@ -19,6 +19,7 @@ const notesOf = {
   runtime: new Set(
     "Hostname Domainname Image AttachStdin AttachStdout AttachStderr Tty OpenStdin StdinOnce ArgsEscaped".split(" "),
   ),
+  labels: new Set(["io.buildah.version"]),
 };
 
 const fieldsOf = (config: ImageConfig, ignore: ReadonlySet<Allowance>): Map<string, string> => {
@@ -41,8 +42,10 @@ const fieldsOf = (config: ImageConfig, ignore: ReadonlySet<Allowance>): Map<stri
       const lines = (value ?? []) as readonly string[];
       for (const line of lines) fields.set(`config.Env.${line.split("=", 1)[0]}`, line.slice(line.indexOf("=") + 1));
       if (!ignore.has("env-order")) put("config.Env, order", lines.map((line) => line.split("=", 1)[0]).join(" "));
-    } else if (isRecord(value)) for (const [key, one] of Object.entries(value)) putAny(fields, `config.${name}.${key}`, one);
-    else put(`config.${name}`, value);
+    } else if (isRecord(value)) {
+      for (const [key, one] of Object.entries(value))
+        if (!(notes && name === "Labels" && notesOf.labels.has(key))) putAny(fields, `config.${name}.${key}`, one);
+    } else put(`config.${name}`, value);
   }
   return fields;
 };

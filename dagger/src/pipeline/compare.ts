@@ -1,5 +1,5 @@
 import { configDifferences } from "./compare-config.js";
-import { type Allowance, allowances } from "./compare-allowances.js";
+import { type Allowance, allowances, buildMounts, runtimeMounts } from "./compare-allowances.js";
 import { hardlinkGroups } from "./hardlinks.js";
 import type { ImageConfig } from "./image-config.js";
 import type { FullIndex, StageEntry } from "./stage-entry.js";
@@ -109,14 +109,11 @@ const linkDifferences = (a: Files, b: Files): ImageDifference[] => {
   });
 };
 
-/** Where a runtime mounts something of its own, whatever the image has there. */
-const mountedOver = /^\/(?:proc|sys|dev)(?:\/|$)|^\/(?:etc\/(?:hosts|hostname|resolv\.conf)|run\/\.containerenv|\.dockerenv)$/;
+const visible = ({ entries }: FullIndex, ignore: ReadonlySet<Allowance>): Files => {
+  const mounts = [...(ignore.has("mount-points") ? [runtimeMounts] : []), ...(ignore.has("build-mounts") ? [buildMounts] : [])];
+  const counts = (entry: StageEntry) => !isEmpty(entry) || !mounts.some((mount) => mount.test(entry.path));
+  return new Map(entries.filter(counts).map((entry) => [entry.path, entry]));
+};
 
-const visible = ({ entries }: FullIndex, ignore: ReadonlySet<Allowance>): Files =>
-  new Map(
-    entries
-      .filter((entry) => !(ignore.has("mount-points") && mountedOver.test(entry.path) && isEmpty(entry)))
-      .map((entry) => [entry.path, entry]),
-  );
-
+/** Without content of its own: what a directory holds counts by itself. */
 const isEmpty = ({ type, size }: StageEntry): boolean => type === "directory" || (type === "file" && size === 0);

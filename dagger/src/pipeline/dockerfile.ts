@@ -14,15 +14,18 @@ type Dialect = "portable" | "buildkit";
 /** The name under which a bootstrapped base is handed to a builder (`--build-context <name>=…`). */
 export const baseContextOf = (plan: Pick<Plan, "image">): string => `${plan.image}-base`;
 
+/** Where the file stands and which folder it is built from, as a person types them. */
+type Place = { file: string; context: string };
+
 /**
  * Plans of one image → Dockerfile text. Decides nothing: a stage of the plan is a stage of the file, a step is an
  * instruction, and where platforms differ the instruction is a `case` over both.
  */
-export const renderDockerfile = (plans: readonly Plan[]): string => {
+export const renderDockerfile = (plans: readonly Plan[], place: Place = { file: "builder/Dockerfile", context: "." }): string => {
   const [plan] = plans;
   if (plan === undefined) return "";
   const render = new Renderer(plans, "portable");
-  return text([header(plan), render.base(plan), ...plan.stages.flatMap(({ stage }) => render.stage(stage))]);
+  return text([header(plan, place), render.base(plan), ...plan.stages.flatMap(({ stage }) => render.stage(stage))]);
 };
 
 /** One stage as the engine executes it: the stage below is an image that the engine is given by that stage's name. */
@@ -33,7 +36,7 @@ export const renderStage = (plan: Plan, stage: StageName): string => {
 
 const text = (blocks: readonly string[]): string => `${blocks.join("\n\n")}\n`;
 
-const header = (plan: Plan): string => {
+const header = (plan: Plan, { file, context: folder }: Place): string => {
   const context =
     plan.base.kind === "bootstrap"
       ? [
@@ -41,7 +44,8 @@ const header = (plan: Plan): string => {
         ]
       : [];
   return [
-    `# ${plan.image}: rendered by \`./task render\` from images.yaml and images.lock; a change here is lost. Works with docker, buildah and podman.`,
+    `# ${plan.image}: rendered by \`./task render\` from images.yaml and images.lock; a change here is lost.`,
+    `# docker build -t ${plan.image}:dev -f ${file} ${folder}   (buildah and podman, too: with --platform linux/${architectureOf(plan.platform)})`,
     ...context,
     "ARG TARGETARCH",
   ].join("\n");

@@ -45,8 +45,8 @@ export class FileTree {
 
   /** An opaque directory: what the layers below have in it is gone. */
   clear(path: string, layer: number): void {
-    const found = this.#find(path);
-    if (found !== null) prune(found.node, layer);
+    const node = this.#walk(wordsOf(path), null);
+    if (node !== null) prune(node, layer);
   }
 
   /** The entry at a path, links on the way followed, the last one not. */

@@ -103,7 +103,7 @@ const mountFlags = (mounts: readonly Mount[], secrets: Secrets): string[] =>
       case "download":
         return [`--mount=type=bind,from=download-${mount.name},source=/file,target=${mount.target}`];
       case "context":
-        return [`--mount=type=bind,${mountField("source", mount.source)},${mountField("target", mount.target)}`];
+        return [`--mount=type=bind,source=${flagWord(mount.source)},target=${flagWord(mount.target)}`];
       case "network":
         return [
           `--mount=type=secret,id=${hostCa.id},target=${hostCa.target}`,
@@ -111,13 +111,6 @@ const mountFlags = (mounts: readonly Mount[], secrets: Secrets): string[] =>
         ];
     }
   });
-
-/** A field of `--mount`: CSV (RFC 4180) inside a word of a flag, inside which builders expand variables. */
-const mountField = (name: string, value: string): string => {
-  const field = `${name}=${value.replaceAll("$", "\\$")}`;
-  const quoted = /[",]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field;
-  return quoted.replaceAll(/[\\"' ]/g, "\\$&");
-};
 
 /** Where a command finds a declared secret: at the path it asks for, or beside the others. */
 export const secretTarget = (id: string, as: string): string =>
@@ -131,6 +124,9 @@ export const secretExports = (secrets: Secrets): string[] =>
       ([id, { as }]) =>
         `if [ -s ${secretTarget(id, as)} ]; then export ${as.slice("env:".length)}="$(cat ${secretTarget(id, as)})"; fi`,
     );
+
+/** A path in a flag: a blank would end it. What else could, no path of a mount has (spec.ts). */
+const flagWord = (path: string): string => path.replaceAll(" ", "\\ ");
 
 /** A word of COPY or WORKDIR: builders expand variables and take quotes away, in the JSON form too. */
 export const dockerWord = (text: string): string => text.replaceAll(/[\\$"']/g, "\\$&");
@@ -148,10 +144,14 @@ export const configInstructions = (change: ConfigChange): string[] => {
   if (entrypoint !== null) lines.push(`ENTRYPOINT ${JSON.stringify(entrypoint)}`);
   if (cmd !== null) lines.push(`CMD ${JSON.stringify(cmd)}`);
   if (healthcheck !== null) {
-    const seconds = (nanoseconds: number) => `${nanoseconds / 1e9}s`;
-    lines.push(
-      `HEALTHCHECK --interval=${seconds(healthcheck.interval)} --timeout=${seconds(healthcheck.timeout)} --start-period=${seconds(healthcheck.startPeriod)} --retries=${healthcheck.retries} \\\n    CMD ${JSON.stringify(healthcheck.test)}`,
-    );
+    // What is 0 is the default, and buildah refuses to read it.
+    const times = [
+      ["interval", healthcheck.interval],
+      ["timeout", healthcheck.timeout],
+      ["start-period", healthcheck.startPeriod],
+    ] as const;
+    const flags = times.flatMap(([name, nanoseconds]) => (nanoseconds === 0 ? [] : [`--${name}=${nanoseconds / 1e9}s`]));
+    lines.push(`HEALTHCHECK ${flags.join(" ")} --retries=${healthcheck.retries} \\\n    CMD ${JSON.stringify(healthcheck.test)}`);
   }
   // Last: whatever a builder runs before it runs as root.
   if (user !== null) lines.push(`USER ${user}`);

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { frameEnd, frameSize } from "./compress.js";
 import { FactoryError } from "./error.js";
 import type { LayerEntry } from "./layer-entry.js";
 import { bits } from "./stage-entry.js";
@@ -10,11 +11,14 @@ export type ReadFile = (from: string) => Uint8Array | AsyncIterable<Uint8Array>;
 /**
  * The tar of a layer, in pieces. The same entries and epoch give the same bytes: ustar headers without names of users, and a
  * PAX header (POSIX.1-2001) only before an entry that ustar cannot tell. Files are held against their size and sha256 as they pass.
+ * A large file gets compressed frames of its own, which stay the same when any other file changes.
  * @param epoch seconds since the Unix epoch: the time of every entry
  * @throws FactoryError INPUT_MISSING when a file is no longer what was hashed
  */
 export async function* layerTar(entries: readonly LayerEntry[], epoch: number, read: ReadFile): AsyncGenerator<Uint8Array> {
   for (const entry of entries) {
+    const large = entry.type === "file" && entry.size >= frameSize;
+    if (large) yield frameEnd;
     yield tarHeader(entry, epoch);
     if (entry.type !== "file" || entry.size === 0) continue;
     const { content } = entry;
@@ -31,6 +35,7 @@ export async function* layerTar(entries: readonly LayerEntry[], epoch: number, r
       throw changed("from" in content ? content.from : entry.path);
     const rest = length % blockSize;
     if (rest > 0) yield new Uint8Array(blockSize - rest);
+    if (large) yield frameEnd;
   }
   yield new Uint8Array(2 * blockSize);
 }
@@ -95,7 +100,7 @@ const block = (fields: Fields): Uint8Array => {
   text(fields.target, 157);
   bytes.write("ustar\x0000", 257, "latin1");
   let sum = 0;
-  for (const byte of bytes) sum += byte;
+  for (let at = 0; at < blockSize; at++) sum += bytes[at]!;
   bytes.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148, "latin1");
   return bytes;
 };

@@ -1,6 +1,6 @@
 import type { ImageConfig } from "./image-config.js";
 import { canonical, type StageKey } from "./key.js";
-import type { Platform, StageName } from "./stage.js";
+import { type Platform, type StageName, stageNames } from "./stage.js";
 
 /** What names a blob (OCI image spec 1.1, descriptor.md). */
 export type Descriptor = {
@@ -40,6 +40,13 @@ export const platformParts = (platform: Platform): { os: string; architecture: s
 
 /** A stage's key in an image's manifest: `io.image-factory.stage.base-tools=69ea7857…`, one for each stage that the image holds. */
 export const stageAnnotation = (stage: StageName): string => `io.image-factory.stage.${stage}`;
+
+/** The keys of the stages that an image holds, the lowest first; none where the manifest is not ours. */
+export const stageKeysOf = ({ annotations }: Pick<Partial<Manifest>, "annotations">): string[] =>
+  stageNames.flatMap((stage) => {
+    const key = annotations?.[stageAnnotation(stage)];
+    return typeof key === "string" ? [key] : [];
+  });
 
 /** The text of a config; equal configs have equal texts, and so one digest. */
 export const configText = (config: ImageConfig): string => canonical(config);

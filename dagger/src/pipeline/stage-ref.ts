@@ -43,6 +43,16 @@ export const stageRefText = (stage: StageName, key: StageKey, image: Descriptor,
     annotations: { [stageNameAnnotation]: stage, [keyAnnotation]: key },
   } satisfies ImageIndex);
 
+/** The key that an index says it is the stage ref of; null for what is none. Nothing of it is checked. */
+export const stageRefKey = ({ annotations }: Pick<Partial<ImageIndex>, "annotations">): string | null => {
+  const key = annotations?.[keyAnnotation];
+  return typeof key === "string" ? key : null;
+};
+
+/** Whether a manifest is the artifact of a stage ref. */
+export const isStageArtifact = (manifest: Pick<Partial<Manifest>, "artifactType">): boolean =>
+  manifest.artifactType === artifactType;
+
 /** The two halves of a stage ref. */
 export type StageRef = { image: Descriptor; artifact: Descriptor };
 

@@ -7,6 +7,8 @@ export type TarHeader = {
   uid: number;
   gid: number;
   size: number;
+  /** Of its last change, in seconds since the Unix epoch. */
+  mtime: number;
   /** Target of a symlink or hardlink, "" for the rest. */
   target: string;
   /** Extended attributes by name, values in base64. */
@@ -84,6 +86,7 @@ export const headerOf = (block: Uint8Array, override: Override): TarHeader => {
     uid: decimal(written("uid")) ?? number(block, 108, 8),
     gid: decimal(written("gid")) ?? number(block, 116, 8),
     size: type === "file" ? (decimal(written("size")) ?? number(block, 124, 12)) : 0,
+    mtime: decimal(written("mtime")) ?? number(block, 136, 12),
     target: written("linkpath") ?? override.target ?? field(block, 157, 100),
     xattrs,
   };
@@ -124,3 +127,7 @@ export const textOf = (bytes: Uint8Array): string => {
     return [...bytes].map((byte) => String.fromCharCode(byte < 0x80 ? byte : 0xdc00 + byte)).join("");
   }
 };
+
+/** The bytes of such a text: what `textOf` was given. */
+export const bytesOf = (text: string): Uint8Array =>
+  /\p{Surrogate}/u.test(text) ? Uint8Array.from(text, (char) => char.charCodeAt(0) & 0xff) : Buffer.from(text);

@@ -9,7 +9,7 @@ import { hashFor } from "./digest.js";
 import { failureOf } from "./failure.js";
 import { interrupted, type Streaming } from "./http.js";
 import { absent, found, type Lookup, lookUp, unknown } from "./lookup.js";
-import { damaged, header, saysAbsent } from "./manifests.js";
+import { damaged, header, isRegistry, saysAbsent } from "./manifests.js";
 import { waitBefore } from "./retry.js";
 import type { Place } from "./session.js";
 
@@ -19,14 +19,10 @@ export type BlobName = Pick<Descriptor, "digest" | "size">;
 export const headBlob = (place: Place, digest: string): Promise<Lookup<{ digest: string; size: number | null }>> =>
   lookUp(async () => {
     const doing = `look for ${place.name}@${digest}`;
-    const answer = await place.session.ask({
-      about: "blob",
-      method: "HEAD",
-      to: `${place.base}/blobs/${digest}`,
-      scopes: place.read,
-      doing,
-    });
-    if (answer.status === 404) return absent;
+    const to = `${place.base}/blobs/${digest}`;
+    const answer = await place.session.ask({ about: "blob", method: "HEAD", to, scopes: place.read, doing });
+    // The storage host of a redirect has no words of a registry.
+    if (answer.status === 404 && (isRegistry(answer) || answer.url.pathname !== to)) return absent;
     if (answer.status !== 200) throw place.session.refusal(doing, answer);
     const size = header(answer, "content-length");
     return found({ digest, size: size === "" ? null : Number(size) });

@@ -21,14 +21,12 @@ export type Connections = {
   close(): void;
 };
 
-/** More at once than this only fills the server's queue; GHCR and Docker Hub count requests. */
-const maxSockets = 8;
-
 /**
  * Kept connections by host. Node's own agents know neither HTTPS_PROXY nor the system's certificate bundle, and the places
  * that need a registry of their own most (companies behind a proxy with their own CA) need both.
+ * @param connectWithin milliseconds
  */
-export const openConnections = (env: Env): Connections => {
+export const openConnections = (env: Env, connectWithin: number): Connections => {
   const routes = new Map<string, Promise<Route>>();
   const agents: http.Agent[] = [];
   const kept = <A extends http.Agent>(agent: A): A => {
@@ -55,13 +53,13 @@ export const openConnections = (env: Env): Connections => {
       return {
         agent: kept(
           secure
-            ? new https.Agent({ keepAlive: true, maxSockets, secureContext: await context(url.host) })
-            : new http.Agent({ keepAlive: true, maxSockets }),
+            ? new https.Agent({ keepAlive: true, secureContext: await context(url.host) })
+            : new http.Agent({ keepAlive: true }),
         ),
         viaProxy: null,
       };
     const toProxy = proxy.protocol === "https:" ? { secureContext: await context(proxy.host) } : {};
-    if (secure) return { agent: kept(new TunnelAgent(proxy, toProxy, await context(url.host))), viaProxy: null };
+    if (secure) return { agent: kept(new TunnelAgent(proxy, toProxy, await context(url.host), connectWithin)), viaProxy: null };
     const authorization = basicOf(proxy);
     return {
       agent: kept(new ProxyAgent(proxy, toProxy)),
@@ -97,7 +95,7 @@ class ProxyAgent extends http.Agent {
   readonly #toProxy: tls.ConnectionOptions;
 
   constructor(proxy: URL, toProxy: tls.ConnectionOptions) {
-    super({ keepAlive: true, maxSockets });
+    super({ keepAlive: true });
     this.#proxy = proxy;
     this.#toProxy = toProxy;
   }
@@ -112,20 +110,31 @@ class TunnelAgent extends https.Agent {
   readonly #proxy: URL;
   readonly #toProxy: tls.ConnectionOptions;
   readonly #context: tls.SecureContext;
+  readonly #within: number;
 
-  constructor(proxy: URL, toProxy: tls.ConnectionOptions, context: tls.SecureContext) {
-    super({ keepAlive: true, maxSockets });
+  constructor(proxy: URL, toProxy: tls.ConnectionOptions, context: tls.SecureContext, within: number) {
+    super({ keepAlive: true });
     this.#proxy = proxy;
     this.#toProxy = toProxy;
     this.#context = context;
+    this.#within = within;
   }
 
   override createConnection(target: https.RequestOptions, tell: Opened): undefined {
     let told = false;
+    const begun: Duplex[] = [];
     const opened: Opened = (error, socket) => {
-      if (!told) tell(error, socket);
+      if (told) return;
       told = true;
+      clearTimeout(timer);
+      if (error !== null) for (const one of begun) one.destroy();
+      tell(error, socket);
     };
+    // A request that is given up has no socket to destroy yet: the tunnel ends by itself.
+    const timer = setTimeout(() => {
+      request.destroy();
+      opened(new Broken("connect", `no tunnel through ${this.#proxy.host} for ${this.#within / 1000} s`));
+    }, this.#within);
     const host = String(target.host);
     const authority = `${host.includes(":") ? `[${host}]` : host}:${target.port ?? 443}`;
     const authorization = basicOf(this.#proxy);
@@ -146,6 +155,7 @@ class TunnelAgent extends https.Agent {
       }
       const secured = tls.connect({ socket: plain, servername: host, secureContext: this.#context });
       // Stays for the socket's life: between two owners an error would have no listener and end the process.
+      begun.push(secured, plain);
       secured.on("error", (error) => opened(error));
       secured.once("secureConnect", () => opened(null, secured));
     });

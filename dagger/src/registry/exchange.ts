@@ -1,18 +1,9 @@
 import * as http from "node:http";
 import * as https from "node:https";
 import type { Body } from "./body.js";
-import { asBroken, Broken } from "./broken.js";
+import { asBroken, type Breakage, Broken } from "./broken.js";
 import type { Route } from "./connections.js";
-
-/** How long nothing may happen, in milliseconds. */
-export type Timeouts = {
-  /** Until the connection stands, with TLS and tunnel. */
-  connect: number;
-  /** From the last byte sent to the first of the answer. */
-  answer: number;
-  /** Between two parts, up or down; a body that brings less than a kibibyte in this time has stalled too. */
-  idle: number;
-};
+import type { Timeouts } from "./retry.js";
 
 export type Outgoing = {
   method: string;
@@ -46,9 +37,9 @@ const watchdog = (expire: (error: Broken) => void) => {
   const stop = () => clearTimeout(timer);
   return {
     stop,
-    wait(ms: number, what: string) {
+    wait(ms: number, what: string, kind: Breakage = "timeout") {
       stop();
-      timer = setTimeout(() => expire(new Broken("timeout", `${what} for ${ms / 1000} s`)), ms);
+      timer = setTimeout(() => expire(new Broken(kind, `${what} for ${ms / 1000} s`)), ms);
     },
   };
 };
@@ -96,7 +87,7 @@ export const exchange = (
       resolve(incoming(response, request, timeouts, progress, signal));
     });
   });
-  watch.wait(timeouts.connect, "no connection");
+  watch.wait(timeouts.connect, "no connection", "connect");
   const sending = () => send(request, body, () => answered, counted, watch, timeouts);
   request.once("socket", (socket) => {
     const connected = () => void sending().catch((cause: unknown) => request.destroy(new Unsendable("no body", { cause })));

@@ -4,13 +4,13 @@ import type { Body } from "./body.js";
 import { Broken } from "./broken.js";
 import { type Connections, openConnections } from "./connections.js";
 import type { Env } from "./env.js";
-import { exchange, type Incoming, type Timeouts } from "./exchange.js";
+import { exchange, type Incoming } from "./exchange.js";
 import { failureOf } from "./failure.js";
 import { shownUrl } from "./proxy.js";
-import { type Clock, type Outcome, type Patience, patient, systemClock, waitBefore } from "./retry.js";
+import { type Clock, type Outcome, type Patience, patient, systemClock, type Timeouts, waitBefore } from "./retry.js";
 
 /** What a request is about; for those who count. A blob's content moves in `blob` (down) and `upload` (up). */
-type About = "token" | "manifest" | "blob" | "upload" | "tags" | "referrers" | "ping";
+type About = "token" | "manifest" | "blob" | "upload" | "tags" | "referrers" | "ping" | "packages";
 
 /** One exchange that has ended; every try and every hop of a redirect counts. */
 export type Exchanged = {
@@ -30,7 +30,6 @@ export type HttpOptions = {
   env: Env;
   observe?: ((exchanged: Exchanged) => void) | undefined;
   patience?: Patience | undefined;
-  timeouts?: Timeouts | undefined;
   clock?: Clock | undefined;
   signal?: AbortSignal | undefined;
 };
@@ -70,8 +69,6 @@ export type Http = {
   close(): void;
 };
 
-const defaultTimeouts: Timeouts = { connect: 15_000, answer: 60_000, idle: 60_000 };
-
 /** Manifests may have 4 MiB (OCI distribution spec 1.1, "Pushing Manifests"); nothing else that is read whole is larger. */
 const wholeLimit = 4 << 20;
 const refusalLimit = 64 << 10;
@@ -79,10 +76,15 @@ const redirects = new Set([301, 302, 303, 307, 308]);
 
 export const openHttp = (options: HttpOptions): Http => {
   const { clock = systemClock, patience = patient, signal } = options;
-  const connections = openConnections(options.env);
+  const { timeouts } = patience;
+  const connections = openConnections(options.env, timeouts.connect);
+  /** Hosts that no connection could be made to: who asks a dozen questions does not wait a dozen times. */
+  const dead = new Map<string, FactoryError>();
 
   /** Tries until an answer is final. `once` must leave nothing open when its answer is to be thrown away. */
   const persist = async <T extends Answer>(call: Call, once: () => Promise<T>, discard: (answer: T) => void): Promise<T> => {
+    const gone = dead.get(call.url.origin);
+    if (gone !== undefined) throw gone;
     for (let tried = 1; ; tried++) {
       const result = await once().catch((error: unknown) => {
         if (signal?.aborted) throw interrupted(error);
@@ -93,8 +95,10 @@ export const openHttp = (options: HttpOptions): Http => {
         result instanceof Broken ? { broken: result } : { status: result.status, retryAfter: result.headers["retry-after"] };
       const wait = call.retried === false ? null : waitBefore(outcome, tried, patience, clock);
       if (wait === null) {
-        if (result instanceof Broken) throw failureOf(call, result, tried);
-        return result;
+        if (!(result instanceof Broken)) return result;
+        const failure = failureOf(call, result, tried);
+        if (result.kind === "connect" && call.retried !== false) dead.set(call.url.origin, failure);
+        throw failure;
       }
       if (!(result instanceof Broken)) discard(result);
       await clock.sleep(wait, signal).catch((error: unknown) => Promise.reject(signal?.aborted ? interrupted(error) : error));
@@ -109,14 +113,14 @@ export const openHttp = (options: HttpOptions): Http => {
     open: (call) =>
       persist(
         call,
-        () => followed(call, connections, options),
+        () => followed(call, connections, timeouts, options),
         (answer) => answer.discard(),
       ),
     ask: (call, limit = wholeLimit) =>
       persist(
         call,
         async () => {
-          const answer = await followed(call, connections, options);
+          const answer = await followed(call, connections, timeouts, options);
           // Of a refusal only its first words count.
           const body = answer.status < 400 ? await whole(answer, limit) : await begin(answer, refusalLimit);
           if (body === null) throw tooLarge(call, limit);
@@ -127,8 +131,12 @@ export const openHttp = (options: HttpOptions): Http => {
   };
 };
 
-const followed = async (call: Call, connections: Connections, options: HttpOptions): Promise<Streaming> => {
-  const { timeouts = defaultTimeouts, observe, signal } = options;
+const followed = async (
+  call: Call,
+  connections: Connections,
+  timeouts: Timeouts,
+  { observe, signal }: HttpOptions,
+): Promise<Streaming> => {
   let { url, method } = call as { url: URL; method: string };
   let headers = { ...call.headers };
   for (let hops = 0; ; hops++) {

@@ -34,8 +34,8 @@ export const listTags = (place: Place): Promise<Lookup<string[]>> =>
     return found([...new Set(tags)]);
   });
 
-/** `</v2/…?last=x&n=100>; rel="next"` (OCI distribution spec 1.1, "Listing Tags"). */
-const nextLink = (text: string): string | null => /<([^>]*)>\s*;[^,<]*\brel="?next"?/i.exec(text)?.[1] ?? null;
+/** `</v2/…?last=x&n=100>; rel="next"` (OCI distribution spec 1.1, "Listing Tags"; RFC 8288). */
+export const nextLink = (text: string): string | null => /<([^>]*)>\s*;[^,<]*\brel="?next"?/i.exec(text)?.[1] ?? null;
 
 /** What refers to a manifest; a registry without the referrers API (GHCR, distribution 2) knows of none. */
 export const listReferrers = (place: Place, digest: string, artifactType?: string): Promise<Lookup<Descriptor[]>> =>

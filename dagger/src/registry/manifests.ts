@@ -133,7 +133,7 @@ const immutable = (name: string, cause: FactoryError): FactoryError =>
   );
 
 /** A 404 of HEAD has no body: these headers come from a registry, and not from a web server that stands in its place. */
-const isRegistry = (answer: Whole): boolean =>
+export const isRegistry = (answer: Whole): boolean =>
   header(answer, "docker-distribution-api-version") !== "" || /^application\/json\b/i.test(header(answer, "content-type"));
 
 const absences = new Set([

@@ -18,12 +18,35 @@ export type Patience = {
   longestWait: number;
   /** A registry that asks for a longer wait than this is taken as one that refuses. */
   longestRetryAfter: number;
+  timeouts: Timeouts;
+};
+
+/** How long nothing may happen, in milliseconds. */
+export type Timeouts = {
+  /** Until the connection stands, with TLS and tunnel. */
+  connect: number;
+  /** From the last byte sent to the first of the answer. */
+  answer: number;
+  /** Between two parts, up or down; a body that brings less than a kibibyte in this time has stalled too. */
+  idle: number;
 };
 
 /** For work that would be lost: a push, a download. */
-export const patient: Patience = { tries: 6, firstWait: 500, longestWait: 15_000, longestRetryAfter: 60_000 };
+export const patient: Patience = {
+  tries: 6,
+  firstWait: 500,
+  longestWait: 15_000,
+  longestRetryAfter: 60_000,
+  timeouts: { connect: 15_000, answer: 60_000, idle: 60_000 },
+};
 /** For a question that can go unanswered: what the registry knows is worth two tries, and the build goes on without. */
-export const brief: Patience = { tries: 2, firstWait: 200, longestWait: 200, longestRetryAfter: 1_000 };
+export const brief: Patience = {
+  tries: 2,
+  firstWait: 200,
+  longestWait: 200,
+  longestRetryAfter: 1_000,
+  timeouts: { connect: 4_000, answer: 15_000, idle: 30_000 },
+};
 
 export type Outcome = { status: number; retryAfter: string | undefined } | { broken: Broken };
 

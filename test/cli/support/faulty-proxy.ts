@@ -17,6 +17,8 @@ export type Fault =
   | { do: "truncate"; after: number }
   /** Of the answer's body so many bytes come, then nothing, for ever; with -1 not even the headers. */
   | { do: "stall"; after: number }
+  /** Of the answer's body so many bytes come, then one byte in each `every` milliseconds. */
+  | { do: "drip"; after: number; every: number }
   /** The registry's answer with other headers, another status or other content (its length is set to fit); `hide`: headers it is not asked with. */
   | { do: "change"; hide?: string[]; status?: number; headers?: Record<string, string | undefined>; body?: string };
 
@@ -32,7 +34,7 @@ type Rule = {
 };
 
 /** One request as the proxy saw it; bytes of bodies. */
-type Logged = {
+export type Logged = {
   method: string;
   path: string;
   authorization: string | null;
@@ -169,7 +171,9 @@ const reply = async (
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> => {
-  answer.on("error", () => request.socket.destroy());
+  // Where only a part is passed on, the rest is left unread, and that ends the registry's own connection.
+  const inParts = fault?.do === "stall" || fault?.do === "drip" || fault?.do === "truncate";
+  answer.on("error", () => inParts || request.socket.destroy());
   if (fault?.do === "lose") {
     answer.resume().on("end", () => request.socket.resetAndDestroy());
     return;
@@ -191,7 +195,7 @@ const reply = async (
     response.end(fault.body);
     return;
   }
-  const most = fault?.do === "truncate" || fault?.do === "stall" ? fault.after : Number.POSITIVE_INFINITY;
+  const most = fault?.do === "truncate" || fault?.do === "stall" || fault?.do === "drip" ? fault.after : Number.POSITIVE_INFINITY;
   if (most === 0) response.flushHeaders();
   for await (const piece of answer as AsyncIterable<Buffer>) {
     const part = piece.subarray(0, most - logged.down);
@@ -202,6 +206,11 @@ const reply = async (
     if (logged.down >= most) break;
   }
   if (fault?.do === "stall") return;
+  if (fault?.do === "drip") {
+    const timer = setInterval(() => response.write("x"), fault.every);
+    response.once("close", () => clearInterval(timer));
+    return;
+  }
   if (fault?.do === "truncate") request.socket.destroySoon();
   else response.end();
 };

@@ -1,5 +1,6 @@
 import { createServer, request as forward } from "node:http";
 import { type AddressInfo, connect } from "node:net";
+import type { Duplex } from "node:stream";
 
 export type ForwardProxy = {
   /** `127.0.0.1:PORT`. */
@@ -33,6 +34,8 @@ export const startForwardProxy = async (target: string, login?: string): Promise
     onward.on("error", () => response.destroy());
     request.pipe(onward);
   });
+  // Tunnels are nobody's connections any more: `closeAllConnections` passes them by.
+  const tunnels = new Set<Duplex>();
   server.on("connect", (request, socket) => {
     const authorization = request.headers["proxy-authorization"] ?? null;
     seen.push({ line: `CONNECT ${request.url}`, authorization });
@@ -42,6 +45,7 @@ export const startForwardProxy = async (target: string, login?: string): Promise
       socket.write("HTTP/1.1 200 Connection established\r\n\r\n");
       onward.pipe(socket).pipe(onward);
     });
+    tunnels.add(socket).add(onward);
     onward.on("error", () => socket.destroy());
     socket.on("close", () => onward.destroy());
   });
@@ -53,6 +57,7 @@ export const startForwardProxy = async (target: string, login?: string): Promise
       new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
+        for (const one of tunnels) one.destroy();
       }),
   };
 };

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findProgram } from "../../../ci/io/host.js";
@@ -16,6 +16,8 @@ export type RegistrySetup = {
   names?: readonly string[];
   /** Whether manifests may be deleted; docker-registry's own default is no. */
   delete?: boolean;
+  /** Maintenance: what is there can be read, and nothing is written. */
+  readOnly?: boolean;
 };
 
 export type TestRegistry = {
@@ -25,6 +27,10 @@ export type TestRegistry = {
   url: string;
   /** Path of the CA's certificate, with `tls`. */
   ca?: string;
+  /** The digests of all manifests that a repository has, with a tag or without: what no API tells. */
+  manifests(repository: string): Promise<string[]>;
+  /** distribution's own garbage collection, as its operators run it; nobody may push meanwhile. */
+  collectGarbage(): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -48,7 +54,7 @@ export const startRegistry = async (setup: RegistrySetup = {}): Promise<TestRegi
       storage: {
         filesystem: { rootdirectory: join(folder, "data") },
         delete: { enabled: setup.delete === true },
-        maintenance: { uploadpurging: { enabled: false } },
+        maintenance: { uploadpurging: { enabled: false }, readonly: { enabled: setup.readOnly === true } },
       },
       http: {
         addr: "127.0.0.1:0",
@@ -78,6 +84,17 @@ export const startRegistry = async (setup: RegistrySetup = {}): Promise<TestRegi
       host,
       url: `${tls === null ? "http" : "https"}://${host}`,
       ...(tls === null ? {} : { ca: tls.ca }),
+      async manifests(repository) {
+        const revisions = join(folder, "data/docker/registry/v2/repositories", repository, "_manifests/revisions/sha256");
+        const names = await readdir(revisions).catch(() => []);
+        // A deleted one leaves its folder behind, without the link in it.
+        const linked = await Promise.all(names.map(async (name) => (await readdir(join(revisions, name))).includes("link")));
+        return names.filter((_, at) => linked[at]).map((name) => `sha256:${name}`);
+      },
+      async collectGarbage() {
+        const done = await run("docker-registry", ["garbage-collect", join(folder, "config.yml")]);
+        if (done.exitCode !== 0) throw new Error(done.stderr);
+      },
       async stop() {
         stop.abort();
         await served;

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import { inject } from "vitest";
 import type { BuildRecord } from "../../../dagger/src/pipeline/record.js";
 
 /** How a command ended, as the person who typed it sees it. */
@@ -7,12 +7,9 @@ export type Ended = { code: number; stdout: string; stderr: string };
 type Env = Readonly<Record<string, string | undefined>>;
 export type Running = { process: ChildProcess; ended: Promise<Ended> };
 
-const main = fileURLToPath(new URL("../../../ci/main.ts", import.meta.url));
-const loader = import.meta.resolve("tsx");
-
 /** Starts `factory …` in a folder, in a process group of its own: what a terminal's Ctrl-C reaches. */
 export const startFactory = (cwd: string, words: readonly string[], env: Env = {}): Running => {
-  const child = spawn(process.execPath, ["--import", loader, main, ...words], {
+  const child = spawn(process.execPath, [inject("program"), ...words], {
     cwd,
     env: { ...process.env, BUILDKIT_HOST: undefined, FACTORY_BUILDKIT: "embedded", NO_COLOR: "1", FACTORY_REMOTE: "off", ...env },
     stdio: ["ignore", "pipe", "pipe"],

@@ -9,6 +9,8 @@ export type TestRegistry = {
   host: string;
   /** Pushes an image of an OCI layout (`layout:name`) or any other source of skopeo's; returns the reference with its digest. */
   push(source: string, repository: string): Promise<{ reference: string; digest: string }>;
+  /** distribution's own garbage collection; nobody may push meanwhile. */
+  collectGarbage(): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -48,6 +50,10 @@ export const startRegistry = async (folder: string): Promise<TestRegistry> => {
       if (done.exitCode !== 0) throw new Error(`skopeo copy ${source} ${to}: ${done.stderr}`);
       const digest = (await run("cat", [digestFile])).stdout.trim();
       return { reference: `${host}/${repository}@${digest}`, digest };
+    },
+    async collectGarbage() {
+      const done = await run("docker-registry", ["garbage-collect", config]);
+      if (done.exitCode !== 0) throw new Error(done.stderr);
     },
     async close() {
       child.kill();

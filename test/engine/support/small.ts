@@ -6,6 +6,7 @@ import { writeLayout } from "../../../ci/outputs/oci-layout.js";
 import { blobPath } from "../../../dagger/src/layout.js";
 import { mediaTypes } from "../../../dagger/src/pipeline/oci.js";
 import { factory } from "./factory.js";
+import { takeSharedBase } from "./shared-base.js";
 import { startWeb, type Web } from "./web.js";
 
 /** A copy of fixtures/small that a test may change, locked, with its state beside it. */
@@ -16,6 +17,8 @@ export type Small = {
   /** Environment of every command: the state folder of the test. */
   env: Record<string, string>;
   web: Web;
+  /** The name of the bootstrapped base in the state folder's layout. */
+  base: string;
   /** Gives another state folder the bootstrapped base, which takes longer than all the rest; bootstrap.test.ts holds that it comes out equal. */
   giveBase(state: string): Promise<void>;
   /** Changes a file of the project. */
@@ -43,10 +46,12 @@ export const openSmall = async (): Promise<Small> => {
   };
   const edit: Small["edit"] = async (path, change) =>
     writeFile(join(project, path), change(await readFile(join(project, path), "utf8")));
+  let base: string;
   try {
     await edit("images.yaml", (text) => text.replace("http://127.0.0.1:8080", web.address).replace("linux/amd64", platform));
     const { code, stderr } = await factory(project, ["lock"], env);
     if (code !== 0) throw new Error(`lock ended with ${code}\n${stderr}`);
+    base = await takeSharedBase(project, env);
   } catch (error) {
     await close();
     throw error;
@@ -66,7 +71,7 @@ export const openSmall = async (): Promise<Small> => {
       await writeLayout({ layout: from, root, name: `base-${key}` }, join(state, "layout"));
     }
   };
-  return { root, project, env, web, giveBase, edit, close };
+  return { root, project, env, web, base, giveBase, edit, close };
 };
 
 export const platform = process.arch === "arm64" ? "linux/arm64" : "linux/amd64";

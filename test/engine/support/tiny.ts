@@ -11,8 +11,8 @@ export type Tiny = {
   registry: TestRegistry;
   /** The base with its digest. */
   base: string;
-  /** Environment of every command: the state folder of the test. */
-  env: { FACTORY_STATE: string };
+  /** Environment of every command: the state folder of the test, and a temporary one that goes with it. */
+  env: { FACTORY_STATE: string; TMPDIR: string };
   /** A new project whose base-tools stage is given (YAML, in braces or not), on the base of this file unless told otherwise. */
   project(baseTools: string, more?: { base?: string; top?: string }): Promise<string>;
   close(): Promise<void>;
@@ -22,12 +22,13 @@ export const openTiny = async (): Promise<Tiny> => {
   const root = await mkdtemp(join(tmpdir(), "factory-tiny-"));
   const registry = await startRegistry(join(root, "registry"));
   const base = await pushBusybox(root, registry);
+  await mkdir(join(root, "tmp"));
   let count = 0;
   return {
     root,
     registry,
     base,
-    env: { FACTORY_STATE: join(root, "state") },
+    env: { FACTORY_STATE: join(root, "state"), TMPDIR: join(root, "tmp") },
     async project(baseTools, more = {}) {
       const folder = join(root, `project-${(count += 1)}`);
       await mkdir(folder);

@@ -1,0 +1,146 @@
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseDocument } from "yaml";
+import type { World } from "../ci/command.js";
+import { binariesIn } from "../ci/engines/binaries.js";
+import { ensureBase } from "../ci/execute.js";
+import { openImage, openProject, planOf } from "../ci/project.js";
+import { type Contender, interleave, runOnce } from "./interleave.js";
+import { task } from "./project.js";
+import { print, ratioGoal, roundsOf } from "./report.js";
+import { checkout, progress, scratchCheckout } from "./scratch.js";
+
+/**
+ * A cold build of builder-debian (less kubectl, which is compiled for two minutes) beside a hand-written Dockerfile that does the
+ * same job on the same BuildKit: `./task bench:cold [-- PAIRS] [-- --json]`. Five minutes or so for the usual two pairs.
+ */
+const argv = process.argv.slice(2);
+const rounds = roundsOf(argv, 2);
+const image = "builder-debian";
+const platform = "linux/amd64";
+const dockerfile = "hand-written.Dockerfile";
+
+const folder = scratchCheckout("cold", "state");
+for (const part of ["examples", ".dockerignore", "images.lock"])
+  cpSync(join(checkout, part), join(folder, part), { recursive: true });
+writeFileSync(join(folder, "images.yaml"), withoutKubectl(readFileSync(join(checkout, "images.yaml"), "utf8")));
+
+function withoutKubectl(text: string): string {
+  const document = parseDocument(text, { merge: true });
+  document.deleteIn(["images", image, "stages", "base-tools", "tools", "kubectl"]);
+  return document.toString();
+}
+
+const states = {
+  base: join(folder, ".factory", "base"),
+  ours: join(folder, ".factory", "ours"),
+  theirs: join(folder, ".factory", "theirs"),
+};
+
+/** The base stands in a state folder of its own, from which each cold one is made; it is bootstrapped once. */
+const bootstrapped = async (): Promise<string> => {
+  const world: World = {
+    env: { ...process.env, FACTORY_STATE: states.base },
+    cwd: folder,
+    signal: new AbortController().signal,
+    stdout: progress,
+    stderr: progress,
+    screen: process.stderr,
+    live: false,
+    colour: false,
+    now: Date.now,
+  };
+  const project = await openProject(world);
+  const plan = planOf(project, await openImage(project, image), platform, {});
+  if (plan.base.kind !== "bootstrap") throw new Error(`the base of ${image} is not bootstrapped`);
+  return ensureBase({ project, world }, plan, plan.base);
+};
+
+/** A state folder that holds the base and nothing else: no stage, and an engine that has never built. */
+const cold = (state: string): void => {
+  if (existsSync(state)) runOnce({ command: task("engine", "--", "stop"), cwd: folder, env: { FACTORY_STATE: state } });
+  rmSync(state, { recursive: true, force: true });
+  mkdirSync(state, { recursive: true });
+  // Linked, not copied: blobs and records are never written in place.
+  for (const part of ["layout", "stages"]) runOnce({ command: ["cp", "-al", join(states.base, part), state], cwd: folder });
+};
+
+const digest = await bootstrapped();
+const { version, buildctl } = await binariesIn(cacheFolder());
+
+function cacheFolder(): string {
+  const { env } = process;
+  return env["FACTORY_CACHE"] ?? join(env["XDG_CACHE_HOME"] ?? join(env["HOME"] ?? "/root", ".cache"), "image-factory");
+}
+
+/** The engine is up before the hand-written build starts; ours starts and stops it within its time. */
+const startEngine = (): string => {
+  cold(states.theirs);
+  const { stdout } = runOnce({ command: task("engine", "--", "start"), cwd: folder, env: { FACTORY_STATE: states.theirs } });
+  return (JSON.parse(stdout) as { address: string }).address;
+};
+
+const bundle = [process.env["SSL_CERT_FILE"], "/etc/ssl/certs/ca-certificates.crt"].find(
+  (path) => path !== undefined && existsSync(path),
+);
+const handWritten = (address: string): [string, ...string[]] => {
+  const words = `--addr ${address} build --frontend dockerfile.v0 --progress plain
+    --local context=. --local dockerfile=${join(checkout, "bench")} --opt filename=${dockerfile}
+    --oci-layout base=${join(states.theirs, "layout")} --opt context:base=oci-layout://base@${digest}
+    ${bundle === undefined ? "" : `--secret id=host-ca,src=${bundle}`}
+    --output type=oci,dest=${join(states.theirs, "image")},tar=false,compression=zstd,force-compression=true`;
+  return [buildctl, ...words.split(/\s+/)];
+};
+
+const ours: Contender = {
+  name: "./task build",
+  command: task("build", `IMAGE=${image}`, `PLATFORM=${platform}`, "ENGINE=buildkit", "REMOTE=off"),
+  cwd: folder,
+  env: { FACTORY_STATE: states.ours, FACTORY_BUILDKIT: "embedded" },
+  before: () => cold(states.ours),
+};
+// Where the socket stands is known once the engine runs: the same place each time.
+const theirs: Contender = {
+  name: "hand-written",
+  command: handWritten(startEngine()),
+  cwd: folder,
+  before: () => void startEngine(),
+};
+
+try {
+  const contenders = [ours, theirs];
+  const times = await interleave(contenders, rounds, progress);
+  print(
+    {
+      title: "A cold Debian build beside a hand-written Dockerfile",
+      setup: [
+        `${image} without kubectl: apt packages, Task and Node.js from PyPI, npm, Python requirements, the application, a user`,
+        `state folders that hold the bootstrapped base and nothing else; both write an OCI layout with zstd layers`,
+      ],
+      versions: { BuildKit: version, Task: runOnce({ command: task("--version"), cwd: folder }).stdout.trim() },
+      rounds,
+      contenders,
+      times,
+      goals: [
+        ratioGoal(
+          "cold: no slower than the hand-written Dockerfile",
+          1,
+          times.get(ours.name) ?? [],
+          times.get(theirs.name) ?? [],
+          `bench/${dockerfile}`,
+        ),
+      ],
+      remarks: [
+        "The hand-written one locks its downloads only: no package versions, no Python hashes; times are left as they are, so two builds differ.",
+        "Ours starts and stops the engine within its time, exports two executed stages apart, gives every file the epoch, and lists every path of what it made.",
+        "Mirrors are warmed by the first round. Compiling the engine and bootstrapping the base are not in it: both are done once.",
+      ],
+    },
+    argv,
+  );
+} finally {
+  for (const state of [states.ours, states.theirs]) {
+    if (existsSync(state)) runOnce({ command: task("engine", "--", "stop"), cwd: folder, env: { FACTORY_STATE: state } });
+    rmSync(state, { recursive: true, force: true });
+  }
+}

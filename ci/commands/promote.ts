@@ -1,0 +1,98 @@
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import type { ImageIndex } from "../../dagger/src/pipeline/oci.js";
+import { stageRefKey } from "../../dagger/src/pipeline/stage-ref.js";
+import { openRegistry, type Repository } from "../../dagger/src/registry/client.js";
+import { known } from "../../dagger/src/registry/lookup.js";
+import { isDigest, parseRepository } from "../../dagger/src/registry/reference.js";
+import { patient } from "../../dagger/src/registry/retry.js";
+import { isMoving } from "../../dagger/src/pipeline/mark.js";
+import { imageOf } from "../../dagger/src/pipeline/plan.js";
+import { command } from "../command.js";
+import { loginFor } from "../login.js";
+import { openProject } from "../project.js";
+import { checkTags, putMark, tagImage } from "../../dagger/src/tags.js";
+import { scopeHere } from "../scope.js";
+import { promoteSummary } from "../view/publish.js";
+import { imageFlag, jsonFlag } from "./flags.js";
+
+export const promote = command({
+  name: "promote",
+  about: "Move a tag to an image that the repository has, by its digest; builds nothing, and the digest stays what it is",
+  positional: ["digest", "tag"],
+  flags: { image: { ...imageFlag, about: "the image whose repository is meant; the first one when absent" }, json: jsonFlag },
+  async run({ image, json }, world, words) {
+    const { spec } = await openProject(world);
+    const name = parseRepository(`${spec.registry}/${imageOf(spec, image ?? Object.keys(spec.images)[0]!).repository}`);
+    const { digest, tag } = read(words, `${name.registry}/${name.repository}`);
+    checkTags([tag]);
+    const { scope, why } = scopeHere(world.env);
+    if (scope === "fork") throw fork(`${name.registry}/${name.repository}:${tag}`, why);
+    const options = { env: world.env, signal: world.signal, patience: patient, credentials: loginFor(name, world) };
+    const home = openRegistry({ ...options, registry: name.registry }).repository(name.repository, "push");
+
+    const found = known(await home.manifest(digest));
+    if (found === null) throw absent(home, digest);
+    if (isStageRef(found.bytes)) throw notAnImage(home, digest);
+    const was = known(await home.headManifest(tag))?.digest ?? null;
+    // What a person puts somewhere stays there until there is a later commit: not for a build that was under way.
+    if (was !== digest && isMoving(tag)) await putMark(home, { tag, commit: null, time: world.now() / 1000, digest });
+    if (was !== digest) await tagImage(home, tag, found.mediaType, found.bytes);
+    const now = known(await home.headManifest(tag))?.digest;
+    if (now !== digest) throw elsewhere(home, tag, digest, now);
+    const done = { format: 1, name: home.name, digest, tag, was, moved: was !== digest } as const;
+    world.stdout(json ? `${JSON.stringify(done, null, 2)}\n` : promoteSummary(done));
+    return 0;
+  },
+});
+
+/** `sha256:…` or, as publish prints it, `registry/repository@sha256:…`; then the tag. @throws FactoryError USAGE */
+const read = (words: readonly string[], name: string): { digest: string; tag: string } => {
+  const example = "for example: ./task promote -- sha256:4f06… 1.4.0; publish prints the digest";
+  const usage = (what: string, why: string) => new FactoryError("USAGE", { what, why, fix: example });
+  const [first = "", tag, ...more] = words;
+  if (tag === undefined || more.length > 0)
+    throw usage("promote takes a digest and a tag", `it was given ${words.length === 0 ? "nothing" : words.join(" ")}`);
+  const at = first.lastIndexOf("@");
+  const [place, digest] = at < 0 ? [name, first] : [first.slice(0, at), first.slice(at + 1)];
+  if (place !== name)
+    throw usage(`${place} is another repository`, `promote moves tags of ${name}; IMAGE=… chooses another image`);
+  if (!isDigest(digest))
+    throw usage(
+      `${JSON.stringify(digest)} is no digest`,
+      "what is promoted is named by what it is: sha256: and 64 digits from 0-9a-f",
+    );
+  return { digest, tag };
+};
+
+const isStageRef = (bytes: Buffer): boolean => stageRefKey(JSON.parse(bytes.toString("utf8")) as ImageIndex) !== null;
+
+const absent = ({ name }: Repository, digest: string): FactoryError =>
+  new FactoryError("INPUT_MISSING", {
+    what: `${name} has no ${digest}`,
+    why: "the registry knows no manifest of this digest there; it was never pushed, or it was deleted",
+    fix: "./task publish makes and pushes the image of the files here, and prints its digest",
+  });
+
+const notAnImage = ({ name }: Repository, digest: string): FactoryError =>
+  new FactoryError("USAGE", {
+    what: `${name}@${digest} is a stage ref, not an image`,
+    why: "it is what the cache keeps of one stage",
+    fix: "name the digest that ./task publish printed",
+  });
+
+const fork = (name: string, why: string): FactoryError =>
+  new FactoryError("REGISTRY_DENIED", {
+    what: `not allowed to move ${name}`,
+    why: `this is a build of a fork, and forks change nothing (${why})`,
+    fix: "promote from a branch of the repository itself",
+  });
+
+const elsewhere = ({ name }: Repository, tag: string, digest: string, now: string | undefined): FactoryError =>
+  new FactoryError("REGISTRY_FAILED", {
+    what: `${name}:${tag} does not stand on ${digest}`,
+    why:
+      now === undefined
+        ? "the registry took the tag and does not have it"
+        : `it stands on ${now}: somebody else moved it at the same time`,
+    fix: "run the same command again if it is meant to stand there",
+  });

@@ -1,0 +1,122 @@
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { imageOf } from "../../dagger/src/pipeline/plan.js";
+import { openRegistry } from "../../dagger/src/registry/client.js";
+import { parseRepository, type RepositoryName } from "../../dagger/src/registry/reference.js";
+import { patient } from "../../dagger/src/registry/retry.js";
+import { command, type World } from "../command.js";
+import { openPackages, packagesApiOf } from "../io/github-packages.js";
+import { loginFor } from "../login.js";
+import { openProject, type Project } from "../project.js";
+import { type Pruned, pruneRepository, type Shelf, showPrune } from "../prune.js";
+import { branchSuffix, scopeHere } from "../scope.js";
+import { pruneJson, pruneTable } from "../view/prune.js";
+import { wantedKeys } from "../wanted-keys.js";
+import { imageFlag, jsonFlag } from "./flags.js";
+
+export const prune = command({
+  name: "prune",
+  about:
+    "Show what of the registry nothing needs any more: stage refs and unnamed images that no person's tag, no plan of the newest commits and no grace time keeps; with --yes delete it",
+  flags: {
+    image: { ...imageFlag, about: "only the repository of this image; of all images when absent" },
+    keep: { type: "string", about: "how many of the newest commits keep what their plans need", default: "10" },
+    grace: { type: "string", about: "what is younger stays: 7d, 12h, 0 for no such time", default: "7d" },
+    yes: { type: "boolean", about: "delete; without it nothing is changed" },
+    json: jsonFlag,
+  },
+  async run({ image, keep, grace, yes, json }, world) {
+    const policy = { grace: graceOf(grace), now: world.now() };
+    const count = countOf(keep);
+    const project = await openProject(world);
+    const images = image === undefined ? Object.keys(project.spec.images) : [image];
+    const names = repositoriesOf(project, images);
+    const { scope, why } = scopeHere(world.env);
+    if (scope === "fork" && yes) throw fork(names[0]!, why);
+    const { keys, notes } = await wantedKeys(project, world, sharing(project, names), count);
+    for (const note of notes) world.stderr(`note: ${note}\n`);
+    // Refs that protected builds stand on are no branch's to delete.
+    const homes = scope === "branch" && yes ? [] : names;
+    if (homes.length < names.length) world.stderr(`note: a branch deletes from repositories *${branchSuffix} only (${why})\n`);
+    const done: Pruned[] = [];
+    const look = async (name: RepositoryName): Promise<boolean> => {
+      const shelf = openShelf(name, world, yes ? "push" : "pull");
+      const all = { ...policy, wanted: keys, keepsLastTag: shelf.packages !== null };
+      const tell = (line: string) => world.stderr(`${line}\n`);
+      const pruned = yes ? await pruneRepository(shelf, all, tell) : await showPrune(shelf, all);
+      if (pruned !== null) done.push(pruned);
+      return pruned !== null;
+    };
+    for (const name of homes)
+      if (!(await look(name))) world.stderr(`note: there is no ${name.registry}/${name.repository} yet\n`);
+    for (const name of names) {
+      const sibling = { ...name, repository: `${name.repository}${branchSuffix}` };
+      await look(sibling).catch((error: unknown) => {
+        // Mostly it does not exist; to those who may not see it a registry says no more than that.
+        if (!(error instanceof FactoryError) || error.code !== "REGISTRY_DENIED") throw error;
+        world.stderr(`note: ${sibling.repository} was not looked at: ${error.explanation.why.split("\n")[0]}\n`);
+      });
+    }
+    if (json) {
+      world.stdout(
+        `${JSON.stringify({ format: 1, dry: !yes, keep: count, grace: policy.grace, notes, repositories: done.map(pruneJson) }, null, 2)}\n`,
+      );
+      return 0;
+    }
+    for (const one of done) world.stdout(`${pruneTable(one, policy.now)}\n\n`);
+    if (!yes && done.some(({ decisions }) => decisions.some(({ fate }) => fate === "delete")))
+      world.stdout(`nothing was deleted; to do it: ./task prune${image === undefined ? "" : ` IMAGE=${image}`} -- --yes\n`);
+    return 0;
+  },
+});
+
+const repositoriesOf = (project: Project, images: readonly string[]): RepositoryName[] => {
+  const names = images.map((image) => `${project.spec.registry}/${imageOf(project.spec, image).repository}`);
+  return [...new Set(names)].map((name) => parseRepository(name));
+};
+
+/** The images that are kept in these repositories: without a plan of each nobody could tell what it needs. */
+const sharing = (project: Project, names: readonly RepositoryName[]): string[] =>
+  Object.keys(project.spec.images).filter((image) =>
+    repositoriesOf(project, [image]).some((one) => names.some(({ repository }) => repository === one.repository)),
+  );
+
+const openShelf = (name: RepositoryName, world: World, access: "pull" | "push"): Shelf => {
+  const credentials = loginFor(name, world);
+  const options = { env: world.env, signal: world.signal, patience: patient, credentials };
+  const api = packagesApiOf(name.registry, world.env);
+  return {
+    repository: openRegistry({ ...options, registry: name.registry }).repository(name.repository, access),
+    packages: api === null ? null : openPackages({ ...options, api, name }),
+  };
+};
+
+const units = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1000 } as const;
+
+/** Milliseconds. @throws FactoryError USAGE */
+const graceOf = (text: string): number => {
+  const [, number, unit] = /^(\d+)([dhms]?)$/.exec(text) ?? [];
+  if (number !== undefined && (unit !== "" || Number(number) === 0))
+    return Number(number) * units[(unit || "d") as keyof typeof units];
+  throw new FactoryError("USAGE", {
+    what: `cannot read GRACE=${text}`,
+    why: "it is a time such as 7d, 12h or 0",
+    fix: "for example: ./task prune GRACE=14d",
+  });
+};
+
+/** @throws FactoryError USAGE */
+const countOf = (text: string): number => {
+  if (/^\d{1,4}$/.test(text)) return Number(text);
+  throw new FactoryError("USAGE", {
+    what: `cannot read KEEP=${text}`,
+    why: "it is a number of commits",
+    fix: "for example: ./task prune KEEP=20",
+  });
+};
+
+const fork = ({ registry, repository }: RepositoryName, why: string): FactoryError =>
+  new FactoryError("REGISTRY_DENIED", {
+    what: `not allowed to delete from ${registry}/${repository}`,
+    why: `this is a build of a fork, and forks change nothing (${why})`,
+    fix: "prune from a protected branch of the repository itself; without --yes it works here",
+  });

@@ -1,0 +1,27 @@
+import { answers } from "../../dagger/src/pipeline/error.js";
+import { command } from "../command.js";
+import { keptStage } from "../kept.js";
+import { testImage } from "../test-image.js";
+import { imageTestHead, imageTestLine, imageTestTail } from "../view/image-test.js";
+import { buildArgFlag, imageFlag, jsonFlag, platformFlag, remoteFlag } from "./flags.js";
+
+export const imageTest = command({
+  name: "test-image",
+  about: "Test an image that is built against its plan, inside it and as its user; exit 0: passes, 2: fails, 3: not tested",
+  flags: {
+    image: imageFlag,
+    platform: platformFlag,
+    "build-arg": buildArgFlag,
+    remote: remoteFlag,
+    json: jsonFlag,
+  },
+  async run({ image, platform, "build-arg": buildArgs, remote, json }, world) {
+    const { project, plan, record } = await keptStage(world, { image, stage: "runtime", platform, buildArgs, remote });
+    if (!json) world.stdout(imageTestHead({ image: plan.image, platform: plan.platform, digest: record.digest }));
+    const test = await testImage(project.state, plan, record.digest, world, (result) => {
+      if (!json) world.stdout(imageTestLine(result));
+    });
+    world.stdout(json ? `${JSON.stringify(test, null, 2)}\n` : imageTestTail(test));
+    return { pass: answers.yes, fail: answers.no, "not-tested": answers.unknown }[test.verdict];
+  },
+});

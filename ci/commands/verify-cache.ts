@@ -1,0 +1,67 @@
+import { resolve } from "node:path";
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { suggestion } from "../../dagger/src/pipeline/suggest.js";
+import { cases } from "../../dagger/src/pipeline/verify-cases.js";
+import { type CaseResult, faultLines } from "../../dagger/src/pipeline/verify-report.js";
+import { command } from "../command.js";
+import { replaceFile } from "../io/replace-file.js";
+import { planOf } from "../project.js";
+import { proveCache } from "../verify/prove.js";
+import { junitXml } from "../view/junit.js";
+import { plural } from "../view/table.js";
+import { verifyJson, verifyLine, verifyMatrix } from "../view/verify.js";
+import { engineFlag, imageFlag, jsonFlag, platformFlag } from "./flags.js";
+
+export const verifyCache = command({
+  name: "verify:cache",
+  about: "Prove on a scratch copy that each kind of change makes again what it must and nothing else",
+  flags: {
+    image: imageFlag,
+    platform: { ...platformFlag, about: "linux/amd64 or linux/arm64; this machine's when absent" },
+    fast: { type: "boolean", about: "on plans, with one real build of a code change" },
+    deep: { type: "boolean", about: "build what executes base-tools too" },
+    case: { type: "string", about: "only these cases, with commas, such as code,mode" },
+    json: jsonFlag,
+    junit: { type: "string", about: "write the results to this file as JUnit XML" },
+    engine: engineFlag,
+    verbose: { type: "boolean", about: "show the progress of every build" },
+  },
+  async run(flags, world) {
+    if (flags.fast && flags.deep) throw contradiction();
+    const wish = {
+      image: flags.image,
+      platform: flags.platform,
+      depth: flags.fast ? "fast" : flags.deep ? "deep" : "usual",
+      only: flags.case === undefined ? null : flags.case.split(",").map(caseId),
+      engine: flags.engine,
+      verbose: flags.verbose,
+      planner: planOf,
+      told: (result: CaseResult) => world.stderr(verifyLine(result)),
+    } as const;
+    const report = await proveCache(world, wish, (report) => {
+      if (flags.junit !== undefined) replaceFile(resolve(world.cwd, flags.junit), junitXml(report));
+      world.stdout(flags.json ? verifyJson(report) : verifyMatrix(report));
+      return report;
+    });
+    const faults = faultLines(report);
+    if (faults.length === 0) return 0;
+    throw new FactoryError("CACHE_BROKEN", {
+      what: `the cache of ${report.image} does not hold: ${plural(faults.length, "fault")}`,
+      why: faults.join("\n"),
+      fix: "mend what is named there; a single case again, with its builds: ./task verify:cache -- --verbose --case ID",
+    });
+  },
+});
+
+const caseId = (word: string): string => {
+  const known = cases.map(({ id }) => id);
+  if (known.includes(word)) return word;
+  throw new FactoryError("USAGE", { what: `no case ${word}`, why: `cases: ${known.join(", ")}`, fix: suggestion(word, known) });
+};
+
+const contradiction = () =>
+  new FactoryError("USAGE", {
+    what: "--fast and --deep contradict each other",
+    why: "one leaves builds out, the other adds some",
+    fix: "choose one of them",
+  });

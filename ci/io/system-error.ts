@@ -1,0 +1,33 @@
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
+
+/**
+ * An error of the operating system that a person can act on, as one of ours; any other error as it is.
+ * Only the outermost caller asks: whoever knows more about a failure has said it before.
+ */
+export const systemError = (error: unknown): unknown => {
+  if (error instanceof FactoryError || !(error instanceof Error) || !("code" in error)) return error;
+  const why = "path" in error ? error.message : `${error.message} (${String(error.code)})`;
+  switch (error.code) {
+    case "ENOSPC":
+    case "EDQUOT":
+      return new FactoryError(
+        "DISK_FULL",
+        { what: "no space left", why, fix: "free some space, for example with: ./task clean, or ./task engine -- prune" },
+        { cause: error },
+      );
+    case "EACCES":
+    case "EPERM":
+    case "EROFS":
+      return new FactoryError(
+        "PERMISSION",
+        {
+          what: `not allowed to use ${"path" in error ? String(error.path) : "a file"}`,
+          why,
+          fix: "change its owner or mode, or keep state and outputs elsewhere: FACTORY_STATE=…, OUTPUT=…",
+        },
+        { cause: error },
+      );
+    default:
+      return error;
+  }
+};

@@ -1,0 +1,121 @@
+import { allOf } from "../dagger/src/at-once.js";
+import { isMoving } from "../dagger/src/pipeline/mark.js";
+import type { Plan } from "../dagger/src/pipeline/plan.js";
+import type { BuildRecord } from "../dagger/src/pipeline/record.js";
+import { type History, moveTags, standingsOf, tagImage, type TagMove } from "../dagger/src/tags.js";
+import type { World } from "./command.js";
+import { healing } from "./heal.js";
+import { historyOf } from "./io/git.js";
+import { readRecord } from "./io/records.js";
+import { type Distrusted, firstOnly, knowledgeOf } from "./known.js";
+import { type ImageRequest, makeImage, type MadeImage } from "./make-image.js";
+import type { OpenImage, Project } from "./project.js";
+import { findBefore, keyTagsOf, pushMade, refuseFork, requirePushRight, stays } from "./publish.js";
+import { testMade, type TestPolicy } from "./publish-test.js";
+import type { Remote } from "./remote.js";
+
+export type PublishRequest = {
+  plans: readonly Plan[];
+  tags: readonly string[];
+  /** any: a tag that moves with a branch goes back in history too. */
+  move: "forward" | "any";
+  /** Look behind what is published already: every blob is asked for, and what is missing is pushed. */
+  refresh: boolean;
+  test: TestPolicy;
+  engine: string;
+  verbose: boolean;
+};
+
+export type PublishedNow = {
+  digest: string;
+  tags: readonly TagMove[];
+  /** Null where the image was there already. */
+  made: { record: BuildRecord; log: string } | null;
+};
+
+/**
+ * Publishes an image: where the repository has it, only tags move; else what is missing is made, all of it is pushed by digest, tested as
+ * far as is asked, and tags come last. Nothing runs before the registry has said what it has; nothing is executed before it has said that it takes a push.
+ * @throws FactoryError of the registry, and whatever making the image throws
+ */
+export const publishImage = async (
+  project: Project,
+  open: OpenImage,
+  world: World,
+  remote: Remote,
+  request: PublishRequest,
+): Promise<PublishedNow> => {
+  refuseFork(remote);
+  const { state } = project;
+  const { plans, tags } = request;
+  const { home, write } = remote;
+  if (remote.scope === "branch" && write !== null)
+    world.stderr(`scope: branch (${remote.because}): new stage refs go to ${write.name}\n`);
+  const history = tags.some(isMoving) ? historyOf(project.root, world.signal) : null;
+  // Whoever awaits it hears of the failure.
+  history?.catch(() => undefined);
+  const compared = async (): Promise<History | null> => {
+    const found = await history;
+    if (typeof found !== "string") return found;
+    world.stderr(`note: no commit to compare with where ${tags.filter(isMoving).join(", ")} stands: ${found}\n`);
+    return null;
+  };
+
+  const before = request.refresh ? null : await findBefore(state, remote, plans);
+  if (before !== null) {
+    const past = await compared();
+    const standings = await standingsOf(home, tags, past, before.root.digest);
+    return {
+      digest: before.root.digest,
+      tags: await moveTags(home, standings, before, past, request.move === "any"),
+      made: null,
+    };
+  }
+  const past = await compared();
+  const warn = (text: string) => world.stderr(`note: ${text}\n`);
+  const { made, image, asked } = await healing(state, plans, warn, async (distrusted) => {
+    const made = await makeForAll(project, open, world, remote, request, distrusted);
+    const pushed = await pushMade(state, remote, made, world, request.refresh, () => standingsOf(home, tags, past, null));
+    return { made, ...pushed };
+  });
+  await testMade(project, remote, made, world, request.test);
+  const key = keyTagsOf(remote, plans).write;
+  const [, moved] = await allOf(
+    tagImage(home, key, image.root.mediaType, image.bytes).catch((error: unknown) => stays(error, `${home.name}:${key}`, world)),
+    moveTags(home, asked, image, past, request.move === "any"),
+  );
+  return { digest: image.root.digest, tags: moved, made: { record: made.record, log: made.log } };
+};
+
+/**
+ * Makes the image as all others will: where somebody else pushed a stage while it was executed here, the image is put on that one.
+ */
+const makeForAll = async (
+  project: Project,
+  open: OpenImage,
+  world: World,
+  remote: Remote,
+  { plans, engine, verbose }: PublishRequest,
+  distrusted: Distrusted,
+): Promise<MadeImage> => {
+  const { state } = project;
+  const request: ImageRequest = {
+    plans,
+    upTo: "runtime",
+    fresh: "no",
+    engine,
+    verbose,
+    remote,
+    prefer: "registry",
+    distrusted,
+    beforeExecution: () => requirePushRight(remote),
+  };
+  const made = await makeImage(project, open, world, request);
+  if (made.record.platforms.every(({ stages }) => stages.every(({ action }) => action !== "execute"))) return made;
+  const digests = () => plans.flatMap(({ stages }) => stages.map(({ key }) => readRecord(state, key)?.digest)).join();
+  const ours = digests();
+  remote.forget();
+  const asking = { remote, prefer: "registry", warn: firstOnly(world) } as const;
+  await Promise.all(plans.map((plan) => knowledgeOf(state, plan, asking, distrusted)));
+  return digests() === ours ? made : makeImage(project, open, world, request);
+};

@@ -1,0 +1,129 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { readBlob, readManifest } from "../dagger/src/layout.js";
+import { FactoryError } from "../dagger/src/pipeline/error.js";
+import { type CheckResult, identityOf, type ImageCheck, type Outcome, strangerId } from "../dagger/src/pipeline/image-check.js";
+import { imageChecks } from "../dagger/src/pipeline/image-checks.js";
+import type { ImageConfig } from "../dagger/src/pipeline/image-config.js";
+import { overall, verdictOf } from "../dagger/src/pipeline/image-verdict.js";
+import type { Plan } from "../dagger/src/pipeline/plan.js";
+import type { World } from "./command.js";
+import { runInRoot } from "./engines/container.js";
+import { openRoot, type Root } from "./engines/root.js";
+import { elfFiles } from "./io/elf.js";
+import type { State } from "./io/state.js";
+
+/** What testing an image came to. Versioned: other programs read it. Seconds are those of each check. */
+export type ImageTest = {
+  format: 1;
+  image: string;
+  platform: string;
+  /** Of the image's manifest. */
+  digest: string;
+  verdict: "pass" | "fail" | "not-tested";
+  checks: readonly TimedResult[];
+};
+export type TimedResult = CheckResult & { seconds: number };
+
+/** Milliseconds that a check may take: a first import of a large package on a busy machine takes a minute. */
+const patience = 180_000;
+
+/**
+ * Tests an image of the state folder's layout against its plan, in containers of its own files. Where it cannot be tried (no root, no
+ * runc, another architecture without emulation) the verdict is "not tested", with the reason.
+ * @param digest of its manifest; all its layers must be here
+ * @throws FactoryError CHECKSUM_MISMATCH, INTERRUPTED
+ */
+export const testImage = async (
+  state: State,
+  plan: Plan,
+  digest: string,
+  world: World,
+  done: (result: TimedResult) => void = () => undefined,
+): Promise<ImageTest> => {
+  const config = readBlob<ImageConfig>(state.layout, readManifest(state.layout, digest).config.digest);
+  const checks = imageChecks(plan, config);
+  const results: TimedResult[] = [];
+  const ground = await prepared(state, digest, world);
+  try {
+    for (const check of checks) {
+      const started = world.now();
+      const verdict = await tried(check, ground);
+      const result = { ...check, ...verdict, seconds: (world.now() - started) / 1000 };
+      done(result);
+      results.push(result);
+    }
+  } finally {
+    ground.root?.close();
+  }
+  const { image, platform } = plan;
+  return { format: 1, image, platform, digest, verdict: overall(results), checks: results };
+};
+
+type Run = (as: "user" | "stranger", command: readonly string[]) => Promise<Outcome>;
+/** Where checks are tried: an unpacked image, and a way to run something in it; or why not. */
+type Ground = { root: Root | null; run: Run; why: string };
+
+const prepared = async (state: State, digest: string, world: World): Promise<Ground> => {
+  const around = { state, env: world.env, signal: world.signal, report: (line: string) => world.stderr(`${line}\n`) };
+  const nowhere = (why: string): Ground => ({ root: null, why, run: async () => ({ outcome: "not-run", why }) });
+  let root: Root;
+  world.stderr(`unpacking ${digest.slice(0, 19)}\n`);
+  try {
+    root = await openRoot(digest, around);
+  } catch (error) {
+    if (error instanceof FactoryError && unable.has(error.code)) return nowhere(oneLine(error));
+    throw error;
+  }
+  try {
+    const people = { user: identity(root), stranger: { uid: Number(strangerId.split(":")[0]), gid: 0 } };
+    const run: Run = async (as, command) => {
+      const user = people[as];
+      if (user === null) return { outcome: "not-run", why: `the image has no user ${root.config.config?.User}` };
+      const { Env, WorkingDir } = root.config.config ?? {};
+      const request = { command, user, env: Env ?? [], workdir: WorkingDir || "/", network: "none", interactive: false } as const;
+      const { exitCode, stdout, stderr } = await runInRoot(root, { ...request, timeout: patience }, around);
+      return { outcome: "ended", exitCode, stdout, stderr };
+    };
+    const why = await refusal(run);
+    return why === null ? { root, run, why: "" } : { ...nowhere(why), root };
+  } catch (error) {
+    if (error instanceof FactoryError && unable.has(error.code)) return { ...nowhere(oneLine(error)), root };
+    root.close();
+    throw error;
+  }
+};
+
+const unable = new Set(["PERMISSION", "HOST_TOOL_MISSING"]);
+const oneLine = ({ explanation }: FactoryError): string => `${explanation.what}: ${explanation.why}`;
+
+const identity = ({ folder, config }: Root) => {
+  const text = (path: string) => (existsSync(join(folder, path)) ? readFileSync(join(folder, path), "utf8") : "");
+  return identityOf(config.config?.User ?? "", { passwd: text("etc/passwd"), group: text("etc/group") });
+};
+
+/** Whether containers of this image start here at all; what runc says otherwise. */
+const refusal = async (run: Run): Promise<string | null> => {
+  const outcome = await run("user", ["/bin/sh", "-c", "exit 0"]);
+  if (outcome.outcome === "not-run") return outcome.why;
+  if (outcome.outcome !== "ended" || outcome.exitCode === 0) return null;
+  const said = outcome.stderr.trim().split("\n").at(-1) ?? "";
+  if (said.includes("exec format error"))
+    return "this machine has another architecture and no emulation for the image's (qemu-user, binfmt_misc)";
+  return `no container of it starts here: ${said.slice(0, 300)}`;
+};
+
+const tried = async (check: ImageCheck, { root, run, why }: Ground) => {
+  const { probe } = check;
+  const outcomes: Outcome[] = [];
+  if (probe.probe === "binaries") {
+    outcomes.push(
+      root === null ? { outcome: "not-run", why } : { outcome: "binaries", found: elfFiles(root.folder, probe.folders) },
+    );
+  }
+  for (const command of probe.probe === "command" ? probe.attempts : []) {
+    outcomes.push(await run(probe.probe === "command" ? probe.as : "user", command));
+    if (verdictOf(check, outcomes).verdict !== "fail") break;
+  }
+  return verdictOf(check, outcomes);
+};

@@ -1,0 +1,152 @@
+import { randomBytes } from "node:crypto";
+import {
+  constants,
+  copyFileSync,
+  existsSync,
+  linkSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { blobPath, closure } from "../../dagger/src/layout.js";
+import type { Facts } from "../../dagger/src/pipeline/facts.js";
+import { baseKeyOf } from "../../dagger/src/pipeline/key.js";
+import { mediaTypes } from "../../dagger/src/pipeline/oci.js";
+import type { Plan } from "../../dagger/src/pipeline/plan.js";
+import type { World } from "../command.js";
+import { isAlive, nameOfProcess } from "../io/alive.js";
+import { nameInLayout } from "../io/oci-layout.js";
+import { findStage, keepIngredients, keepStage } from "../io/records.js";
+import { type State, stateOf } from "../io/state.js";
+import { lockFile, openImage, type OpenImage, openProject, type Project } from "../project.js";
+
+/** A project that may be changed and built as one likes: a copy of the files that decide the user's image, with a state of its own. */
+export type Scratch = {
+  /** The folder of everything; `close` removes it. */
+  folder: string;
+  /** The folder of the copied images.yaml. */
+  root: string;
+  /** The user's own project, which is only read. */
+  home: { project: Project; open: OpenImage };
+  world: World;
+  /** The copy as it is now. */
+  reopen(): Promise<{ project: Project; open: OpenImage }>;
+  close(): void;
+};
+
+/**
+ * Copies what the image reads, and nothing that it ignores. The scratch folder stands in the state folder, where there is room for
+ * an engine's files and where no context ever looks; the folders of processes that were killed are removed first.
+ * @throws FactoryError as openProject and openImage
+ */
+export const openScratch = async (world: World, image: string | undefined): Promise<Scratch> => {
+  const real = await openProject(world);
+  const place = join(real.state.root, "verify");
+  await sweep(place);
+  const folder = join(place, `${await nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`);
+  const root = join(folder, "project");
+  const made = mkdirSync(root, { recursive: true });
+  const close = () => {
+    rmSync(folder, { recursive: true, force: true });
+    // A state folder that this made goes with it.
+    for (const above of made === real.state.root ? [place, real.state.root] : [place])
+      if (existsSync(above) && readdirSync(above).length === 0) rmdirSync(above);
+  };
+  try {
+    // An engine that outlives its build would lose its files under its feet.
+    const env = { ...world.env, FACTORY_STATE: join(folder, "state"), FACTORY_ENGINE_KEEP: undefined };
+    // Hashes of the user's files are kept with the copy's, so that nothing of the user's changes.
+    const project = { ...real, state: stateOf(root, env) };
+    const open = await openImage(project, image);
+    copyProject(project, open, root);
+    const inside: World = { ...world, cwd: root, env };
+    const reopen = async () => {
+      const copy = await openProject(inside);
+      return { project: copy, open: await openImage(copy, open.name) };
+    };
+    return { folder, root, home: { project: real, open }, world: inside, reopen, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+};
+
+const sweep = async (place: string): Promise<void> => {
+  for (const name of existsSync(place) ? readdirSync(place) : [])
+    if (!(await isAlive(name))) rmSync(join(place, name), { recursive: true, force: true });
+};
+
+const copyProject = ({ root, spec }: Project, { image, folder, facts }: OpenImage, to: string): void => {
+  const context = join(to, image.context ?? ".");
+  for (const name of ["images.yaml", lockFile]) copy(root, to, name);
+  mkdirSync(context, { recursive: true });
+  copyEntries(folder, context, facts);
+  for (const path of [".dockerignore", ...facts.texts.keys()]) copy(folder, context, path);
+  // A secret stays where it is, and is found from here too.
+  for (const { from } of Object.values(spec.secrets ?? {})) {
+    const path = /^file:(?![/~])(.*)/.exec(from)?.[1];
+    if (path === undefined || !existsSync(resolve(root, path)) || existsSync(join(to, path))) continue;
+    mkdirSync(dirname(join(to, path)), { recursive: true });
+    symlinkSync(resolve(root, path), join(to, path));
+  }
+};
+
+const copyEntries = (from: string, to: string, { entries }: Facts): void => {
+  for (const { kind, path } of entries) {
+    if (kind === "directory") mkdirSync(join(to, path), { recursive: true });
+    else if (kind === "file") copy(from, to, path);
+    else {
+      mkdirSync(dirname(join(to, path)), { recursive: true });
+      symlinkSync(readlinkSync(join(from, path)), join(to, path));
+    }
+  }
+};
+
+/** With mode and time, as a checkout would have it. A file that is not there is not copied. */
+const copy = (from: string, to: string, path: string): void => {
+  const [source, target] = [join(from, path), join(to, path)];
+  if (!existsSync(source) || existsSync(target)) return;
+  mkdirSync(dirname(target), { recursive: true });
+  copyFileSync(source, target, constants.COPYFILE_FICLONE);
+  const { atime, mtime } = statSync(source);
+  lutimesSync(target, atime, mtime);
+};
+
+/**
+ * Brings what is kept of a plan's stages into another state folder. Blobs are the same files under two names, for they are never
+ * written in place; where that cannot be, they are copied.
+ */
+export const shareKept = async (from: State, to: State, plan: Plan, signal: AbortSignal): Promise<void> => {
+  const base =
+    plan.base.kind === "bootstrap" ? [{ key: baseKeyOf(plan.base, plan.platform, plan.epoch), ingredients: null }] : [];
+  for (const { key, ingredients } of [...base, ...plan.stages]) {
+    const record = findStage(from, key);
+    if (record === null) continue;
+    const digest = record.ref ?? record.digest;
+    const mediaType = record.ref === null ? mediaTypes.manifest : mediaTypes.index;
+    const { size } = lstatSync(blobPath(from.layout, digest));
+    for (const blob of closure(from.layout, { mediaType, digest, size })) share(from.layout, to.layout, blob.digest);
+    await nameInLayout(to.layout, `${record.stage}-${key}`, { mediaType, digest, size }, signal);
+    if (ingredients !== null) keepIngredients(to, key, ingredients);
+    keepStage(to, record);
+  }
+};
+
+const share = (from: string, to: string, digest: string): void => {
+  const [source, target] = [blobPath(from, digest), blobPath(to, digest)];
+  // A blob that stands in a registry only is brought by whoever needs it.
+  if (!existsSync(source) || existsSync(target)) return;
+  mkdirSync(dirname(target), { recursive: true });
+  try {
+    linkSync(source, target);
+  } catch {
+    copyFileSync(source, target, constants.COPYFILE_FICLONE);
+  }
+};

@@ -1,0 +1,51 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { clean } from "../../ci/commands/clean.js";
+import { nameInLayout } from "../../ci/io/oci-layout.js";
+import { findStage, hasRecord, keepStage } from "../../ci/io/records.js";
+import { type State, stateOf } from "../../ci/io/state.js";
+import { writeBlob, writeJson } from "../../dagger/src/layout.js";
+import { mediaTypes } from "../../dagger/src/pipeline/oci.js";
+import { worldAt } from "../core/fixtures/world.js";
+
+let folder = "";
+let state: State;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "factory-clean-"));
+  state = stateOf(folder, {});
+  await writeFile(
+    join(folder, "images.yaml"),
+    `registry: registry.example\nimages:\n  box:\n    repository: box\n    platforms: [linux/amd64]\n    base: { bootstrap: debian, suite: bookworm, packages: apt }\n    stages: { base-tools: {}, dependencies: {}, application: {}, runtime: {} }\n`,
+  );
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** A result of a stage: an image of its own in the layout, and the record of it. */
+const result = async (key: string, stage: "dependencies" | "runtime", at: number) => {
+  const config = { mediaType: mediaTypes.config, ...(await writeBlob(state.layout, [Buffer.from(`{"key":"${key}"}`)])) };
+  const image = await writeJson(state.layout, mediaTypes.manifest, { schemaVersion: 2, config, layers: [] });
+  // An assembled stage has no stage ref.
+  const ref =
+    stage === "runtime"
+      ? null
+      : await writeJson(state.layout, mediaTypes.index, { schemaVersion: 2, manifests: [image], annotations: { key } });
+  await nameInLayout(state.layout, key, ref ?? image);
+  const record = { image: "box", platform: "linux/amd64", digest: image.digest, ref: ref?.digest ?? null } as const;
+  keepStage(state, { key, stage, ...record, elsewhere: null, parent: null, engine: "a test", at, seconds: 1 });
+};
+
+test("the newest results of each stage stay, executed or assembled; older ones are forgotten with their blobs", async () => {
+  for (const at of [1, 2, 3]) {
+    await result(`dependencies-${at}`, "dependencies", at);
+    await result(`runtime-${at}`, "runtime", at);
+  }
+  const { world, stdout } = worldAt(folder, {});
+  expect(await clean.run(["--keep", "2"], world)).toBe(0);
+  expect(stdout()).toMatch(/^forgot 2 stages, freed \d+ B\n$/);
+  for (const stage of ["dependencies", "runtime"]) {
+    expect(hasRecord(state, `${stage}-1`)).toBe(false);
+    for (const at of [2, 3]) expect(findStage(state, `${stage}-${at}`)).toMatchObject({ at });
+  }
+});

@@ -1,0 +1,81 @@
+import { execFile } from "node:child_process";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+/** The compiled program, in a copy of its folder, so that what it keeps beside itself is this test's own. */
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const bin = join(root, ".factory", "bin");
+let folder = "";
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "start-"));
+  for (const name of ["factory.cjs", "program.cjs"]) cpSync(join(bin, name), join(folder, "checkout", ".factory", "bin", name));
+  for (const name of ["builder", "node_modules"]) symlinkSync(join(root, name), join(folder, "checkout", name));
+  writeFileSync(join(folder, "images.yaml"), imagesYaml("first"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const imagesYaml = (user: string) => `registry: registry.example/acme
+images:
+  small:
+    repository: small
+    platforms: [linux/amd64]
+    base: { image: "registry.example/base@sha256:${"0".repeat(64)}", packages: apt }
+    stages:
+      base-tools: {}
+      dependencies: {}
+      application: {}
+      runtime: { user: { name: ${user}, uid: 1001 } }
+`;
+
+const factory = async (...args: string[]): Promise<string> => {
+  const program = join(folder, "checkout", ".factory", "bin", "factory.cjs");
+  const { stdout } = await promisify(execFile)(process.execPath, [program, ...args], { cwd: folder });
+  return stdout;
+};
+const keys = async (): Promise<string> => {
+  const { plans } = JSON.parse(await factory("plan", "--json", "--remote", "off")) as { plans: { stages: { key: string }[] }[] };
+  return plans.flatMap(({ stages }) => stages.map(({ key }) => key)).join();
+};
+const beside = (name: string): string => join(folder, "checkout", ".factory", "bin", name);
+
+describe("the compiled program", () => {
+  test("plans the same with what it keeps and without, and anew when images.yaml changes", async () => {
+    const first = await keys();
+    expect(readdirSync(beside("compiled"))).toHaveLength(1);
+    expect(readdirSync(beside("remembered")).sort()).toEqual(["images.lock.json", "images.yaml.json"]);
+    expect(await keys()).toBe(first);
+    writeFileSync(join(folder, "images.yaml"), imagesYaml("second"));
+    const second = await keys();
+    expect(second).not.toBe(first);
+    writeFileSync(join(folder, "images.yaml"), imagesYaml("first"));
+    expect(await keys()).toBe(first);
+  });
+
+  test.for([
+    ["cut off", (bytes: Buffer) => bytes.subarray(0, bytes.length / 2)],
+    ["changed in one place", (bytes: Buffer) => Buffer.from(bytes).fill(7, bytes.length / 2, bytes.length / 2 + 8)],
+    ["empty", () => Buffer.alloc(0)],
+  ] as const)("takes nothing from what V8 compiled when that is %s", async ([, harm], { skip }) => {
+    skip(Number(process.versions.node.split(".")[0]) >= 22, "Node keeps what it compiled by itself from version 22 on");
+    const first = await keys();
+    const file = join(beside("compiled"), readdirSync(beside("compiled"))[0]!);
+    const good = readFileSync(file);
+    writeFileSync(file, harm(good));
+    expect(await keys()).toBe(first);
+    // It is made again: the hash of the rest stands first.
+    expect(readFileSync(file).length).toBeGreaterThan(100_000);
+    expect(readFileSync(file).equals(harm(good))).toBe(false);
+  });
+
+  test("keeps nothing for a command that there is not", async () => {
+    await expect(factory("nonsense")).rejects.toMatchObject({
+      code: 64,
+      stderr: expect.stringContaining("no command nonsense") as string,
+    });
+    expect(readdirSync(beside("compiled")).filter((name) => name.startsWith("nonsense"))).toEqual([]);
+  });
+});
