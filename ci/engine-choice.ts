@@ -1,17 +1,22 @@
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import { suggestion } from "../dagger/src/pipeline/suggest.js";
 import type { World } from "./command.js";
-import type { Engine, EngineName } from "./engines/engine.js";
+import type { Engine, EngineName, Feature } from "./engines/engine.js";
 import type { Project } from "./project.js";
 
-/** An engine that is looked for when it is first asked for, and never otherwise: most builds need none. */
-export const engineOf = (project: Project, world: World, wish: string): { get(): Promise<Engine>; release(): Promise<void> } => {
+/** An engine that is looked for when it is first asked for, and never otherwise: most builds need none. `needs`: what it must be able to do. */
+export const engineOf = (
+  project: Project,
+  world: World,
+  wish: string,
+  needs: Feature | null = null,
+): { get(): Promise<Engine>; release(): Promise<void> } => {
   const name = wishOf(wish);
   let chosen: Promise<Engine> | null = null;
   const report = (line: string) => world.stderr(`engine: ${line}\n`);
   const choose = async () => {
     const { chooseEngine } = await import("./engines/index.js");
-    const { engine, because } = await chooseEngine(world.env, name, project.state, report);
+    const { engine, because } = await chooseEngine(world.env, name, project.state, report, needs);
     report(because);
     return engine;
   };

@@ -50,7 +50,7 @@ export const lock = command({
       lock: after,
       net,
       workshop: {
-        engine: () => engineOf(project, world, "auto"),
+        engine: () => engineOf(project, world, "auto", "dockerfiles"),
         base: (base, platform) =>
           ensureBase({ project, world }, { image: open.name, platform, epoch: epochOf(project.spec) }, base),
       },

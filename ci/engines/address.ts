@@ -8,7 +8,7 @@ import type { Feature, Readiness } from "./engine.js";
 /** A BuildKit that could be used: by what it is found, whether it is there, and the way to it. */
 export type Candidate = { name: string; readiness: Readiness; connection: Connection };
 
-const features: ReadonlySet<Feature> = new Set(["secrets", "emulation"]);
+const features: ReadonlySet<Feature> = new Set(["secrets", "emulation", "dockerfiles"]);
 
 /** Schemes that buildctl itself resolves; the ones with a container in them call docker, kubectl and so on. */
 const schemes = /^(unix|tcp|ssh|docker-container|podman-container|nerdctl-container|kube-pod|npipe):\/\//;

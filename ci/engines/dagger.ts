@@ -1,6 +1,7 @@
 import { statSync } from "node:fs";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import type { Client, Container } from "@dagger.io/dagger";
 import { randomUUID } from "node:crypto";
 import { baseContainer, withDev } from "../../dagger/src/base-container.js";
@@ -65,20 +66,44 @@ export function daggerEngine(address: string, cli: string | null): Engine {
 const openSession = async (cli: string | null): Promise<Session> => {
   if (cli !== null) process.env["_EXPERIMENTAL_DAGGER_CLI_BIN"] = cli;
   const { connect } = await import("@dagger.io/dagger");
-  return new Promise((resolve, reject) => {
-    let end: () => void;
-    const ended = new Promise<void>((done) => (end = done));
-    // The library closes a session when its callback ends.
-    const whole = connect(async (client) => {
-      const close = async () => {
-        end();
-        await whole.catch(() => undefined);
-      };
-      resolve({ client, close });
-      await ended;
+  const stray = strayError();
+  try {
+    return await new Promise((resolve, reject) => {
+      let end: () => void;
+      const ended = new Promise<void>((done) => (end = done));
+      // The library closes a session when its callback ends.
+      const whole = connect(async (client) => {
+        const close = async () => {
+          end();
+          await whole.catch(() => undefined);
+        };
+        resolve({ client, close });
+        await ended;
+      });
+      whole.catch(reject);
     });
-    whole.catch(reject);
-  });
+  } catch (error) {
+    throw (await stray.found()) ?? error;
+  } finally {
+    stray.forget();
+  }
+};
+
+/** Where the CLI ends without a session, the library throws what the CLI said past everybody, which would end this process. */
+const strayError = () => {
+  let found: Error | null = null;
+  const take = (error: unknown) => {
+    if (!(error instanceof Error) || error.name !== "EngineSessionError") throw error;
+    found = error;
+  };
+  process.on("unhandledRejection", take);
+  return {
+    async found(): Promise<Error | null> {
+      await setImmediate();
+      return found;
+    },
+    forget: () => process.off("unhandledRejection", take),
+  };
 };
 
 /** A request to the engine cannot be taken back; what waits for it can be. */

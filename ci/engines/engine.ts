@@ -5,8 +5,8 @@ import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
 
 export type EngineName = "dagger" | "buildkit";
 
-/** What an engine can do beyond executing a stage. Commands ask for a feature, never for a name. */
-export type Feature = "secrets" | "emulation" | "prune";
+/** What an engine can do beyond executing a stage. Commands ask for a feature, never for a name. `dockerfiles`: any Dockerfile, with any output. */
+export type Feature = "secrets" | "emulation" | "prune" | "dockerfiles";
 
 /** A value that a RUN step may read and that never ends in a layer, a log, a key or an argument list. */
 export type Secret = { id: string; file: string };

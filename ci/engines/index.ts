@@ -5,7 +5,7 @@ import { buildxCandidate, type Candidate, embeddedCandidate, remoteCandidate } f
 import { buildkitEngine } from "./buildkit.js";
 import { daggerCandidate } from "./dagger-cli.js";
 import type { Setup } from "./embedded.js";
-import type { Engine, EngineName, Readiness } from "./engine.js";
+import type { Engine, EngineName, Feature, Readiness } from "./engine.js";
 
 /** An engine, and the sentence that tells a person why it is this one. */
 export type Choice = { engine: Engine; because: string };
@@ -36,7 +36,8 @@ const engines: readonly Listed[] = [
 /**
  * The first engine that can be used. An address that was given by name (BUILDKIT_HOST) is used or the choice fails:
  * falling back in silence would build somewhere else than the person asked for. FACTORY_BUILDKIT (`embedded`,
- * `docker buildx`, `BUILDKIT_HOST`) narrows the list to one. Nothing is started.
+ * `docker buildx`, `BUILDKIT_HOST`) narrows the list to one. Nothing is started, but what the Dagger CLI starts when it is asked.
+ * @param needs what the engine must be able to do beyond executing stages
  * @throws FactoryError ENGINE_MISSING with each candidate and why it cannot be used
  */
 export async function chooseEngine(
@@ -44,6 +45,7 @@ export async function chooseEngine(
   wish: EngineName | "auto",
   state: State,
   report: (line: string) => void,
+  needs: Feature | null = null,
 ): Promise<Choice> {
   const setup: Setup = { state, env, report };
   const only = env["FACTORY_BUILDKIT"];
@@ -55,14 +57,23 @@ export async function chooseEngine(
   for (const one of listed) {
     if (named !== undefined && one.engine === "buildkit" && one.name !== named) continue;
     const { readiness, make } = await one.look(setup, wish !== "auto");
-    if (readiness.ready) {
-      const engine = make();
-      return { engine, because: sentence(engine, one.name, readiness.why, wish, only, tried) };
+    if (!readiness.ready) {
+      tried.push({ name: one.name, readiness });
+      continue;
     }
-    tried.push({ name: one.name, readiness });
+    const engine = make();
+    // Who asks for an engine by name is told by the engine itself what it cannot do.
+    if (wish === "auto" && needs !== null && !engine.features.has(needs)) tried.push({ name: one.name, readiness: unable });
+    else return { engine, because: sentence(engine, one.name, readiness.why, wish, only, tried) };
   }
   throw missing(wish, only, tried);
 }
+
+const unable: Readiness = {
+  ready: false,
+  why: "it executes stages, and no other Dockerfile",
+  fix: "have a BuildKit beside it: BUILDKIT_HOST, docker buildx, or the embedded one",
+};
 
 const sentence = (
   engine: Engine,

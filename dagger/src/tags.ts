@@ -36,7 +36,7 @@ export const checkTags = (tags: readonly string[]): void => {
       why: ours
         ? "tags that begin with cache-, key- and mark- are image-factory's own"
         : "a tag has up to 128 of A-Z a-z 0-9 . _ -, no . or - first",
-      fix: 'for example: TAGS="1.4.0 latest"',
+      fix: "for example: 1.4.0 or latest",
     });
   }
 };

@@ -56,6 +56,10 @@ export const builderAnswers = (
     }
   };
   const names = new Map<string, string>();
+  const printedBy = (chain: readonly Call[]): string => {
+    const exec = JSON.stringify(commands(chain).at(-1));
+    return [...printed].find(([name]) => name.includes(exec))?.[1] ?? "";
+  };
 
   return async (chain, session) => {
     const last = chain.at(-1)!;
@@ -65,10 +69,11 @@ export const builderAnswers = (
       case "sync":
         await build(session, above, []);
         return undefined;
-      case "combinedOutput": {
-        const exec = JSON.stringify(commands(above).at(-1));
-        return [...printed].find(([name]) => name.includes(exec))?.[1] ?? "";
-      }
+      case "stdout":
+        await build(session, above, []);
+        return printedBy(above);
+      case "combinedOutput":
+        return printedBy(above);
       case "export": {
         const [of, word] =
           above.at(-1)?.field === "asTarball"

@@ -8,7 +8,7 @@ import type { Call } from "./query.js";
 /** What an engine would have executed of the small project: `export` of a container leaves layers of the stage that it is of. */
 export const exportAnswers = async (chain: readonly Call[]): Promise<unknown> => {
   const last = chain.at(-1)!;
-  if (last.field !== "export" || !chain.some(({ field }) => field === "asTarball")) return undefined;
+  if (last.field !== "export" || !chain.some(({ field }) => field === "container")) return undefined;
   const dependencies = chain.some(({ args }) => args["name"] === "io.image-factory.stage.dependencies");
   const config = { Env: ["PATH=/usr/bin:/bin"], Cmd: ["bash"], OnBuild: ["RUN false"] };
   const layers = [baseLayer, toolsLayer, ...(dependencies ? [venvLayer] : [])];

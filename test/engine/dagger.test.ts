@@ -55,6 +55,15 @@ describe.skipIf(absent !== null)(`Dagger's containers, executed${absent === null
       dependencies: {}
       application: { to: /opt/odd, copy: [conf] }
       runtime: { run: ["cat /opt/odd/conf/small.conf > /srv/made"], workdir: /srv/odd/place, entrypoint: [/bin/cat] }
+  broken:
+    repository: broken
+    platforms: [${platform}]
+    base: { image: "${reference}", packages: apt }
+    stages:
+      base-tools: { tools: [hello], run: [rm /usr/local/bin/hello] }
+      dependencies: {}
+      application: {}
+      runtime: { user: { name: small, uid: 1234 }, run: [chmod 700 /home/small] }
 tools:
 `,
       ),
@@ -69,7 +78,7 @@ tools:
   afterAll(async () => {
     await lease?.release();
     await registry?.close();
-    if (process.env["KEEP"] === undefined) await small.close();
+    await small.close();
   });
 
   /** The bootstrapped base as other people's images are: with a /dev. A runtime would make one, and its time of day end in a layer. */
@@ -179,6 +188,7 @@ tools:
           bundle === undefined ? {} : { ca: session.idOf([{ field: "secret", args: { uri: `file://${bundle.file}` } }]) };
         const [told] = await callModule(session, scratch, [{ name, args: { workspace, ...ca, ...args } }]);
         if (told!.error !== undefined) throw new Error(told!.error);
+        if (name === "testImage") return "";
         const chain = session.chainOf(String(told!.result))!;
         if (name === "image") return folderOf(chain, places);
         const tar = join(scratch, "container.tar");
@@ -195,6 +205,13 @@ tools:
 
     test("`build` is a container with the same config and root filesystem", async () => {
       await compared("stage:small", `tar:${await call("build", { image: "small" })}`);
+    });
+
+    test("`testImage` finds in it what the plan promises", async () => {
+      await expect(call("testImage", { image: "small" })).resolves.toBe("");
+      await expect(call("testImage", { image: "broken" })).rejects.toThrow(
+        /^error STEP_FAILED: the image broken for .*\n {2}hello is 1\.0\.0: .*\n {2}any user of group 0 can write \/home\/small: exit code 1: .*\n/,
+      );
     });
 
     test("a stage that runs something on an assembled one stands on what the assembler made", async () => {

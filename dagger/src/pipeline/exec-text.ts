@@ -21,12 +21,17 @@ export const execText = (statements: readonly string[], epoch: number, targets: 
     "(",
     ...statements,
     ")",
+    // After the commands: they may have installed it.
+    `find / -maxdepth 0 -newermt @${epoch} >/dev/null 2>&1 || { echo ${quote(noFind)} >&2; exit 69; }`,
     `find / -xdev \\( -path /proc -o -path /sys -o -path /dev \\) -prune -o -cnewer "$marker" ${touch}`,
     'rm "$marker"',
     `find ${above.map(quote).join(" ")} -maxdepth 0 ${touch}`,
     'printf "\\ntook %s ms\\n" $(( ($(date +%s%N) - began) / 1000000 ))',
   ].join("\n");
 };
+
+const noFind =
+  "Dagger needs GNU find in the base: add findutils to the packages of base-tools, or build with another engine (ENGINE=buildkit)";
 
 /**
  * What a command printed, without the line that says how many milliseconds it took (null where no such line is). Whoever waited
