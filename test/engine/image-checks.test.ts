@@ -1,8 +1,7 @@
-import { chmod, cp, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { chmod, cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { basename, dirname, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import type { ImageTest } from "../../ci/test-image.js";
 import { run } from "../../ci/io/process.js";
 import { built, factory } from "./support/factory.js";
@@ -111,15 +110,7 @@ describe.skipIf(absent !== null)(`the small image${absent === null ? "" : ` (ski
       const [program, project, state] = ["bin", "project", "state"].map((name) => join(own, name)) as [string, string, string];
       await cp(small.project, project, { recursive: true });
       await cp(small.env["FACTORY_STATE"]!, state, { recursive: true, filter: (path) => !path.includes("/engine") });
-      const sources = fileURLToPath(new URL("../../", import.meta.url));
-      await mkdir(program);
-      const bundled = await run(join(sources, "node_modules/.bin/esbuild"), [
-        join(sources, "ci/main.ts"),
-        ..."--bundle --platform=node --format=esm --log-level=error --external:@dagger.io/dagger".split(" "),
-        `--outfile=${program}/factory.mjs`,
-        "--banner:js=import{createRequire as makeRequire}from'node:module';const require=makeRequire(import.meta.url);",
-      ]);
-      expect(bundled.stderr).toBe("");
+      await cp(dirname(inject("program")), program, { recursive: true });
       await run("chown", ["--recursive", "65534:65534", own]);
       await chmod(own, 0o755);
       const { exitCode, stdout, stderr } = await run(
@@ -129,7 +120,7 @@ describe.skipIf(absent !== null)(`the small image${absent === null ? "" : ` (ski
           "--regid=65534",
           "--clear-groups",
           process.execPath,
-          join(program, "factory.mjs"),
+          join(program, basename(inject("program"))),
           "test-image",
           "--json",
         ],
