@@ -19,6 +19,7 @@ export default defineConfig({
       group("core", 0, 60_000),
       group("cli", 1, 180_000),
       group("engine", 2, 900_000, ["test/engine/support/global-setup.ts"]),
+      group("dagger", 3, 900_000),
     ],
     reporters: [["default", { summary: false }], "./test/closing-line.ts"],
   },

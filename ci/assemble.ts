@@ -1,4 +1,5 @@
 import { assembleStage } from "../dagger/src/assemble.js";
+import type { AssemblyIndex } from "../dagger/src/pipeline/assembly-index.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import type { Workshop } from "./workshop.js";
 import type { Ground } from "./ground.js";
@@ -22,7 +23,7 @@ export const assemble = async (
   stage: PlannedStage,
   ground: Ground,
   anew: boolean,
-): Promise<StageRecord> => {
+): Promise<{ record: StageRecord; index: () => AssemblyIndex }> => {
   const at = world.now();
   const about = { stage: stage.stage, platform: plan.platform } as const;
   emit({ type: "stage-started", at, ...about });
@@ -47,7 +48,7 @@ export const assemble = async (
   emit({ type: "step-started", at, step, name, stage: stage.stage });
   emit({ type: "step-ended", at: now, step, cached: made.layer?.reused === true });
   emit({ type: "stage-ended", at: now, ...about, digest });
-  return {
+  const record: StageRecord = {
     key: stage.key,
     stage: stage.stage,
     image: plan.image,
@@ -61,4 +62,5 @@ export const assemble = async (
     at,
     seconds: (now - at) / 1000,
   };
+  return { record, index: () => made.index };
 };

@@ -1,4 +1,5 @@
 import type { Decision } from "../dagger/src/pipeline/decide.js";
+import type { AssemblyIndex } from "../dagger/src/pipeline/assembly-index.js";
 import { readManifest } from "../dagger/src/layout.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import { noteText } from "../dagger/src/pipeline/explain.js";
@@ -40,13 +41,13 @@ export const carryOut = async (shop: Workshop, plan: Plan, decisions: readonly D
       continue;
     }
     const made = decision.action === "reuse" && kept !== null ? null : await make(shop, plan, stage, ground, fresh);
-    if (made !== null) settle(shop, stage, kept, made, fresh);
-    const record = made === null || (kept !== null && fresh === "compare") ? kept! : made;
+    if (made !== null) settle(shop, stage, kept, made.record, fresh);
+    const record = made === null || (kept !== null && fresh === "compare") ? kept! : made.record;
     const compared = made !== null && record === kept;
     const below: ReadonlySet<string> = new Set(done.flatMap(({ layers }) => layers.map(({ digest }) => digest)));
     const layers = readManifest(state.layout, record.digest).layers.filter(({ digest }) => !below.has(digest));
-    done.push({ decision, record, seconds: made?.seconds ?? 0, layers, compared });
-    ground = groundOf(shop, stage, record, ground);
+    done.push({ decision, record, seconds: made?.record.seconds ?? 0, layers, compared });
+    ground = groundOf(shop, stage, record, ground, made?.index);
     keepIngredients(state, stage.key, stage.ingredients);
     keepLastKeys(state, plan.image, plan.platform, { [stage.stage]: stage.key });
   }
@@ -59,11 +60,15 @@ const keptOn = (state: State, { key, kind }: PlannedStage, ground: Ground | null
   return kind === "assembled" && ground !== null && record?.parent !== ground.digest ? null : record;
 };
 
-const make = async (shop: Workshop, plan: Plan, stage: PlannedStage, ground: Ground | null, fresh: Fresh): Promise<StageRecord> =>
-  stage.kind === "assembled" && ground !== null
-    ? assemble(shop, plan, stage, ground, fresh !== "no")
-    : // Engines, bootstrap and all that they need: most builds execute nothing, and do not load them.
-      (await import("./execute.js")).execute(shop, plan, stage, ground, fresh !== "no");
+/** A stage that was made just now, and the index of what it holds where that is known already. */
+type Made = { record: StageRecord; index?: () => AssemblyIndex };
+
+const make = async (shop: Workshop, plan: Plan, stage: PlannedStage, ground: Ground | null, fresh: Fresh): Promise<Made> => {
+  if (stage.kind === "assembled" && ground !== null) return assemble(shop, plan, stage, ground, fresh !== "no");
+  // Engines, bootstrap and all that they need: most builds execute nothing, and do not load them.
+  const { execute } = await import("./execute.js");
+  return { record: await execute(shop, plan, stage, ground, fresh !== "no") };
+};
 
 const settle = (shop: Workshop, stage: PlannedStage, kept: StageRecord | null, made: StageRecord, fresh: Fresh): void => {
   if (kept === null || fresh !== "compare") keepStage(shop.project.state, made);

@@ -72,7 +72,7 @@ export const execute = async (
 type Inputs = { parent: string | null; base: string | null; secrets: readonly Secret[]; noCache: boolean };
 
 /** One stage as an engine takes it. */
-export const jobFor = async (
+const jobFor = async (
   { project, open, world }: Pick<Workshop, "project" | "open" | "world">,
   plan: Plan,
   stage: PlannedStage,

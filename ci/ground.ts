@@ -27,6 +27,8 @@ export const groundOf = (
   { stage, kind, key, ingredients }: PlannedStage,
   record: StageRecord,
   below: Ground | null,
+  /** Of a stage that was assembled just now: it need not be worked out again. */
+  index?: () => AssemblyIndex,
 ): Ground => {
   const { layers } = readManifest(state.layout, record.digest);
   const place = { digest: record.digest, elsewhere: record.elsewhere, ref: record.ref, layers: layers.length };
@@ -45,6 +47,7 @@ export const groundOf = (
   return {
     ...place,
     assembly: once(() => {
+      if (index !== undefined) return index();
       const sizes = new Map(facts.entries.flatMap((entry) => (entry.kind === "file" ? [[entry.path, entry.size] as const] : [])));
       return assembleLayer(
         ingredients.steps.map(({ step }) => step),

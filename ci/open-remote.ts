@@ -80,7 +80,7 @@ export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: 
     home,
     read,
     write: scope === "fork" ? null : (branches ?? home),
-    shunned: shunnedBy(scope, home.name),
+    shunned: shunnedBy(world.env, home.name),
     traffic,
     ask: (stages) => {
       for (const stage of stages) void ask(stage);

@@ -11,6 +11,7 @@ import { type Distrusted, firstOnly, knowledgeOf } from "./known.js";
 import { type ImageRequest, makeImage, type MadeImage } from "./make-image.js";
 import type { OpenImage, Project } from "./project.js";
 import { findBefore, keyTagsOf, pushMade, refuseFork, requirePushRight, stays } from "./publish.js";
+import { testMade, type TestPolicy } from "./publish-test.js";
 import type { Remote } from "./remote.js";
 
 export type PublishRequest = {
@@ -20,6 +21,7 @@ export type PublishRequest = {
   move: "forward" | "any";
   /** Look behind what is published already: every blob is asked for, and what is missing is pushed. */
   refresh: boolean;
+  test: TestPolicy;
   engine: string;
   verbose: boolean;
 };
@@ -32,8 +34,8 @@ export type PublishedNow = {
 };
 
 /**
- * Publishes an image: where the repository has it, only tags move; else what is missing is made, all of it is pushed by digest, and
- * tags come last. Nothing runs before the registry has said what it has; nothing is executed before it has said that it takes a push.
+ * Publishes an image: where the repository has it, only tags move; else what is missing is made, all of it is pushed by digest, tested as
+ * far as is asked, and tags come last. Nothing runs before the registry has said what it has; nothing is executed before it has said that it takes a push.
  * @throws FactoryError of the registry, and whatever making the image throws
  */
 export const publishImage = async (
@@ -76,6 +78,7 @@ export const publishImage = async (
     const pushed = await pushMade(state, remote, made, world, request.refresh, () => standingsOf(home, tags, past, null));
     return { made, ...pushed };
   });
+  await testMade(project, remote, made, world, request.test);
   const key = keyTagsOf(remote, plans).write;
   const [, moved] = await allOf(
     tagImage(home, key, image.root.mediaType, image.bytes).catch((error: unknown) => stays(error, `${home.name}:${key}`, world)),

@@ -8,7 +8,7 @@ import type { World } from "./command.js";
 import type { StageRecord } from "./io/records.js";
 import type { State } from "./io/state.js";
 import type { Traffic } from "./registry-for.js";
-import { type Scope, scopeHere, shunnedBy } from "./scope.js";
+import { type Scope, shunnedBy } from "./scope.js";
 
 /** auto: what the registry knows helps, and what it does not say is warned of once. require: nothing runs without its answer. */
 export type RemoteUse = "auto" | "off" | "require";
@@ -85,7 +85,7 @@ export const lateRemote = (
   const open = () => (opened ??= import("./open-remote.js").then(({ openRemote }) => openRemote(state, plan, world, options)));
   return {
     ...options,
-    shunned: shunnedBy(scopeHere(world.env).scope, plan.repository),
+    shunned: shunnedBy(world.env, plan.repository),
     // Whoever awaits the answer hears of a failure to open.
     ask: (stages) =>
       void open().then(

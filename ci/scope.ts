@@ -15,8 +15,9 @@ const scopes: readonly Scope[] = ["protected", "branch", "fork"];
 /** The suffix of the sibling repository. */
 export const branchSuffix = "-branches";
 
-/** The repository that a build of this scope takes nothing of. @param home `registry/repository` of the image */
-export const shunnedBy = (scope: Scope, home: string): string | null => (scope === "protected" ? `${home}${branchSuffix}` : null);
+/** The repository whose stages a protected build never takes; null for the others. @throws FactoryError USAGE */
+export const shunnedBy = (env: World["env"], repository: string): string | null =>
+  scopeHere(env).scope === "protected" ? `${repository}${branchSuffix}` : null;
 
 /** @throws FactoryError USAGE */
 export const scopeHere = (env: World["env"]): { scope: Scope; why: string } => scopeOf(env, () => readEvent(env));

@@ -44,10 +44,10 @@ export const readSeen = async (repository: Repository): Promise<{ seen: Seen; di
 /**
  * Writes it down; nothing is moved where it is there already.
  * @param was the digest of what stands under the tag
- * @returns the digest of what stands there now
+ * @returns the digest of what stands there now; null where there is nothing to remember, and nothing was
  * @throws FactoryError TAG_IMMUTABLE, REGISTRY_DENIED, REGISTRY_UNREACHABLE, REGISTRY_FAILED
  */
-export const writeSeen = async (repository: Repository, seen: Seen, was: string | null): Promise<string> => {
+export const writeSeen = async (repository: Repository, seen: Seen, was: string | null): Promise<string | null> => {
   const config = blobOf(emptyConfig.type, emptyConfig.text);
   const layer = blobOf(seenType, canonical({ format: 1, seen: Object.fromEntries(seen) }));
   const manifest: Manifest = {
@@ -59,7 +59,7 @@ export const writeSeen = async (repository: Repository, seen: Seen, was: string 
   };
   const bytes = Buffer.from(canonical(manifest));
   const digest = digestOf(bytes);
-  if (digest === was) return digest;
+  if (digest === was || (was === null && seen.size === 0)) return was;
   for (const blob of [config, layer]) await repository.pushBlob(blob.descriptor, bytesBody(blob.bytes));
   await tagImage(repository, seenTag, mediaTypes.manifest, bytes);
   return digest;

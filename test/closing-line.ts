@@ -18,7 +18,9 @@ export class ClosingLine implements Reporter {
 
 const reasonOf = (test: TestCase): string => {
   const result = test.result();
-  return (result.state === "skipped" ? result.note : undefined) ?? "no reason was given";
+  const note = result.state === "skipped" ? result.note : undefined;
+  // A group that is left out whole says why in its name.
+  return note ?? (test.fullName.includes("(skipped: ") ? "see its name" : "no reason was given");
 };
 
 // Vitest loads a reporter from a file by its default export.

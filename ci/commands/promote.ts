@@ -5,11 +5,12 @@ import { openRegistry, type Repository } from "../../dagger/src/registry/client.
 import { known } from "../../dagger/src/registry/lookup.js";
 import { isDigest, parseRepository } from "../../dagger/src/registry/reference.js";
 import { patient } from "../../dagger/src/registry/retry.js";
+import { isMoving } from "../../dagger/src/pipeline/mark.js";
 import { imageOf } from "../../dagger/src/pipeline/plan.js";
 import { command } from "../command.js";
 import { loginFor } from "../login.js";
 import { openProject } from "../project.js";
-import { checkTags, tagImage } from "../../dagger/src/tags.js";
+import { checkTags, putMark, tagImage } from "../../dagger/src/tags.js";
 import { scopeHere } from "../scope.js";
 import { promoteSummary } from "../view/publish.js";
 import { imageFlag, jsonFlag } from "./flags.js";
@@ -33,6 +34,8 @@ export const promote = command({
     if (found === null) throw absent(home, digest);
     if (isStageRef(found.bytes)) throw notAnImage(home, digest);
     const was = known(await home.headManifest(tag))?.digest ?? null;
+    // What a person puts somewhere stays there until there is a later commit: not for a build that was under way.
+    if (was !== digest && isMoving(tag)) await putMark(home, { tag, commit: null, time: world.now() / 1000, digest });
     if (was !== digest) await tagImage(home, tag, found.mediaType, found.bytes);
     const now = known(await home.headManifest(tag))?.digest;
     if (now !== digest) throw elsewhere(home, tag, digest, now);

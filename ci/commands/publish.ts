@@ -5,6 +5,7 @@ import { command } from "../command.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project.js";
 import { publishImage } from "../publish-image.js";
 import { openRemote } from "../open-remote.js";
+import { testPolicyOf } from "../publish-test.js";
 import { buildSummary } from "../view/build.js";
 import { publishSummary } from "../view/publish.js";
 import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag } from "./flags.js";
@@ -23,11 +24,16 @@ export const publish = command({
       default: "forward",
     },
     refresh: { type: "boolean", about: "look behind what is published: ask for every blob, push what is missing" },
+    test: {
+      type: "string",
+      about: "before tags move: off, when-possible (where its bytes are here), required (they are fetched)",
+      default: "off",
+    },
     engine: engineFlag,
     json: jsonFlag,
     verbose: { type: "boolean", about: "print what every step says" },
   },
-  async run({ image, platform, tag, move, refresh, engine, verbose, json, "build-arg": words }, world) {
+  async run({ image, platform, tag, move, refresh, test, engine, verbose, json, "build-arg": words }, world) {
     const started = world.now();
     const tags = [...new Set(tag)];
     checkTags(tags);
@@ -35,7 +41,7 @@ export const publish = command({
     const open = await openImage(project, image);
     const plans = platformsOf(open.image, platform).map((one) => planOf(project, open, one, readBuildArgs(words)));
     const remote = openRemote(project.state, plans[0]!, world, { access: "push", unanswered: "fail" });
-    const request = { plans, tags, move: moveOf(move), refresh, engine, verbose };
+    const request = { plans, tags, move: moveOf(move), refresh, test: testPolicyOf(test), engine, verbose };
     const { made, ...published } = await publishImage(project, open, world, remote, request);
     if (made !== null && !json) world.stdout(buildSummary(made.record, { log: relative(world.cwd, made.log), wrote: null }));
     const done = {

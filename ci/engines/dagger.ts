@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Client, Container } from "@dagger.io/dagger";
 import { randomUUID } from "node:crypto";
-import { baseContainer } from "../../dagger/src/base-container.js";
+import { baseContainer, withDev } from "../../dagger/src/base-container.js";
 import { type Piece, stageContainers } from "../../dagger/src/containers.js";
 import { contextOf, engineCompression, enginePlatform } from "../../dagger/src/engine-words.js";
 import { asFailure } from "../../dagger/src/failure.js";
@@ -152,7 +152,8 @@ const belowOf = async (client: Client, job: Job, workshop: string): Promise<{ co
   const tar = join(workshop, "below.tar");
   await packLayout(layout, { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(job.platform) }, tar);
   const platform = enginePlatform(job.platform);
-  return { container: client.container({ platform }).import_(client.host().file(tar)), digest };
+  const container = client.container({ platform }).import_(client.host().file(tar));
+  return { container: parentOf(stage.stage) === null ? withDev(client, container, plan.epoch) : container, digest };
 };
 
 const onlyStages = ({ stage, output }: Job): FactoryError =>

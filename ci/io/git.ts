@@ -28,12 +28,12 @@ export const historyOf = async (folder: string, signal: AbortSignal): Promise<Hi
     const { exitCode } = await git("merge-base", "--is-ancestor", older, newer);
     return exitCode === 0 ? true : exitCode === 1 ? false : null;
   };
-  const relationOf = async (other: Commit): Promise<Relation> => {
-    if (other.id === id) return "same";
-    const before = await isBefore(other.id, id);
+  const relationOf = async (other: string): Promise<Relation> => {
+    if (other === id) return "same";
+    const before = await isBefore(other, id);
     if (before === null) return "unknown";
     if (before) return "before";
-    return (await isBefore(id, other.id)) === true ? "after" : "diverged";
+    return (await isBefore(id, other)) === true ? "after" : "diverged";
   };
   return { commit, relationOf };
 };

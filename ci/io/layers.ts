@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Remembered, RememberedFrames } from "../../dagger/src/assemble.js";
 import type { KnownFrames } from "../../dagger/src/frames.js";
@@ -35,6 +35,10 @@ export const rememberedFrames = (state: State, place: string, anew: boolean): Re
         return null;
       }
     },
-    set: (encoder, made) => replaceFile(file, `${JSON.stringify({ encoder, ...made })}\n`),
+    set(encoder, made) {
+      // Renaming over a file makes ext4 write the new one out at once; a note that is absent for a moment costs nobody anything.
+      rmSync(file, { force: true });
+      replaceFile(file, `${JSON.stringify({ encoder, ...made })}\n`);
+    },
   };
 };

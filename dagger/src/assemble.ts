@@ -65,14 +65,25 @@ export const assembleStage = async (input: AssembleInput): Promise<AssembledStag
   const parent = readManifest(layout, input.parentDigest);
   const base = readBlob<ImageConfig>(layout, parent.config.digest);
   const steps = stage.ingredients.steps.map(({ step }) => step);
-  const { entries, next } = assembleLayer(steps, input.parentIndex, sizes);
+  const made = assembleLayer(steps, input.parentIndex, sizes);
+  const { entries } = made;
   const layer = entries.length === 0 ? null : await layerOf(input, entries);
   const part = { steps, layer, createdBy: describeLayer(stage.stage, steps) };
   const config = await putText(layout, mediaTypes.config, configText(imageConfig(base, [part], plan.epoch)));
   const layers = layer === null ? parent.layers : [...parent.layers, layer];
   const held = plan.stages.slice(0, plan.stages.findIndex(({ key }) => key === stage.key) + 1);
   const { digest, size } = await putText(layout, mediaTypes.manifest, manifestText(config, layers, held));
-  return { stage: stage.stage, key: stage.key, digest, size, layer, entries, index: next };
+  return {
+    stage: stage.stage,
+    key: stage.key,
+    digest,
+    size,
+    layer,
+    entries,
+    get index() {
+      return made.next;
+    },
+  };
 };
 
 const layerOf = async (input: AssembleInput, entries: readonly LayerEntry[]): Promise<NonNullable<AssembledStage["layer"]>> => {

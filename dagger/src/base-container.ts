@@ -1,4 +1,4 @@
-import type { Client, Secret } from "@dagger.io/dagger";
+import type { Client, Container, Secret } from "@dagger.io/dagger";
 import type { BuiltStage } from "./containers.js";
 import { enginePlatform } from "./engine-words.js";
 import { baseConfig, bootstrapStatements, rootFolder } from "./pipeline/debian-base.js";
@@ -35,3 +35,7 @@ export const baseContainer = (client: Client, plan: Plan, secrets: ReadonlyMap<s
     pieces: [{ name: `bootstrap Debian ${base.suite}`, text, ran, beside: false }],
   };
 };
+
+/** The command line's bootstrapped base, with the folder that bootstrapStatements adds for the same reason. */
+export const withDev = (client: Client, base: Container, epoch: number): Container =>
+  base.withDirectory("/", client.directory().withNewDirectory("dev").withTimestamps(epoch));

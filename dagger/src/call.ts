@@ -137,7 +137,14 @@ export const inOurWords = async <T>(work: () => Promise<T>): Promise<T> => {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof FactoryError) throw new Error(problemLines(error).join("\n"), { cause: error });
+    if (error instanceof FactoryError) throw new Error(asArguments(problemLines(error).join("\n")), { cause: error });
     throw error;
   }
 };
+
+/** The registry's client speaks of the command line's settings; a function has arguments for them. */
+const asArguments = (text: string): string =>
+  text
+    .replaceAll(/FACTORY_PLAIN_HTTP=\S+/g, "--plain-http")
+    .replaceAll(/FACTORY_CA_FILE=\S+/g, "--ca file:/path/to/ca.pem")
+    .replaceAll(/docker login \S+(?: +\(.*\))?/g, "--username NAME --token env:TOKEN");

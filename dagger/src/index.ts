@@ -225,11 +225,11 @@ export class ImageFactory {
    * @param platform linux/amd64, linux/arm64, both with a comma, or all; the engine's own when absent
    * @param buildArgs TOOL_VERSION=…: another locked version of a tool
    * @param secrets secrets that images.yaml declares, by the place that it names: env:NAME or file:PATH; no layer holds them
-   * @param ca a bundle of certificate authorities that steps trust for their downloads; no layer holds it
+   * @param ca a bundle of certificate authorities for the steps' downloads and for the registry; no layer holds it
    * @param noCache run every step again although the engine remembers it
    * @param registry registry and namespace, such as ghcr.io/acme; that of images.yaml when absent
    * @param repository repository below it; that of images.yaml when absent
-   * @param tags tags that are moved to the image when everything is there
+   * @param tags tags that are moved to the image when everything is there; without any it is known by its digest
    * @param username who the token belongs to; without both the registry is spoken to anonymously
    * @param token a password or token that may push: env:NAME or file:PATH
    * @param plainHttp speak to the registry without TLS
@@ -247,7 +247,7 @@ export class ImageFactory {
     noCache: boolean = false,
     registry?: string,
     repository?: string,
-    tags: string[] = ["latest"],
+    tags: string[] = [],
     username?: string,
     token?: Secret,
     plainHttp: boolean = false,

@@ -1,5 +1,6 @@
-import { readFileSync } from "node:fs";
-import type { Client } from "@dagger.io/dagger";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Client, Secret } from "@dagger.io/dagger";
 import { type Asked, type AskedSecrets, imageOfCall, openCall } from "./call.js";
 import { blobPath } from "./layout.js";
 import { pushImage } from "./push-image.js";
@@ -7,7 +8,7 @@ import { type Address, elsewhere, openHome, registryShelf } from "./registry-she
 import { type CacheMode, limited } from "./shelf.js";
 import { checkTags, findPublished, keyTag, moveTags, standingsOf } from "./tags.js";
 
-export type Target = Omit<Address, "name"> & {
+export type Target = Omit<Address, "name" | "caFile"> & {
   registry: string | undefined;
   repository: string | undefined;
   tags: readonly string[];
@@ -25,7 +26,8 @@ export const publishCall = async (client: Client, asked: Asked & AskedSecrets, t
   const call = await openCall(client, asked);
   const { spec } = call.source;
   const repository = target.repository ?? spec.images[call.open.name]!.repository;
-  const address = { ...target, name: `${target.registry ?? spec.registry}/${repository}` };
+  const caFile = await fileOf(asked.ca, join(call.scratch, "ca.pem"));
+  const address = { ...target, name: `${target.registry ?? spec.registry}/${repository}`, caFile };
   const home = await openHome(address);
   const key = keyTag(call.plans);
   const there = asked.noCache || target.cache === "off" ? null : await findPublished(home, key, call.plans);
@@ -41,4 +43,12 @@ export const publishCall = async (client: Client, asked: Asked & AskedSecrets, t
   // A function sees no commit: nothing is compared, and tags move to what is published.
   await moveTags(home, await standingsOf(home, [...target.tags, key], null, null), image, null);
   return `${home.name}@${root.digest}`;
+};
+
+/** The registry's client reads certificates from a file. */
+const fileOf = async (given: Secret | undefined, path: string): Promise<string | null> => {
+  const ca = given ?? null;
+  if (ca === null) return null;
+  writeFileSync(path, await ca.plaintext());
+  return path;
 };

@@ -23,6 +23,8 @@ export type Address = {
   token: Secret | undefined;
   /** Without TLS. */
   plainHttp: boolean;
+  /** A file with further certificate authorities that the registry's certificate may be of. */
+  caFile: string | null;
 };
 
 /**
@@ -33,7 +35,11 @@ export const openHome = async (address: Address): Promise<Repository> => {
   const { registry, repository } = parseRepository(address.name);
   refuseLoopback(registry);
   const login = await loginOf(address);
-  const env = { ...process.env, ...(address.plainHttp ? { FACTORY_PLAIN_HTTP: registry } : {}) };
+  const env = {
+    ...process.env,
+    ...(address.plainHttp ? { FACTORY_PLAIN_HTTP: registry } : {}),
+    ...(address.caFile === null ? {} : { FACTORY_CA_FILE: address.caFile }),
+  };
   return openRepository({ registry, repository, access: "push", env, credentials: async () => login });
 };
 

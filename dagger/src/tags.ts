@@ -77,7 +77,7 @@ const isImageOf = (bytes: Uint8Array, plans: readonly Plan[]): boolean => {
 };
 
 /** The commit that is published, and how others stand to it. */
-export type History = { commit: Commit; relationOf(other: Commit): Promise<Relation> };
+export type History = { commit: Commit; relationOf(other: string): Promise<Relation> };
 
 /** What a tag is now, and why it is not to move. */
 export type Standing = { tag: string; digest: string | null; mark: Mark | null; whyNot: string | null };
@@ -100,7 +100,8 @@ export const standingsOf = (
         image === null ? null : digestAt(home, tag),
         history === null || !isMoving(tag) ? null : markOf(home, tag),
       ]);
-      const why = mark === null || history === null ? null : whyNot(mark, history.commit, await history.relationOf(mark.commit));
+      const relation = mark?.commit == null || history === null ? "unknown" : await history.relationOf(mark.commit);
+      const why = mark === null || history === null ? null : whyNot(mark, history.commit, relation);
       // A mark without its tag holds nobody back.
       const gone = why !== null && digest === null && (await digestAt(home, tag)) === null;
       return { tag, digest, mark, whyNot: gone ? null : why };
@@ -144,15 +145,16 @@ export const moveTags = async (
     ...standings.map(async ({ tag, digest, mark, whyNot }): Promise<TagMove> => {
       if (whyNot !== null && !anyway)
         return { name: tag, outcome: digest === root.digest ? "there" : "kept", why: digest === root.digest ? null : whyNot };
-      if (history !== null && isMoving(tag) && (mark?.commit.id !== history.commit.id || mark.digest !== root.digest))
-        await putMark(home, { tag, commit: history.commit, digest: root.digest });
+      if (history !== null && isMoving(tag) && (mark?.commit !== history.commit.id || mark.digest !== root.digest))
+        await putMark(home, { tag, commit: history.commit.id, time: history.commit.time, digest: root.digest });
       if (digest === root.digest) return { name: tag, outcome: "there", why: null };
       await tagImage(home, tag, root.mediaType, bytes);
       return { name: tag, outcome: "moved", why: null };
     }),
   );
 
-const putMark = async (home: Repository, mark: Mark): Promise<void> => {
+/** Puts a tag's mark in the place of the one before. @throws FactoryError of the registry */
+export const putMark = async (home: Repository, mark: Mark): Promise<void> => {
   const empty = Buffer.from(emptyConfig.text);
   const config = { mediaType: emptyConfig.type, digest: digestOf(empty), size: empty.length };
   const put = () => home.putManifest(markTag(mark.tag), mediaTypes.manifest, Buffer.from(markText(mark, config)));

@@ -64,3 +64,17 @@ test("the newest commits, of merges the side that was merged into", async () => 
   expect(await newestCommits({ root: bare }, world, 0)).toEqual([]);
   await rm(bare, { recursive: true });
 });
+
+test("a shallow clone that cannot tell enough commits is refused, with what to type", async () => {
+  const clone = await mkdtemp(join(tmpdir(), "factory-shallow-"));
+  try {
+    await run("git", ["clone", "--quiet", "--depth", "2", `file://${project.folder}`, clone]);
+    expect(await newestCommits({ root: clone }, world, 2)).toHaveLength(2);
+    expect(await errorOf(newestCommits({ root: clone }, world, 3))).toMatchObject({
+      code: "USAGE",
+      explanation: { why: "this clone is shallow: it ends after 2", fix: expect.stringContaining("git fetch --deepen=3") },
+    });
+  } finally {
+    await rm(clone, { recursive: true, force: true });
+  }
+});

@@ -2,13 +2,14 @@ import { appendFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { run as runProgram } from "../../ci/io/process.js";
-import type { Rule } from "./support/faulty-proxy.js";
+import type { FaultyProxy } from "./support/faulty-proxy.js";
 import { openPublishing, type Publishing, wholeOf, wholeTags } from "./support/publishing.js";
 import { whyNoRegistry } from "./support/registry.js";
 
 /** A registry that misbehaves on cue: after each fault the right image or a clear error, and the next run heals. */
 const why = await whyNoRegistry();
 
+type Rule = Parameters<FaultyProxy["on"]>[0];
 const errors = (code: string, detail: unknown = null) =>
   JSON.stringify({ errors: [{ code, message: code.toLowerCase(), detail }] });
 const root = /manifests\/sha256:/;

@@ -104,7 +104,7 @@ describe("tags", () => {
     const early = shallow.commit("early");
     const kept = await at.publish(other, builder, ["--tag", "latest"]);
     expect(kept.tags).toMatchObject([
-      { outcome: "kept", why: expect.stringContaining(`and ${early.slice(0, 12)} is of 2026-01-02T01:00:00Z`) },
+      { outcome: "kept", why: expect.stringContaining(`and ${early.slice(0, 12)} is of 2020-01-02T01:00:00Z`) },
     ]);
     expect(await digestAt("latest")).toBe(three.digest);
     for (let hours = 0; hours < 8; hours++) shallow.commit("later");
@@ -122,6 +122,23 @@ describe("tags", () => {
     await at.repository().putManifest("mark-latest", image.mediaType, image.bytes);
     expect((await at.publish(project, builder, ["--tag", "latest"])).tags).toMatchObject([{ outcome: "moved" }]);
     expect(known(await at.repository().manifest("mark-latest"))?.bytes.toString()).not.toBe(mark.bytes.toString());
+  });
+
+  test("a tag that a person promoted stays, until there is a later commit", async () => {
+    history.git("checkout", "--quiet", "main");
+    const main = await at.publish(project, builder, ["--tag", "latest"]);
+    const image = known(await at.repository().manifest("1.0.0"))!;
+    const promoted = await at.run(project, builder, ["promote", image.digest, "latest"]);
+    expect(promoted.code, promoted.stderr).toBe(0);
+    const again = await at.publish(project, builder, ["--tag", "latest"]);
+    expect(again.tags).toMatchObject([{ outcome: "kept", why: expect.stringContaining("it was put there by hand, at ") }]);
+    expect(await digestAt("latest")).toBe(image.digest);
+    await writeFile(join(project, "NEWS.md"), "mended\n");
+    history.commit("mended", Date.now() + 60_000);
+    expect(await at.publish(project, builder, ["--tag", "latest"])).toMatchObject({
+      digest: main.digest,
+      tags: [{ outcome: "moved" }],
+    });
   });
 
   test("outside a checkout nothing is compared, and that is said", async () => {

@@ -4,7 +4,7 @@ import { isMoving, type Mark, markTag, markText, readMark, type Relation, whyNot
 import { isTag } from "../../dagger/src/registry/reference.js";
 
 const config = { mediaType: "application/vnd.oci.empty.v1+json", digest: `sha256:${"44".repeat(32)}`, size: 2 };
-const mark: Mark = { tag: "latest", commit: { id: "a".repeat(40), time: 1_767_322_800 }, digest: `sha256:${"12".repeat(32)}` };
+const mark: Mark = { tag: "latest", commit: "a".repeat(40), time: 1_767_322_800, digest: `sha256:${"12".repeat(32)}` };
 const read = (change: (value: Record<string, object>) => unknown, tag = "latest") =>
   readMark(change(JSON.parse(markText(mark, config)) as Record<string, object>), tag);
 
@@ -37,7 +37,8 @@ describe("which tags move with a branch", () => {
 describe("a mark", () => {
   test("is read as it was written", () => {
     expect(read((value) => value)).toEqual(mark);
-    expect(markText(mark, config)).toBe(markText({ ...mark }, config));
+    const byHand = { ...mark, commit: null, time: 1_767_322_800.25 };
+    expect(readMark(JSON.parse(markText(byHand, config)), "latest")).toEqual(byHand);
   });
 
   test("of another tag, or of another form, is none", () => {
@@ -46,7 +47,7 @@ describe("a mark", () => {
     const annotated = (change: Record<string, unknown>) =>
       read(({ annotations, ...rest }) => ({ ...rest, annotations: { ...annotations, ...change } }));
     expect(annotated({ "org.opencontainers.image.revision": "--output=x" })).toBeNull();
-    expect(annotated({ "io.image-factory.mark.commit-time": "yesterday" })).toBeNull();
+    expect(annotated({ "io.image-factory.mark.time": "yesterday" })).toBeNull();
     expect(annotated({ "io.image-factory.mark.digest": "sha256:1" })).toBeNull();
     expect(annotated({ "io.image-factory.mark.digest": 1 })).toBeNull();
     expect(read((value) => ({ ...value, artifactType: "application/other" }))).toBeNull();
@@ -55,7 +56,7 @@ describe("a mark", () => {
 
 describe("whether a tag stays where it is", () => {
   const mine = (time: number) => ({ id: "b".repeat(40), time });
-  const { time } = mark.commit;
+  const { time } = mark;
   test.each<[Relation, number, boolean]>([
     ["same", -10, false],
     ["before", 10, false],
@@ -75,6 +76,10 @@ describe("whether a tag stays where it is", () => {
 
   test("is said with both commits", () => {
     expect(whyNot(mark, mine(time), "after")).toBe("it stands on aaaaaaaaaaaa, which comes after bbbbbbbbbbbb");
+    expect(whyNot({ ...mark, commit: null }, mine(time), "unknown")).toBeNull();
+    expect(whyNot({ ...mark, commit: null }, mine(time - 60), "unknown")).toBe(
+      "it was put there by hand, at 2026-01-02T03:00:00Z, and bbbbbbbbbbbb is of 2026-01-02T02:59:00Z",
+    );
     expect(whyNot(mark, mine(time - 60), "unknown")).toBe(
       "it stands on aaaaaaaaaaaa of 2026-01-02T03:00:00Z, and bbbbbbbbbbbb is of 2026-01-02T02:59:00Z",
     );

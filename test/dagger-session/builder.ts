@@ -102,18 +102,25 @@ const argumentsOf = async (made: Translated, work: string, output: readonly stri
       return { name, layout, digest: manifests[0]!.digest };
     }),
   );
+  const folders = Object.entries(made.folders);
   return [
-    ...["--frontend", "dockerfile.v0", "--progress=rawjson"],
+    "--frontend",
+    "dockerfile.v0",
+    "--progress=rawjson",
     ...pairs("--local", [`dockerfile=${join(work, "dockerfile")}`, `context=${join(work, "context")}`]),
-    ...Object.entries(made.folders).flatMap(([name, folder]) => [
-      ...["--local", `${name}=${folder}`],
-      ...["--opt", `context:${name}=local:${name}`],
+    ...pairs(
+      "--local",
+      folders.map(([name, folder]) => `${name}=${folder}`),
+    ),
+    ...pairs(
+      "--oci-layout",
+      images.map(({ name, layout }) => `${name}=${layout}`),
+    ),
+    ...pairs("--opt", [
+      ...folders.map(([name]) => `context:${name}=local:${name}`),
+      ...images.map(({ name, digest }) => `context:${name}=oci-layout://${name}@${digest}`),
+      `target=${made.target}`,
     ]),
-    ...images.flatMap(({ name, layout, digest }) => [
-      ...["--oci-layout", `${name}=${layout}`],
-      ...["--opt", `context:${name}=oci-layout://${name}@${digest}`],
-    ]),
-    ...["--opt", `target=${made.target}`],
     ...pairs(
       "--secret",
       Object.entries(made.secrets).map(([id, file]) => `id=${id},src=${file}`),

@@ -37,20 +37,24 @@ export const dockerfileOf = (session: Session, chain: readonly Call[], folderOf:
   };
   const chainOf = (id: Value | undefined): readonly Call[] => session.chainOf(id) ?? fail(`no object ${String(id)}`);
 
-  const folder = (chain: readonly Call[]): { from: string; path: string } => {
+  const folder = (chain: readonly Call[]): string => {
     const built = chain.some(({ field }) => field === "withDirectory" || field === "withFile");
-    if (!built) return { from: once("folder", chain, (name) => ((made.folders[name] = folderOf(chain)), [])), path: "/" };
-    const name = once("tree", chain, (own) => [
+    if (!built) {
+      return once("folder", chain, (name) => {
+        made.folders[name] = folderOf(chain);
+        return [];
+      });
+    }
+    return once("tree", chain, (own) => [
       `FROM scratch AS ${own}`,
       ...chain.flatMap(({ field, args }) => {
-        const to = words(args["path"]);
         if (field === "directory") return [];
-        if (field === "withDirectory") return [`COPY --from=${folder(chainOf(args["source"])).from} . ${slashed(to)}`];
+        const to = words(args["path"]);
+        if (field === "withDirectory") return [`COPY --from=${folder(chainOf(args["source"]))} . ${slashed(to)}`];
         const { from, path } = file(chainOf(args["source"]));
         return field === "withFile" ? [`COPY --from=${from} ${path} ${to}`] : fail(field);
       }),
     ]);
-    return { from: name, path: "/" };
   };
 
   const file = (chain: readonly Call[]): { from: string; path: string } => {
@@ -66,7 +70,7 @@ export const dockerfileOf = (session: Session, chain: readonly Call[], folderOf:
     if (last.field !== "file") return fail(last.field);
     const above = chain.slice(0, -1);
     const path = words(last.args["path"]);
-    return above[0]?.field === "container" ? { from: container(above), path } : { from: folder(above).from, path: `/${path}` };
+    return above[0]?.field === "container" ? { from: container(above), path } : { from: folder(above), path: `/${path}` };
   };
 
   const container = (chain: readonly Call[]): string => {
@@ -93,8 +97,7 @@ export const dockerfileOf = (session: Session, chain: readonly Call[], folderOf:
             return [];
           }
           case "withMountedDirectory": {
-            const { from, path } = folder(chainOf(args["source"]));
-            mount(args, `type=bind,from=${from},source=${path}`);
+            mount(args, `type=bind,from=${folder(chainOf(args["source"]))},source=/`);
             return [];
           }
           case "withMountedSecret": {
@@ -109,6 +112,8 @@ export const dockerfileOf = (session: Session, chain: readonly Call[], folderOf:
             return [];
           case "withExec":
             return [`RUN ${mounts.map(({ flag }) => `${flag} `).join("")}${JSON.stringify(args["args"])}`];
+          case "withDirectory":
+            return [`COPY --from=${folder(chainOf(args["source"]))} . ${words(args["path"])}`];
           case "withEnvVariable":
             return args["name"] === "IMAGE_FACTORY_FRESH" ? [] : [`ENV ${words(args["name"])}=${JSON.stringify(args["value"])}`];
           case "withoutEnvVariable":
@@ -124,7 +129,7 @@ export const dockerfileOf = (session: Session, chain: readonly Call[], folderOf:
           case "withDefaultArgs":
             return [`CMD ${JSON.stringify(args["args"])}`];
           case "withDockerHealthcheck":
-            return [`HEALTHCHECK CMD ${JSON.stringify(args["args"])}`];
+            return [healthcheck(args)];
           // No instruction writes annotations, and a registry's login is BuildKit's own business.
           case "withAnnotation":
           case "withRegistryAuth":
@@ -143,6 +148,14 @@ export const dockerfileOf = (session: Session, chain: readonly Call[], folderOf:
 
 const fail = (what: string): never => {
   throw new Error(`no instruction for ${what}`);
+};
+
+const healthcheck = (args: Call["args"]): string => {
+  const flags = ["interval", "timeout", "startPeriod", "retries"].map((name) => {
+    const flag = name === "startPeriod" ? "start-period" : name;
+    return `--${flag}=${JSON.stringify(args[name]).replaceAll('"', "")}`;
+  });
+  return `HEALTHCHECK ${flags.join(" ")} CMD ${JSON.stringify(args["args"])}`;
 };
 
 /** A text of a query as a word of an instruction; the tests keep to those that need no quotes. */

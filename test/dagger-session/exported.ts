@@ -3,6 +3,18 @@ import { createWriteStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import { gzipSync } from "node:zlib";
 import { type Header, pack } from "tar-stream";
+import type { Call } from "./query.js";
+
+/** What an engine would have executed of the small project: `export` of a container leaves layers of the stage that it is of. */
+export const exportAnswers = async (chain: readonly Call[]): Promise<unknown> => {
+  const last = chain.at(-1)!;
+  if (last.field !== "export" || !chain.some(({ field }) => field === "asTarball")) return undefined;
+  const dependencies = chain.some(({ args }) => args["name"] === "io.image-factory.stage.dependencies");
+  const config = { Env: ["PATH=/usr/bin:/bin"], Cmd: ["bash"], OnBuild: ["RUN false"] };
+  const layers = [baseLayer, toolsLayer, ...(dependencies ? [venvLayer] : [])];
+  await writeExport(String(last.args["path"]), layers, config);
+  return last.args["path"];
+};
 
 type File = Partial<Header> & { name: string; text?: string };
 
@@ -21,7 +33,7 @@ const digestOf = (bytes: string | Uint8Array): string => `sha256:${createHash("s
  * Writes an image of these layers as an engine exports one: an OCI layout in a tar, with Docker's manifest.json beside, times of
  * the export in the config, and a history that knows nothing of the base.
  */
-export const writeExport = async (file: string, layers: readonly (readonly File[])[], config: object): Promise<void> => {
+const writeExport = async (file: string, layers: readonly (readonly File[])[], config: object): Promise<void> => {
   const tars = await Promise.all(layers.map(tarOf));
   const blobs = tars.map((tar) => gzipSync(tar));
   const text = JSON.stringify({
@@ -58,7 +70,7 @@ export const writeExport = async (file: string, layers: readonly (readonly File[
 };
 
 /** What an engine would have made of the small project's executed stages, in little. */
-export const baseLayer: readonly File[] = [
+const baseLayer: readonly File[] = [
   { name: "etc/", type: "directory", mode: 0o755 },
   { name: "etc/passwd", text: "root:x:0:0:root:/root:/bin/bash\n" },
   { name: "etc/group", text: "root:x:0:\n" },
@@ -68,16 +80,14 @@ export const baseLayer: readonly File[] = [
   { name: "opt/", type: "directory", mode: 0o755 },
   { name: "tmp/", type: "directory", mode: 0o1777 },
 ];
-export const toolsLayer: readonly File[] = [
+const toolsLayer: readonly File[] = [
   { name: "usr/", type: "directory", mode: 0o755 },
   { name: "usr/local/", type: "directory", mode: 0o755 },
   { name: "usr/local/bin/", type: "directory", mode: 0o755 },
   { name: "usr/local/bin/task", text: "task", mode: 0o755 },
 ];
-export const venvLayer: readonly File[] = ["", "bin/", "lib/", "lib/python3.11/", "lib/python3.11/site-packages/"].map(
-  (path) => ({
-    name: `opt/venv/${path}`,
-    type: "directory",
-    mode: 0o755,
-  }),
-);
+const venvLayer: readonly File[] = ["", "bin/", "lib/", "lib/python3.11/", "lib/python3.11/site-packages/"].map((path) => ({
+  name: `opt/venv/${path}`,
+  type: "directory",
+  mode: 0o755,
+}));

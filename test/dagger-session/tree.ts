@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { compileIgnore } from "../../dagger/src/pipeline/select.js";
@@ -43,6 +43,17 @@ export const folderOf = (chain: readonly Call[], places: Places): string => {
       return filtered(join(places.scratch, text("path")), last);
     case "filter":
       return filtered(folderOf(above, places), last);
+    case "withNewDirectory": {
+      const folder = copyOf(folderOf(above, places));
+      mkdirSync(join(folder, text("path")), { recursive: true });
+      return folder;
+    }
+    case "withTimestamps": {
+      const folder = copyOf(folderOf(above, places));
+      for (const path of readdirSync(folder, { recursive: true, encoding: "utf8" }).reverse())
+        utimesSync(join(folder, path), Number(last.args["timestamp"]), Number(last.args["timestamp"]));
+      return folder;
+    }
     case "withNewFile": {
       const folder = copyOf(folderOf(above, places));
       mkdirSync(dirname(join(folder, text("path"))), { recursive: true });

@@ -1,11 +1,17 @@
-import { mkdirSync, readFileSync } from "node:fs";
+import { copyFileSync, createReadStream, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { extract } from "tar-stream";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { addRootImage, readTar } from "../../ci/bootstrap/layout.js";
 import { acquireEmbedded, type Lease } from "../../ci/engines/embedded.js";
+import { run } from "../../ci/io/process.js";
+import { gatherSecrets } from "../../ci/io/secrets.js";
 import { stateOf } from "../../ci/io/state.js";
-import { readManifest } from "../../dagger/src/layout.js";
+import { blobPath, readManifest } from "../../dagger/src/layout.js";
 import type { ImageIndex } from "../../dagger/src/pipeline/oci.js";
 import type { BuildRecord } from "../../dagger/src/pipeline/record.js";
+import { type LayerBlob, layerBytes } from "../../dagger/src/read-layer.js";
 import { builderAnswers } from "../dagger-session/builder.js";
 import { callModule } from "../dagger-session/module.js";
 import type { Call } from "../dagger-session/query.js";
@@ -35,11 +41,7 @@ describe.skipIf(absent !== null)(`Dagger's containers, executed${absent === null
     // One daemon for everything here.
     await factory(small.project, ["engine", "start"], small.env);
     await built(small.project, ["--stage", "base-tools"], small.env);
-    const { manifests } = JSON.parse(readFileSync(join(layout(), "index.json"), "utf8")) as ImageIndex;
-    const base = manifests
-      .map(({ annotations }) => annotations!["org.opencontainers.image.ref.name"]!)
-      .find((name) => name.startsWith("base-"));
-    const { reference } = await registry.push(`oci:${layout()}:${base}`, "base");
+    const reference = await pushBase();
     await small.edit("images.yaml", (text) =>
       text.replace(/ {6}bootstrap: debian\n.*\n.*\n/, `      image: ${reference}\n`).replace(
         /\ntools:\n/,
@@ -59,7 +61,7 @@ tools:
     );
     const { code, stderr } = await factory(small.project, ["lock"], small.env);
     if (code !== 0) throw new Error(stderr);
-    ours = (await built(small.project, [], small.env)).record;
+    await built(small.project, [], small.env);
     await built(small.project, ["--image", "odd"], small.env);
     const env = { ...process.env, ...small.env };
     lease = await acquireEmbedded({ state: stateOf(small.project, env), env, report: () => undefined });
@@ -67,8 +69,29 @@ tools:
   afterAll(async () => {
     await lease?.release();
     await registry?.close();
-    await small.close();
+    if (process.env["KEEP"] === undefined) await small.close();
   });
+
+  /** The bootstrapped base as other people's images are: with a /dev. A runtime would make one, and its time of day end in a layer. */
+  const pushBase = async (): Promise<string> => {
+    const { manifests } = JSON.parse(readFileSync(join(layout(), "index.json"), "utf8")) as ImageIndex;
+    const base = manifests.find(({ annotations }) => annotations!["org.opencontainers.image.ref.name"]!.startsWith("base-"))!;
+    const [layer] = readManifest(layout(), base.digest).layers;
+    const [folder, tar] = [join(small.root, "base"), join(small.root, "base.tar")];
+    mkdirSync(join(folder, "dev"), { recursive: true });
+    copyFileSync(blobPath(layout(), layer!.digest), tar);
+    const words = ["--append", "--file", tar, "--directory", folder, "--mtime=@0", "--owner=0", "--group=0", "dev"];
+    expect(await run("tar", words)).toMatchObject({ exitCode: 0 });
+    const image = {
+      tar,
+      architecture: platform === "linux/arm64" ? "arm64" : "amd64",
+      epoch: 0,
+      name: "base",
+      createdBy: "base",
+    } as const;
+    await addRootImage(folder, image, await readTar(tar));
+    return (await registry.push(`oci:${folder}:base`, "base")).reference;
+  };
 
   /** A session over the BuildKit of this file. */
   const opened = async <T>(
@@ -97,21 +120,19 @@ tools:
   };
 
   describe("by the command line", () => {
-    let record: BuildRecord;
-    let stderr: string;
-    const state = (name: string) => ({
-      FACTORY_STATE: join(small.root, name),
-      FACTORY_ENGINE: "dagger",
-      FACTORY_BUILDKIT: undefined,
-    });
+    const build = (state: string, words: readonly string[], noCache = false) =>
+      opened(noCache, join(small.root, "scratch"), (session) =>
+        built(small.project, ["--verbose", ...words], {
+          FACTORY_STATE: join(small.root, state),
+          FACTORY_ENGINE: "dagger",
+          FACTORY_BUILDKIT: undefined,
+          SMALL_TOKEN: "swordfish",
+          ...session.env,
+        }),
+      );
 
     test("a build with ENGINE=dagger is the image that BuildKit makes of the Dockerfile", async () => {
-      await opened(false, join(small.root, "scratch"), async (session) => {
-        ({ record, stderr } = await built(small.project, ["--output", "oci:../dagger", "--verbose"], {
-          ...state("dagger-state"),
-          ...session.env,
-        }));
-      });
+      const { record, stderr } = await build("dagger-state", ["--output", "oci:../dagger"]);
       expect(actionsOf(record)).toEqual({
         "base-tools": "execute",
         dependencies: "execute",
@@ -119,10 +140,77 @@ tools:
         runtime: "assemble",
       });
       expect(stderr).toContain("engine: dagger (session of dagger run): dagger was asked for");
+      expect(stderr).toContain("the token has 9 characters");
       await compared("stage:small", "oci:../dagger");
+      ours = record;
+    });
+
+    test("nothing in its layers is newer than the epoch", async () => {
+      const folder = join(small.root, "dagger");
+      const { layers } = readManifest(folder, ours.digest);
+      expect((await Promise.all(layers.map((layer) => newerThanEpoch(folder, layer)))).flat()).toEqual([]);
+    });
+
+    test("executed again elsewhere, it has the same digest", async () => {
+      const { record } = await build("other-state", [], true);
+      expect(record.digest).toBe(ours.digest);
+    });
+
+    test("a step that fails is told by its name, with what it printed", async () => {
+      const [good, bad] = ['echo "the token has ${#token} characters"', 'echo "no token"; false'];
+      await small.edit("images.yaml", (text) => text.replace(good, bad));
+      try {
+        await expect(build("failed-state", [])).rejects.toThrow(
+          /"code":"STEP_FAILED".*"what":"a step of base-tools failed with exit code 1: run .*","why":"no token"/,
+        );
+      } finally {
+        await small.edit("images.yaml", (text) => text.replace(bad, good));
+      }
     });
   });
 
-  test("x", () => expect(callModule).toBeDefined());
-  test("y", () => expect(readManifest(layout(), ours.digest)).toBeDefined());
+  describe("by the module's functions", () => {
+    const call = (name: string, args: Record<string, unknown>) => {
+      const scratch = join(small.root, `module-${name}-${String(args["image"])}`);
+      return opened(false, scratch, async (session, places) => {
+        const workspace = session.idOf([{ field: "testWorkspace", args: { name: "here" } }]);
+        const [bundle] = gatherSecrets({}, process.env, small.root).list;
+        const ca =
+          bundle === undefined ? {} : { ca: session.idOf([{ field: "secret", args: { uri: `file://${bundle.file}` } }]) };
+        const [told] = await callModule(session, scratch, [{ name, args: { workspace, ...ca, ...args } }]);
+        if (told!.error !== undefined) throw new Error(told!.error);
+        const chain = session.chainOf(String(told!.result))!;
+        if (name === "image") return folderOf(chain, places);
+        const tar = join(scratch, "container.tar");
+        const exported = [...chain, { field: "export", args: { path: tar, forcedCompression: "Zstd" } }];
+        await builderAnswers(lease, (one) => folderOf(one, places))(exported, session);
+        return tar;
+      });
+    };
+    test("`image` is the command line's image with its digest", async () => {
+      const folder = await call("image", { image: "small" });
+      const { manifests } = JSON.parse(readFileSync(join(folder, "index.json"), "utf8")) as ImageIndex;
+      expect(manifests.map(({ digest }) => digest)).toEqual([ours.digest]);
+    });
+
+    test("`build` is a container with the same config and root filesystem", async () => {
+      await compared("stage:small", `tar:${await call("build", { image: "small" })}`);
+    });
+
+    test("a stage that runs something on an assembled one stands on what the assembler made", async () => {
+      await compared("stage:odd", `oci:${await call("image", { image: "odd" })}`);
+      await compared("stage:odd", `tar:${await call("build", { image: "odd" })}`);
+    });
+  });
 });
+
+const newerThanEpoch = async (folder: string, layer: LayerBlob): Promise<string[]> => {
+  const newer: string[] = [];
+  const read = extract();
+  read.on("entry", ({ name, mtime }, stream, next) => {
+    if (mtime !== undefined && mtime.getTime() > Date.UTC(1980, 0, 2)) newer.push(`${name} ${mtime.toISOString()}`);
+    stream.on("end", next).resume();
+  });
+  await pipeline(layerBytes(createReadStream(blobPath(folder, layer.digest)), layer), read);
+  return newer;
+};

@@ -81,7 +81,8 @@ export const bootstrapStatements = (base: Extract<Base, { kind: "bootstrap" }>, 
     "apt-get -qq install --yes --no-install-recommends mmdebstrap",
     ...(packages === null ? [] : [`printf %s ${quote(pinsText(packages))} > ${pins}`]),
     `env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 TZ=UTC DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH=${epoch} ${words.map(quote).join(" ")}`,
-    `mkdir -p ${rootFolder}`,
+    // mmdebstrap leaves /dev out; a runtime that finds none makes one, with the time of day, and the first command's layer has it.
+    `mkdir -p ${rootFolder}/dev`,
     // mmdebstrap sets the times of a tar, and of nothing else.
     `tar --extract --file=/tmp/root.tar --directory=${rootFolder} --numeric-owner --same-owner --same-permissions --xattrs --xattrs-include='*'`,
   ];

@@ -35,6 +35,7 @@ export const assembleLayer = (
   below: AssemblyIndex,
   sizes: ReadonlyMap<string, number>,
 ): AssembledLayer => {
+  if (steps.length === 0) return { entries: [], next: below };
   const tree = new LayerTree(below);
   let accounts = below.accounts;
   for (const step of steps) {
@@ -62,7 +63,15 @@ export const assembleLayer = (
         throw new Error(`a step that must run (${step.do}) cannot be assembled`);
     }
   }
-  return { entries: tree.entries(), next: tree.index(accounts) };
+  const entries = tree.entries();
+  let next = entries.length === 0 ? below : null;
+  return {
+    entries,
+    // Sorting every directory of a toolbox is for who stands above: nobody does on the last stage.
+    get next() {
+      return (next ??= tree.index(accounts));
+    },
+  };
 };
 
 /**

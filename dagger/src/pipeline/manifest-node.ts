@@ -1,3 +1,4 @@
+import { isMark } from "./mark.js";
 import { type Descriptor, type ImageIndex, type Manifest, mediaTypes, stageKeysOf } from "./oci.js";
 import { isStageArtifact, stageRefKey } from "./stage-ref.js";
 import { stageNames } from "./stage.js";
@@ -29,9 +30,12 @@ export type ManifestNode = {
 export const seenTag = "cache-seen";
 export const seenType = "application/vnd.image-factory.seen.v1+json";
 
-const ownTag = new RegExp(`^(?:cache-(?:${stageNames.join("|")})-|key-)[0-9a-f]{24}$`);
+const ownTag = new RegExp(`^(?:cache-(?:${stageNames.join("|")})-|key-|key-branch-)[0-9a-f]{24}$`);
 
-/** Tags that publish and prune make, and nobody else: `cache-<stage>-<key>`, `key-<key>`, `cache-seen`. All others are a person's. */
+/**
+ * Tags that publish and prune make, and nobody else: `cache-<stage>-<key>`, `key-<key>`, `key-branch-<key>`, `cache-seen`. All others are a person's, and
+ * so is `mark-<tag>`: a mark stays as long as nobody deletes it, and the one that another took the place of has no tag any more.
+ */
 export const isOwnTag = (tag: string): boolean => tag === seenTag || ownTag.test(tag);
 
 /** Docker's names for an index and a manifest. */
@@ -65,7 +69,7 @@ export const manifestNode = (
     makes: holds.at(-1) ?? null,
     isStageRef: refKey !== null,
     holds,
-    ours: more.remembered || holds.length > 0 || isStageArtifact(value) || value.artifactType === seenType,
+    ours: more.remembered || holds.length > 0 || isStageArtifact(value) || isMark(value) || value.artifactType === seenType,
     blobs: [
       ...named.filter(({ mediaType }) => !isManifestType(mediaType)),
       ...list(value.config === undefined ? [] : [value.config]),

@@ -7,7 +7,14 @@ import { isManifest } from "./oci-check.js";
  * under the tag `mark-<tag>`, put before the tag itself moves. A tag never goes back to an older commit because that one's build ended
  * later: whoever moves `latest` reads its mark first. Two that read and move at the very same moment are beyond what a registry can order.
  */
-export type Mark = { tag: string; commit: Commit; digest: string };
+export type Mark = {
+  tag: string;
+  /** The commit; null where a person put the tag there (promote): from then on only later commits move it. */
+  commit: string | null;
+  /** When it was committed, or put there; seconds since the Unix epoch. */
+  time: number;
+  digest: string;
+};
 
 export type Commit = {
   /** 40 or 64 hexadecimal digits. */
@@ -27,7 +34,7 @@ const annotation = {
   tag: "io.image-factory.mark.tag",
   digest: "io.image-factory.mark.digest",
   commit: "org.opencontainers.image.revision",
-  time: "io.image-factory.mark.commit-time",
+  time: "io.image-factory.mark.time",
 } as const;
 
 export const markTag = (tag: string): string => `mark-${tag}`;
@@ -42,7 +49,7 @@ const fixed = [/^v?\d+\.\d+\.\d+/, /^(?:[a-z]+-)?[0-9a-f]{7,64}$/, /^\d{4}-?\d{2
 export const isMoving = (tag: string): boolean => tag.length <= longest && !fixed.some((pattern) => pattern.test(tag));
 
 /** @param config the empty config, which stands for the content too: the mark is in the annotations */
-export const markText = ({ tag, commit, digest }: Mark, config: Descriptor): string =>
+export const markText = ({ tag, commit, time, digest }: Mark, config: Descriptor): string =>
   canonical({
     schemaVersion: 2,
     mediaType: mediaTypes.manifest,
@@ -52,8 +59,8 @@ export const markText = ({ tag, commit, digest }: Mark, config: Descriptor): str
     annotations: {
       [annotation.tag]: tag,
       [annotation.digest]: digest,
-      [annotation.commit]: commit.id,
-      [annotation.time]: new Date(commit.time * 1000).toISOString(),
+      ...(commit === null ? {} : { [annotation.commit]: commit }),
+      [annotation.time]: new Date(time * 1000).toISOString(),
     },
   } satisfies Manifest);
 
@@ -61,29 +68,32 @@ export const markText = ({ tag, commit, digest }: Mark, config: Descriptor): str
 export const readMark = (value: unknown, tag: string): Mark | null => {
   if (!isManifest(value) || value.artifactType !== artifactType || value.annotations?.[annotation.tag] !== tag) return null;
   const digest = value.annotations[annotation.digest] ?? "";
-  const id = value.annotations[annotation.commit] ?? "";
+  const commit = value.annotations[annotation.commit] ?? null;
   const time = Date.parse(value.annotations[annotation.time] ?? "") / 1000;
-  const holds = /^sha256:[0-9a-f]{64}$/.test(digest) && isCommitId(id) && Number.isFinite(time);
-  return holds ? { tag, commit: { id, time }, digest } : null;
+  const holds = /^sha256:[0-9a-f]{64}$/.test(digest) && (commit === null || isCommitId(commit)) && Number.isFinite(time);
+  return holds ? { tag, commit, time, digest } : null;
 };
+
+/** Whether a manifest is a mark, of whatever tag. */
+export const isMark = (manifest: Pick<Partial<Manifest>, "artifactType">): boolean => manifest.artifactType === artifactType;
 
 export const isCommitId = (text: string): boolean => /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(text);
 
 /** Why a tag stays where it is; null where it may move. Git's word counts where it knows both commits, else the commits' times. */
 export const whyNot = (mark: Mark, mine: Commit, relation: Relation): string | null => {
-  const short = mark.commit.id.slice(0, 12);
+  const stands = mark.commit === null ? "it was put there by hand" : `it stands on ${mark.commit.slice(0, 12)}`;
   switch (relation) {
     case "same":
     case "before":
       return null;
     case "after":
-      return `it stands on ${short}, which comes after ${mine.id.slice(0, 12)}`;
+      return `${stands}, which comes after ${mine.id.slice(0, 12)}`;
     case "diverged":
     case "unknown":
-      return mark.commit.time > mine.time
-        ? `it stands on ${short} of ${dateOf(mark.commit.time)}, and ${mine.id.slice(0, 12)} is of ${dateOf(mine.time)}`
+      return mark.time > mine.time
+        ? `${stands}${mark.commit === null ? ", at" : " of"} ${dateOf(mark.time)}, and ${mine.id.slice(0, 12)} is of ${dateOf(mine.time)}`
         : null;
   }
 };
 
-const dateOf = (time: number): string => new Date(time * 1000).toISOString().replace(".000Z", "Z");
+const dateOf = (time: number): string => new Date(time * 1000).toISOString().replace(/\.\d{3}Z$/, "Z");

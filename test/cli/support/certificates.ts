@@ -1,4 +1,5 @@
 import { writeFile } from "node:fs/promises";
+import { isIP } from "node:net";
 import { join } from "node:path";
 import { run } from "../../../ci/io/process.js";
 
@@ -43,7 +44,7 @@ export const makeServerCertificate = async (
   const [request, extensions] = [join(folder, "server.csr"), join(folder, "server.ext")];
   await writeFile(
     extensions,
-    `subjectAltName=${["IP:127.0.0.1", ...["localhost", ...names].map((name) => `DNS:${name}`)].join(",")}\n`,
+    `subjectAltName=${["127.0.0.1", "localhost", ...names].map((name) => `${isIP(name) > 0 ? "IP" : "DNS"}:${name}`).join(",")}\n`,
   );
   await openssl([
     "req",

@@ -14,27 +14,27 @@ const checkout = fileURLToPath(new URL("../../../", import.meta.url));
 const folder = join(checkout, `.factory/test-bin-${process.pid}`);
 let compiled = false;
 
-/** The commands as `./task` runs them, compiled from what stands here now: a process starts in a tenth of a second. */
+/** The program as `./task` compiles it (Taskfile.yaml, `compile`), of what stands here now: a process starts in a tenth of a second. */
 const program = (): string => {
   if (!compiled) {
     mkdirSync(folder, { recursive: true });
     buildSync({
-      entryPoints: { factory: join(checkout, "ci/main.ts") },
+      entryPoints: { factory: join(checkout, "ci/start.ts"), program: join(checkout, "ci/main.ts") },
       outdir: folder,
       bundle: true,
-      splitting: true,
       platform: "node",
       target: "node20",
-      format: "esm",
-      outExtension: { ".js": ".mjs" },
+      format: "cjs",
+      outExtension: { ".js": ".cjs" },
       external: ["@dagger.io/dagger"],
-      banner: { js: "import{createRequire}from'node:module';const require=createRequire(import.meta.url);" },
+      define: { "import.meta.url": "here" },
+      banner: { js: "var here=require('node:url').pathToFileURL(__filename).href;" },
       logLevel: "warning",
     });
     process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
     compiled = true;
   }
-  return join(folder, "factory.mjs");
+  return join(folder, "factory.cjs");
 };
 
 /** What of the environment of this process could change what a test sees. */

@@ -22,7 +22,7 @@ export type Fault =
   /** The registry's answer with other headers, another status or other content (its length is set to fit); `hide`: headers it is not asked with. */
   | { do: "change"; hide?: string[]; status?: number; headers?: Record<string, string | undefined>; body?: string };
 
-export type Rule = {
+type Rule = {
   method?: string;
   /** Tried on path and query. */
   path: RegExp;

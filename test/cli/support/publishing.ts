@@ -107,24 +107,20 @@ export const wholeTags = async (repository: Repository): Promise<Record<string, 
   return all;
 };
 
-/** A git repository of a project's files. Each commit is an hour later than the one before. */
+/** A git repository of a project's files. Each commit is an hour later than the one before, unless it has a date. */
 export const gitOf = (project: string) => {
-  let hours = 0;
+  let date = Date.parse("2020-01-02T00:00:00Z");
   const git = (...words: string[]): string =>
     execFileSync("git", ["-C", project, "-c", "user.name=test", "-c", "user.email=test@localhost", ...words], {
       encoding: "utf8",
       stdio: ["ignore", "pipe", "ignore"],
-      env: {
-        ...process.env,
-        GIT_COMMITTER_DATE: `2026-01-02T${String(hours).padStart(2, "0")}:00:00Z`,
-        GIT_CONFIG_GLOBAL: "/dev/null",
-      },
+      env: { ...process.env, GIT_COMMITTER_DATE: new Date(date).toISOString(), GIT_CONFIG_GLOBAL: "/dev/null" },
     }).trim();
   git("init", "--quiet", "--initial-branch=main");
   return {
     git,
-    commit: (message: string): string => {
-      hours += 1;
+    commit: (message: string, at = date + 3_600_000): string => {
+      date = at;
       git("add", "--all");
       git("commit", "--quiet", "--allow-empty", "--message", message);
       return git("rev-parse", "HEAD");
