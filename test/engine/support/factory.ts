@@ -7,11 +7,22 @@ export type Ended = { code: number; stdout: string; stderr: string };
 type Env = Readonly<Record<string, string | undefined>>;
 export type Running = { process: ChildProcess; ended: Promise<Ended> };
 
+/** What a CI says of itself would decide who may write where (ci/scope.ts): a test says it itself. */
+const noCi = { CI: undefined, GITHUB_ACTIONS: undefined, GITLAB_CI: undefined, FACTORY_SCOPE: undefined };
+
 /** Starts `factory …` in a folder, in a process group of its own: what a terminal's Ctrl-C reaches. */
 export const startFactory = (cwd: string, words: readonly string[], env: Env = {}): Running => {
   const child = spawn(process.execPath, [inject("program"), ...words], {
     cwd,
-    env: { ...process.env, BUILDKIT_HOST: undefined, FACTORY_BUILDKIT: "embedded", NO_COLOR: "1", FACTORY_REMOTE: "off", ...env },
+    env: {
+      ...process.env,
+      ...noCi,
+      BUILDKIT_HOST: undefined,
+      FACTORY_BUILDKIT: "embedded",
+      NO_COLOR: "1",
+      FACTORY_REMOTE: "off",
+      ...env,
+    },
     stdio: ["ignore", "pipe", "pipe"],
     detached: true,
   });
