@@ -20,7 +20,7 @@ export const builderAnswers = (
   folderOf: FolderOf,
   options: { noCache?: boolean } = {},
 ): Answer => {
-  const printed = new Map<string, string>();
+  const printed: { name: string; stream: "stdout" | "stderr"; text: string }[] = [];
 
   const build = async (session: Session, chain: readonly Call[], output: readonly string[]): Promise<void> => {
     const work = mkdtempSync(join(tmpdir(), "dagger-builder-"));
@@ -34,8 +34,7 @@ export const builderAnswers = (
           for (const event of reader.take(line)) {
             if (event.type === "step-started") names.set(event.step, event.name);
             if (event.type !== "step-output") continue;
-            const name = names.get(event.step) ?? "";
-            printed.set(name, (printed.get(name) ?? "") + event.text);
+            printed.push({ name: names.get(event.step) ?? "", stream: event.stream, text: event.text });
           }
         },
       });
@@ -56,9 +55,10 @@ export const builderAnswers = (
     }
   };
   const names = new Map<string, string>();
-  const printedBy = (chain: readonly Call[]): string => {
+  const printedBy = (chain: readonly Call[], ...streams: readonly string[]): string => {
     const exec = JSON.stringify(commands(chain).at(-1));
-    return [...printed].find(([name]) => name.includes(exec))?.[1] ?? "";
+    const own = printed.filter(({ name, stream }) => name.includes(exec) && streams.includes(stream));
+    return own.map(({ text }) => text).join("");
   };
 
   return async (chain, session) => {
@@ -70,10 +70,11 @@ export const builderAnswers = (
         await build(session, above, []);
         return undefined;
       case "stdout":
+      case "stderr":
         await build(session, above, []);
-        return printedBy(above);
+        return printedBy(above, last.field);
       case "combinedOutput":
-        return printedBy(above);
+        return printedBy(above, "stdout", "stderr");
       case "export": {
         const [of, word] =
           above.at(-1)?.field === "asTarball"
