@@ -27,7 +27,9 @@ export const keptStage = async (world: World, wish: Wish): Promise<Kept> => {
   const use = remoteUseOf(wish.remote);
   const project = await openProject(world);
   const open = await openImage(project, wish.image);
-  const plan = planOf(project, open, platformsOf(open.image, wish.platform)[0]!, readBuildArgs(wish.buildArgs ?? []));
+  const [platform, ...others] = platformsOf(open.image, wish.platform);
+  if (others.length > 0) throw several(open.name, [platform!, ...others]);
+  const plan = planOf(project, open, platform!, readBuildArgs(wish.buildArgs ?? []));
   const name = stageOf(wish.stage);
   const stage = plan.stages.find((one) => one.stage === name)!;
   const record = findStage(project.state, stage.key);
@@ -45,3 +47,10 @@ export const keptStage = async (world: World, wish: Wish): Promise<Kept> => {
   );
   return { project, open, plan, stage, record };
 };
+
+const several = (image: string, platforms: readonly string[]): FactoryError =>
+  new FactoryError("USAGE", {
+    what: `one platform of ${image} at a time`,
+    why: `asked for are ${platforms.join(", ")}`,
+    fix: `PLATFORM=${platforms[0]}`,
+  });

@@ -176,6 +176,17 @@ describe("what cannot be compared", () => {
     expect(await failure("stage:it/runtime", "oci:one")).toMatchObject({ code: "INPUT_MISSING", what: "no images.yaml" });
   });
 
+  test("a docker archive whose config is not the one that its name tells", async () => {
+    const bytes = readFileSync(at("one.docker"));
+    const changed = Buffer.from(bytes);
+    changed.write('"Cmd":["zh"]', changed.indexOf('"Cmd":["sh"]'));
+    writeFileSync(at("changed.docker"), changed);
+    expect(await failure("docker:changed.docker", "oci:one")).toMatchObject({
+      code: "IMAGE_INVALID",
+      why: expect.stringContaining("another digest") as string,
+    });
+  });
+
   test("a compressed archive says so", async () => {
     writeFileSync(at("one.docker.gz"), gzipSync(readFileSync(at("one.docker"))));
     expect(await failure("docker:one.docker.gz", "oci:one")).toMatchObject({
