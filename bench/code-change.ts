@@ -18,10 +18,11 @@ const folder = benchProject();
 const source = join(folder, "app", "src");
 const changeOneFile = (round: number) => appendFileSync(join(source, "module_50.py"), `# round ${round} of ${process.pid}\n`);
 
-const { crane, version: craneVersion } = await ensureCrane();
+const tools = await ensureCrane();
+const { crane, version: craneVersion } = tools;
 runOnce({ command: task("build", "IMAGE=app", "STAGE=base-tools", "OUTPUT=oci:.factory/base"), cwd: folder });
 
-const registry = await serveRegistry(crane, join(folder, ".factory", "registry"));
+const registry = await serveRegistry(tools, join(folder, ".factory", "registry"));
 try {
   const base = `${registry.host}/app:base`;
   runOnce({ command: [crane, "push", ".factory/base", base], cwd: folder });
@@ -64,7 +65,7 @@ try {
       title: "A code change: ./task build beside crane append",
       setup: [
         `application: 8 MB in ${application.sources + 1} files, 6 MB of it incompressible; one source file gets another line before each run`,
-        "base: a bootstrapped Debian; for crane it stands in a registry on this machine (crane registry serve, blobs as files)",
+        "base: a bootstrapped Debian; for crane it stands in a registry on this machine (go-containerregistry's, blobs as files)",
       ],
       versions: { Task: taskVersion, crane: craneVersion },
       rounds,

@@ -1,26 +1,30 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { goFor } from "../ci/engines/binaries.js";
 import { runOnce } from "./interleave.js";
 import { checkout, progress } from "./scratch.js";
 
-const tools = join(checkout, "bench", "crane");
+const source = join(checkout, "bench", "crane");
 const importPath = "github.com/google/go-containerregistry";
 
+export type CraneTools = { crane: string; registry: string; version: string };
+
 /**
- * crane at the version that bench/crane/go.mod pins, compiled once into the user's cache (about ten seconds).
- * @throws Error without a Go that can compile it
+ * crane at the version that bench/crane/go.mod pins, and a registry of the same module, compiled once into the user's cache (about ten
+ * seconds).
+ * @throws Error without a Go that can compile them
  */
-export const ensureCrane = async (): Promise<{ crane: string; version: string }> => {
-  const pins = ["go.mod", "go.sum"].map((name) => readFileSync(join(tools, name), "utf8"));
-  const version = new RegExp(`${importPath} v(\\S+)`).exec(pins[0]!)?.[1] ?? "unknown";
+export const ensureCrane = async (): Promise<CraneTools> => {
+  const inputs = ["go.mod", "go.sum", "registry/main.go"].map((name) => readFileSync(join(source, name), "utf8"));
+  const version = new RegExp(`${importPath} v(\\S+)`).exec(inputs[0]!)?.[1] ?? "unknown";
   const cache = process.env["FACTORY_CACHE"] ?? join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "image-factory");
-  const folder = join(cache, `crane-${version}-${createHash("sha256").update(pins.join("\n")).digest("hex").slice(0, 12)}`);
-  const crane = join(folder, "crane");
-  if (existsSync(crane)) return { crane, version };
+  const folder = join(cache, `crane-${version}-${createHash("sha256").update(inputs.join("\n")).digest("hex").slice(0, 12)}`);
+  const tools = { crane: join(folder, "crane"), registry: join(folder, "registry"), version };
+  if (existsSync(folder)) return tools;
   const go = await goFor(process.env);
   if ("why" in go) throw new Error(`cannot compile crane: ${go.why}; install Go from https://go.dev/dl/`);
   progress(`compiling crane ${version} into ${folder} (once)`);
@@ -28,29 +32,32 @@ export const ensureCrane = async (): Promise<{ crane: string; version: string }>
   const draft = mkdtempSync(`${folder}.`);
   const flags = ["-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", "-s -w"];
   runOnce({
-    command: [go.go, "build", ...flags, "-o", `${draft}/crane`, `${importPath}/cmd/crane`],
-    cwd: tools,
+    command: [go.go, "build", ...flags, "-o", `${draft}/`, `${importPath}/cmd/crane`, "./registry"],
+    cwd: source,
     env: { CGO_ENABLED: "0" },
   });
   renameSync(draft, folder);
-  return { crane, version };
+  return tools;
 };
 
-/** A registry on this machine, with its blobs as files in a folder; crane brings one along. */
-export const serveRegistry = async (crane: string, folder: string): Promise<{ host: string; stop(): void }> => {
+/** What went over a registry's connections, headers and all, in bytes. */
+export type Traffic = { up: number; down: number };
+
+export type CountedRegistry = { host: string; traffic(): Promise<Traffic>; stop(): void };
+
+/** An empty registry on this machine, at a port that the system chooses, with its blobs as files in a folder that is emptied. */
+export const serveRegistry = async ({ registry }: CraneTools, folder: string): Promise<CountedRegistry> => {
+  rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const child = spawn(crane, ["registry", "serve", "--address", "127.0.0.1:0", "--disk", folder], {
-    stdio: ["ignore", "ignore", "pipe"],
+  const child = spawn(registry, [folder], { stdio: ["ignore", "pipe", "inherit"] });
+  const line = await new Promise<string>((resolve, reject) => {
+    createInterface(child.stdout).once("line", resolve);
+    child.once("error", reject).once("exit", (code) => reject(new Error(`the registry ended with ${code} before it served`)));
   });
-  const port = await new Promise<string>((resolve, reject) => {
-    let said = "";
-    // It goes on to read what is said of each request: a full pipe would make the registry wait.
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      if (said.length < 10_000) said += text;
-      const found = /serving on port (\d+)/.exec(said)?.[1];
-      if (found !== undefined) resolve(found);
-    });
-    child.once("error", reject).once("exit", () => reject(new Error(`crane registry serve ended before it served: ${said}`)));
-  });
-  return { host: `127.0.0.1:${port}`, stop: () => void child.kill() };
+  const said = JSON.parse(line) as { registry: string; counts: string };
+  return {
+    host: said.registry,
+    traffic: async () => (await (await fetch(`http://${said.counts}`)).json()) as Traffic,
+    stop: () => void child.kill(),
+  };
 };

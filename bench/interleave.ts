@@ -9,6 +9,8 @@ export type Contender = {
   env?: Readonly<Record<string, string | undefined>>;
   /** Makes ready what the next run needs; not timed. Rounds count from 0; -1 is the warm-up. */
   before?: (round: number) => void | Promise<void>;
+  /** Looks at what the run left; not timed. */
+  after?: (round: number) => void | Promise<void>;
 };
 
 /** Milliseconds of each round, by the contender's name. */
@@ -32,6 +34,7 @@ export const interleave = async (
     for (const contender of contenders) {
       await contender.before?.(round);
       const { milliseconds } = runOnce(contender);
+      await contender.after?.(round);
       if (round >= 0) times.get(contender.name)?.push(milliseconds);
       said.push(`${contender.name} ${milliseconds.toFixed(0)} ms`);
     }
@@ -52,7 +55,7 @@ export const runOnce = ({
   command: [program, ...args],
   cwd,
   env = {},
-}: Omit<Contender, "name" | "before">): { milliseconds: number; stdout: string; stderr: string } => {
+}: Omit<Contender, "name" | "before" | "after">): { milliseconds: number; stdout: string; stderr: string } => {
   const began = performance.now();
   // Synchronous: nothing else of this process runs meanwhile.
   const done = spawnSync(program, args, {

@@ -1,5 +1,6 @@
 import { cpus, release, totalmem } from "node:os";
 import { bytes, table } from "../ci/view/table.js";
+import type { Traffic } from "./crane.js";
 import { type Contender, pairByPair, type Spread, spread, type Times } from "./interleave.js";
 
 /** What the issue asks for, and what this run says to it. `value` and `limit` are in the same unit. */
@@ -13,6 +14,8 @@ export type Report = {
   rounds: number;
   contenders: readonly Pick<Contender, "name" | "command">[];
   times: Times;
+  /** Bytes of each round over the registry's connections, by the contender's name; for reports about those. */
+  traffic?: ReadonlyMap<string, readonly Traffic[]>;
   goals: readonly Goal[];
   /** What a reader must know to take the figures for what they are. */
   remarks: readonly string[];
@@ -54,7 +57,7 @@ export const roundsOf = (argv: readonly string[], usual: number): number => {
 
 const met = ({ value, limit }: Goal): boolean => value.median <= limit;
 
-const asData = ({ times, contenders, goals, ...report }: Report) => ({
+const asData = ({ times, traffic, contenders, goals, ...report }: Report) => ({
   format: 1,
   ...report,
   machine: machine(),
@@ -63,15 +66,18 @@ const asData = ({ times, contenders, goals, ...report }: Report) => ({
     command,
     milliseconds: times.get(name) ?? [],
     ...spread(times.get(name) ?? []),
+    ...(traffic === undefined ? {} : { traffic: traffic.get(name) ?? [] }),
   })),
   goals: goals.map((goal) => ({ ...goal, met: met(goal) })),
 });
 
-const asText = ({ title, setup, versions, rounds, contenders, times, goals, remarks }: Report): string => {
+const asText = ({ title, setup, versions, rounds, contenders, times, traffic, goals, remarks }: Report): string => {
   const { cores, processor, memory, kernel, node } = machine();
   const rows = contenders.map(({ name, command }) => {
     const { median, min, max } = spread(times.get(name) ?? []);
-    return [name, milliseconds(median), `${milliseconds(min)} – ${milliseconds(max)}`, shown(command)];
+    const moved = traffic?.get(name);
+    const columns = traffic === undefined ? [] : [usual(moved, "up"), usual(moved, "down")];
+    return [name, milliseconds(median), `${milliseconds(min)} – ${milliseconds(max)}`, ...columns, shown(command)];
   });
   const verdicts = goals.map((goal) => [
     met(goal) ? "met" : "NOT met",
@@ -87,7 +93,7 @@ const asText = ({ title, setup, versions, rounds, contenders, times, goals, rema
       .join(", ")}`,
     "",
     `${rounds} rounds, one after the other, after a round that does not count`,
-    table([["what", "median", "min – max", "command"], ...rows]),
+    table([["what", "median", "min – max", ...(traffic === undefined ? [] : ["up", "down"]), "command"], ...rows]),
     "",
     "goals (median of the pairs, min – max)",
     table(verdicts),
@@ -95,6 +101,9 @@ const asText = ({ title, setup, versions, rounds, contenders, times, goals, rema
     "",
   ].join("\n");
 };
+
+const usual = (moved: readonly Traffic[] = [], way: keyof Traffic): string =>
+  moved.length === 0 ? "–" : bytes(spread(moved.map((one) => one[way])).median);
 
 const milliseconds = (value: number): string => (value >= 10_000 ? `${(value / 1000).toFixed(1)} s` : `${value.toFixed(0)} ms`);
 
