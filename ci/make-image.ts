@@ -78,7 +78,7 @@ export const makeImage = async (project: Project, open: OpenImage, world: World,
   } finally {
     display.close();
     await engine.release();
-    sweepRuns(state, runsKept);
+    sweepRuns(state, runsKept, 20);
   }
   const root = await rootOf(state.layout, platforms, world.signal);
   const record = recordOf(open.name, platforms, root, (world.now() - started) / 1000);

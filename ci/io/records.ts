@@ -128,9 +128,13 @@ export const openRunLog = (state: State, id: string) => {
   };
 };
 
-/** Keeps the newest runs; their names begin with the time. */
-export const sweepRuns = (state: State, keep: number): void => {
+/**
+ * Keeps the newest runs; their names begin with the time.
+ * @param slack how many more may stay: removing the oldest after each build would take a part of its time each time
+ */
+export const sweepRuns = (state: State, keep: number, slack = 0): void => {
   if (!existsSync(state.runs)) return;
-  for (const name of readdirSync(state.runs).sort().slice(0, -keep))
-    rmSync(join(state.runs, name), { recursive: true, force: true });
+  const names = readdirSync(state.runs).sort();
+  if (names.length <= keep + slack) return;
+  for (const name of names.slice(0, -keep)) rmSync(join(state.runs, name), { recursive: true, force: true });
 };

@@ -29,6 +29,8 @@ export type Push = {
 
 /** Uploads at the same time. */
 const concurrency = 4;
+/** How often a manifest is put whose parts the registry does not find. */
+const putTries = 3;
 
 /**
  * A push of an image or index, and all it reaches, into a repository. Nothing that a tag names is touched before `root`.
@@ -47,16 +49,19 @@ export const openPush = (to: Repository, layout: string, root: Descriptor, elsew
     const { how } = await to.pushBlob(blob, body, options).catch((error: unknown) => explained(error, layout, blob));
     count[how] += 1;
   };
-  const put = async ({ digest, mediaType }: Descriptor, reference: string) => {
+  const put = async ({ digest, mediaType }: Descriptor, reference: string): Promise<void> => {
     const bytes = readFileSync(blobPath(layout, digest));
-    const first = await to.putManifest(reference, mediaType, bytes);
-    if (first.state === "put") return;
-    // What was taken for present is not (a registry's clean-up came between): now it is pushed without asking.
-    const missing = first.digests.flatMap((one) => blobs.get(one) ?? []);
-    if (missing.length === 0) throw first.error;
-    await eachAtOnce(missing, concurrency, (blob) => push(blob, true));
-    const second = await to.putManifest(reference, mediaType, bytes);
-    if (second.state !== "put") throw second.error;
+    for (let tries = 1; ; tries += 1) {
+      const answer = await to.putManifest(reference, mediaType, bytes);
+      if (answer.state === "put") return;
+      // What was taken for present is not: a registry's clean-up came between, or somebody else puts the same manifest at this moment, for
+      // which distribution's file system driver empties its link first. Now it is pushed without asking.
+      const missingBlobs = answer.digests.flatMap((one) => blobs.get(one) ?? []);
+      const missingManifests = manifests.filter((one) => one.digest !== digest && answer.digests.includes(one.digest));
+      if (tries === putTries || missingBlobs.length + missingManifests.length === 0) throw answer.error;
+      await eachAtOnce(missingBlobs, concurrency, (blob) => push(blob, true));
+      await eachAtOnce(missingManifests, concurrency, (manifest) => put(manifest, manifest.digest));
+    }
   };
   return {
     async below() {

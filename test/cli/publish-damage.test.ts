@@ -3,12 +3,13 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { blobPath, readManifest } from "../../dagger/src/layout.js";
 import { type Descriptor, type ImageIndex, type Manifest, mediaTypes } from "../../dagger/src/pipeline/oci.js";
+import { openPush } from "../../dagger/src/push-image.js";
 import { partTypes } from "../../dagger/src/pipeline/stage-ref.js";
 import { bytesBody } from "../../dagger/src/registry/body.js";
 import type { Repository } from "../../dagger/src/registry/client.js";
 import { digestOf } from "../../dagger/src/registry/digest.js";
 import { known } from "../../dagger/src/registry/lookup.js";
-import { openPublishing, type Publishing, wholeTags } from "./support/publishing.js";
+import { openPublishing, type Publishing, wholeOf, wholeTags } from "./support/publishing.js";
 import { whyNoRegistry } from "./support/registry.js";
 
 /**
@@ -235,5 +236,17 @@ describe("a damaged stage ref", () => {
     expect(published.digest).toBe(digest);
     expect(published.stderr).toContain("what stood for it in the state folder was something else");
     await wholeTags(home);
+  });
+
+  test("a manifest that goes away between its push and that of the index on it is put again", async () => {
+    const { digest, size, mediaType } = known(await home.manifest(tag))!;
+    const { index } = await take();
+    const to = at.repository("elsewhere");
+    const push = openPush(to, join(builder, "layout"), { digest, size, mediaType }, { present: new Set(), sources: [] });
+    await push.below();
+    // As distribution's file system driver does for a moment while somebody else puts the same manifest.
+    for (const below of index.manifests) expect(await to.deleteManifest(below.digest)).toMatchObject({ state: "deleted" });
+    await push.root("again");
+    expect((await wholeOf(to, "again")).digest).toBe(digest);
   });
 });
