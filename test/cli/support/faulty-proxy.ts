@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 export type Fault =
   /** The registry is not asked; this is the answer. It comes at once, before the request's body has been read. */
   | { do: "answer"; status: number; headers?: Record<string, string>; body?: string }
-  /** The connection is reset, after so many bytes of the request's body (default: none). The registry is not asked. */
+  /** The connection is reset, after so many bytes of the request's body (default: none) or at its end. The registry is not asked. */
   | { do: "reset"; after?: number }
   /** Of the request's body so many bytes are read, then nothing happens, for ever. The registry is not asked. */
   | { do: "hang"; after: number }
@@ -109,6 +109,8 @@ export const startFaultyProxy = async (
       const { after = 0 } = fault;
       const check = () => logged.up >= after && request.socket.resetAndDestroy();
       request.on("data", check).resume();
+      // A body that is shorter than that: of several uploads at once, chance says which comes first.
+      request.on("end", () => request.socket.resetAndDestroy());
       check();
       return;
     }
