@@ -7,7 +7,7 @@ import {
   type TaggedRef,
   taggedRef,
 } from "../dagger/src/pull-stage.js";
-import { missingBlobs } from "../dagger/src/layout.js";
+import { hasBlob, missingBlobs } from "../dagger/src/layout.js";
 import { PartGone } from "../dagger/src/part-gone.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import type { StageKey } from "../dagger/src/pipeline/key.js";
@@ -103,8 +103,8 @@ export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: 
       }
       return answer;
     },
-    async fetch({ digest, ref, elsewhere }) {
-      const missing = missingBlobs(state.layout, ref ?? digest);
+    async fetch({ digest, ref, elsewhere }, only) {
+      const missing = only?.filter((blob) => !hasBlob(state.layout, blob)) ?? missingBlobs(state.layout, ref ?? digest);
       if (missing === null) throw new PartGone(digest, "it cannot be read from the state folder");
       if (missing.length === 0) return;
       if (elsewhere === null) throw new PartGone(missing[0]!.digest, "not in the state folder");

@@ -1,6 +1,7 @@
 import type { Pulled } from "../dagger/src/pull-stage.js";
-import { missingBlobs } from "../dagger/src/layout.js";
+import { hasBlob, missingBlobs } from "../dagger/src/layout.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
+import type { Descriptor } from "../dagger/src/pipeline/oci.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import { suggestion } from "../dagger/src/pipeline/suggest.js";
 import type { Repository } from "../dagger/src/registry/client.js";
@@ -36,8 +37,12 @@ export type StageSource = RemoteOptions & {
    * @param distrusted digests of refs that are not to be taken
    */
   find(plan: Plan, stage: PlannedStage, kept: StageRecord | null, distrusted: ReadonlySet<string>): Promise<Pulled>;
-  /** Brings the blobs of a kept stage that are not here. Says how much. @throws PartGone for one that cannot be had */
-  fetch(record: Stored): Promise<void>;
+  /**
+   * Brings the blobs of a kept stage that are not here. Says how much.
+   * @param only these of its blobs; all of them when absent
+   * @throws PartGone for one that cannot be had
+   */
+  fetch(record: Stored, only?: readonly Descriptor[]): Promise<void>;
 };
 
 /** The registry behind an image. */
@@ -93,24 +98,30 @@ export const lateRemote = (
         () => undefined,
       ),
     find: async (planned, stage, kept, distrusted) => (await open()).find(planned, stage, kept, distrusted),
-    fetch: async (record) => (await open()).fetch(record),
+    fetch: async (record, only) => (await open()).fetch(record, only),
   };
 };
 
 /**
- * Makes sure that all of a kept result is here: who runs on it, writes it out or looks into it needs its bytes.
- * @throws FactoryError INPUT_MISSING when layers are in a registry that may not be asked
+ * Makes sure that a kept result is here: who runs on it, writes it out or looks into it needs its bytes.
+ * @param only these of its blobs; all of them when absent
+ * @throws FactoryError INPUT_MISSING when they are in a registry that may not be asked
  */
-export const bringHere = async (state: State, remote: StageSource | null, record: Stored): Promise<void> => {
-  const missing = missingBlobs(state.layout, record.ref ?? record.digest);
+export const bringHere = async (
+  state: State,
+  remote: StageSource | null,
+  record: Stored,
+  only?: readonly Descriptor[],
+): Promise<void> => {
+  const missing = only?.filter((blob) => !hasBlob(state.layout, blob)) ?? missingBlobs(state.layout, record.ref ?? record.digest);
   if (missing?.length === 0) return;
   if (remote === null) throw notHere(record.digest);
-  await remote.fetch(record);
+  await remote.fetch(record, only);
 };
 
 const notHere = (digest: string): FactoryError =>
   new FactoryError("INPUT_MISSING", {
-    what: `the layers of ${digest.slice(0, 19)} are not here`,
+    what: `blobs of ${digest.slice(0, 19)} are not here`,
     why: "they are in the registry, and it is not to be asked",
     fix: "leave REMOTE=off away, or build it here: NO_CACHE=1 REFRESH=1",
   });

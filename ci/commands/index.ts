@@ -26,6 +26,10 @@ export const commands = {
     about: "Show what decides a stage, beside what decided it before",
     load: async () => (await import("./explain.js")).explain,
   },
+  report: {
+    about: "Show what the image consists of: sizes by stage, folder and file, and its packages",
+    load: async () => (await import("./report.js")).report,
+  },
   lock: { about: "Resolve versions and checksums into images.lock", load: async () => (await import("./lock.js")).lock },
   render: {
     about: "Write the Dockerfiles for docker, buildah and podman",

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { findProgram } from "../../ci/io/host.js";
 import { run as runProgram } from "../../ci/io/process.js";
+import type { ImageReport } from "../../dagger/src/pipeline/image-report.js";
 import { known } from "../../dagger/src/registry/lookup.js";
 import { blobPath, readManifest } from "../../dagger/src/layout.js";
 import { openPublishing, pathOf, type Publishing, short, wholeOf, wholeTags } from "./support/publishing.js";
@@ -145,6 +146,34 @@ describe("publish", () => {
       expect(at.front.log.filter(({ method }) => method !== "GET")).toEqual([]);
       expect(at.front.log.reduce((sum, { down }) => sum + down, 0)).toBeLessThan(300_000);
     }
+  });
+
+  test("report on an empty machine fetches the indexes of the executed stages, and no layer", async () => {
+    const words = ["report", "--json"];
+    const { code, stdout, stderr } = await at.run(project, await at.box.machine("empty"), words);
+    expect(code, stderr).toBe(0);
+    expect(layersDown()).toEqual([]);
+    expect(at.front.log.filter(({ method }) => method !== "GET")).toEqual([]);
+    expect(at.front.log.reduce((sum, { down }) => sum + down, 0)).toBeLessThan(300_000);
+    const { reports } = JSON.parse(stdout) as { reports: ImageReport[] };
+    const [empty] = reports;
+    expect(empty!.stages.map(({ stage, layers }) => [stage, layers])).toEqual([
+      ["base-tools", 1],
+      ["dependencies", 1],
+      // Nobody has assembled them here.
+      ["application", null],
+      ["runtime", null],
+    ]);
+    // The machine that has it all says the same of what is in it.
+    const full = await at.run(project, builder, words, { FACTORY_REMOTE: "off" });
+    expect((JSON.parse(full.stdout) as { reports: ImageReport[] }).reports[0]).toMatchObject({
+      total: { unpacked: empty!.total.unpacked, files: empty!.total.files },
+      files: empty!.files,
+      folders: empty!.folders,
+    });
+    const alone = await at.run(project, await at.box.machine("empty"), words, { FACTORY_REMOTE: "off" });
+    expect(alone.code).not.toBe(0);
+    expect(alone.stderr).toContain("base-tools of small for linux/amd64 is not built");
   });
 
   test("an output fetches what is missing, and says how much", async () => {

@@ -1,0 +1,30 @@
+import { type ImageReport, reportOf } from "../../dagger/src/pipeline/image-report.js";
+import { imageReportText } from "../../dagger/src/pipeline/image-report-view.js";
+import { command } from "../command.js";
+import { openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project.js";
+import { lateRemote, remoteUseOf } from "../remote.js";
+import { stageContents } from "../stage-contents.js";
+import { buildArgFlag, imageFlag, jsonFlag, platformFlag, remoteFlag } from "./flags.js";
+
+/** How many folders, files and copies a person is shown; programs get more. */
+const top = { text: 10, json: 1000 };
+
+export const report = command({
+  name: "report",
+  about: "Show what the image consists of: sizes by stage, folder and file, and its packages; no layer is read or fetched for it",
+  flags: { image: imageFlag, platform: platformFlag, "build-arg": buildArgFlag, remote: remoteFlag, json: jsonFlag },
+  async run({ image, platform, "build-arg": words, remote, json }, world) {
+    const use = remoteUseOf(remote);
+    const project = await openProject(world);
+    const open = await openImage(project, image);
+    const reports: ImageReport[] = [];
+    for (const one of platformsOf(open.image, platform)) {
+      const plan = planOf(project, open, one, readBuildArgs(words));
+      const source = use === "off" ? null : lateRemote(project.state, plan, world, use === "require" ? "fail" : "warn");
+      const contents = await stageContents(project.state, open.facts, plan, source);
+      reports.push(reportOf({ image: plan.image, platform: one }, contents, json ? top.json : top.text));
+    }
+    world.stdout(json ? `${JSON.stringify({ format: 1, reports }, null, 2)}\n` : reports.map(imageReportText).join("\n"));
+    return 0;
+  },
+});

@@ -1,0 +1,74 @@
+import { readManifest } from "../dagger/src/layout.js";
+import type { AssemblyIndex } from "../dagger/src/pipeline/assembly-index.js";
+import { FactoryError } from "../dagger/src/pipeline/error.js";
+import type { Facts } from "../dagger/src/pipeline/facts.js";
+import type { StageContent } from "../dagger/src/pipeline/image-report.js";
+import { assembleLayer } from "../dagger/src/pipeline/layer-entries.js";
+import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
+import { openStageRef } from "../dagger/src/stage-ref.js";
+import { findStage, type StageRecord } from "./io/records.js";
+import type { State } from "./io/state.js";
+import { bringHere, type StageSource } from "./remote.js";
+
+/**
+ * What the stages of a plan hold, from their indexes: those that are here, and those that the registry has. Of the registry the indexes
+ * alone are fetched, whatever the layers weigh.
+ * @throws FactoryError INPUT_MISSING for an executed stage that is nowhere, and whatever a registry throws that must answer
+ */
+export const stageContents = async (
+  state: State,
+  facts: Facts,
+  plan: Plan,
+  remote: StageSource | null,
+): Promise<readonly StageContent[]> => {
+  const sizes = new Map(facts.entries.flatMap((entry) => (entry.kind === "file" ? [[entry.path, entry.size] as const] : [])));
+  remote?.ask(plan.stages.filter(({ kind, key }) => kind === "executed" && findStage(state, key) === null));
+  const contents: StageContent[] = [];
+  let below: { layers: number; assembly: AssemblyIndex } | null = null;
+  for (const stage of plan.stages) {
+    if (stage.kind === "assembled" && below !== null) {
+      const { entries, next } = assembleLayer(
+        stage.ingredients.steps.map(({ step }) => step),
+        below.assembly,
+        sizes,
+      );
+      const record = findStage(state, stage.key);
+      contents.push({
+        stage: stage.stage,
+        kind: "assembled",
+        entries,
+        layers: record === null ? null : ownLayers(state, record, below),
+      });
+      below = { layers: below.layers + (entries.length === 0 ? 0 : 1), assembly: next };
+      continue;
+    }
+    const record = await executedStage(state, plan, stage, remote);
+    const opened = openStageRef(state.layout, record.ref!, stage.key)!;
+    await bringHere(state, remote, record, [opened.parts.full]);
+    contents.push({ stage: stage.stage, kind: "executed", index: opened.full(), layers: ownLayers(state, record, below) });
+    below = { layers: readManifest(state.layout, record.digest).layers.length, assembly: opened.assembly() };
+  }
+  return contents;
+};
+
+const ownLayers = (state: State, record: StageRecord, below: { layers: number } | null) =>
+  readManifest(state.layout, record.digest).layers.slice(below?.layers ?? 0);
+
+const executedStage = async (state: State, plan: Plan, stage: PlannedStage, remote: StageSource | null): Promise<StageRecord> => {
+  const kept = findStage(state, stage.key);
+  if (kept !== null) return kept;
+  const pulled = await remote?.find(plan, stage, null, new Set());
+  if (pulled?.state === "unknown" && remote?.unanswered === "fail") throw pulled.error;
+  const found = findStage(state, stage.key);
+  if (found !== null) return found;
+  throw new FactoryError("INPUT_MISSING", {
+    what: `${stage.stage} of ${plan.image} for ${plan.platform} is not built`,
+    why:
+      pulled === undefined || pulled.state === "absent" || pulled.state === "found"
+        ? `nothing is kept under its key ${stage.key.slice(0, 12)}${remote === null ? "" : ", here or in the registry"}`
+        : pulled.state === "unknown"
+          ? `it is not here, and the registry gives no answer: ${pulled.why}`
+          : pulled.what,
+    fix: `./task build IMAGE=${plan.image}`,
+  });
+};
