@@ -2,6 +2,7 @@ import { allOf } from "../dagger/src/at-once.js";
 import { isMoving } from "../dagger/src/pipeline/mark.js";
 import type { Plan } from "../dagger/src/pipeline/plan.js";
 import type { BuildRecord } from "../dagger/src/pipeline/record.js";
+import type { TestPolicy } from "../dagger/src/pipeline/spec.js";
 import { type History, moveTags, standingsOf, tagImage, type TagMove } from "../dagger/src/tags.js";
 import type { World } from "./command.js";
 import { healing } from "./heal.js";
@@ -11,7 +12,7 @@ import { type Distrusted, firstOnly, knowledgeOf } from "./known.js";
 import { type ImageRequest, makeImage, type MadeImage } from "./make-image.js";
 import type { OpenImage, Project } from "./project.js";
 import { findBefore, keyTagsOf, pushMade, refuseFork, requirePushRight, stays } from "./publish.js";
-import { testMade, type TestPolicy } from "./publish-test.js";
+import { testMade } from "./publish-test.js";
 import type { Remote } from "./remote.js";
 
 export type PublishRequest = {

@@ -1,26 +1,20 @@
 import { missingBlobs } from "../dagger/src/layout.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
+import { type TestPolicy, testPolicies } from "../dagger/src/pipeline/spec.js";
 import { suggestion } from "../dagger/src/pipeline/suggest.js";
 import type { World } from "./command.js";
 import { lastRecord, type MadeImage } from "./make-image.js";
 import type { Project } from "./project.js";
 import { bringHere, type Remote } from "./remote.js";
 
-/**
- * Whether an image is tested between its push by digest and its tags. off: no. when-possible: where all its bytes are here and this machine
- * can run it; what cannot be tried is told and holds nothing up. required: its bytes are fetched, and without a pass no tag moves.
- */
-export type TestPolicy = "off" | "when-possible" | "required";
-const policies: readonly TestPolicy[] = ["off", "when-possible", "required"];
-
 /** @throws FactoryError USAGE */
 export const testPolicyOf = (text: string): TestPolicy => {
-  const known = policies.find((policy) => policy === text);
+  const known = testPolicies.find((policy) => policy === text);
   if (known !== undefined) return known;
   throw new FactoryError("USAGE", {
     what: `cannot read TEST=${text}`,
-    why: `it is one of: ${policies.join(", ")}`,
-    fix: suggestion(text, policies),
+    why: `it is one of: ${testPolicies.join(", ")}`,
+    fix: suggestion(text, testPolicies),
   });
 };
 

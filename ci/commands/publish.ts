@@ -26,8 +26,8 @@ export const publish = command({
     refresh: { type: "boolean", about: "look behind what is published: ask for every blob, push what is missing" },
     test: {
       type: "string",
-      about: "before tags move: off, when-possible (where its bytes are here), required (they are fetched)",
-      default: "off",
+      about:
+        "before tags move: off, when-possible (where its bytes are here), required (they are fetched); as in images.yaml when absent",
     },
     engine: engineFlag,
     json: jsonFlag,
@@ -41,7 +41,15 @@ export const publish = command({
     const open = await openImage(project, image);
     const plans = platformsOf(open.image, platform).map((one) => planOf(project, open, one, readBuildArgs(words)));
     const remote = openRemote(project.state, plans[0]!, world, { access: "push", unanswered: "fail" });
-    const request = { plans, tags, move: moveOf(move), refresh, test: testPolicyOf(test), engine, verbose };
+    const request = {
+      plans,
+      tags,
+      move: moveOf(move),
+      refresh,
+      test: test === undefined ? open.image.test : testPolicyOf(test),
+      engine,
+      verbose,
+    };
     const { made, ...published } = await publishImage(project, open, world, remote, request);
     if (made !== null && !json) world.stdout(buildSummary(made.record, { log: relative(world.cwd, made.log), wrote: null }));
     const done = {

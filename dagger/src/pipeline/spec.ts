@@ -165,11 +165,22 @@ const stage = z.strictObject({
     .optional(),
 });
 
+/**
+ * Whether an image is tested between its push by digest and its tags. off: no. when-possible: where all its bytes are and something can run
+ * it; what cannot be tried is told and holds nothing up. required: its bytes are fetched, and without a pass no tag moves.
+ */
+export const testPolicies = ["off", "when-possible", "required"] as const;
+export type TestPolicy = (typeof testPolicies)[number];
+
 const image = z.strictObject({
   repository: name.describe("Repository below `registry`"),
   context: relative.optional().describe("Folder whose files go into the image; default: the folder of images.yaml"),
   platforms: z.array(z.enum(platformNames)).min(1),
   base,
+  test: z
+    .enum(testPolicies)
+    .default("off")
+    .describe("What publish does before tags move: off, test:image when-possible (where the layers are), or required"),
   ignore: z.array(z.string()).optional().describe("Lines in .dockerignore's dialect, after those of the context's own"),
   stages: z.strictObject({ "base-tools": stage, dependencies: stage, application: stage, runtime: stage }),
 });
