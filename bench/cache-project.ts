@@ -93,6 +93,8 @@ export const layersOf = async (host: string, name: string, tag: string): Promise
 
 /** Where the packed image of the base stands, by its digest. */
 export const baseDigest = (folder: string): string => {
-  const index = JSON.parse(readFileSync(join(folder, ".factory", "base", "index.json"), "utf8")) as { manifests: { digest: string }[] };
+  const index = JSON.parse(readFileSync(join(folder, ".factory", "base", "index.json"), "utf8")) as {
+    manifests: { digest: string }[];
+  };
   return index.manifests[0]!.digest;
 };
