@@ -99,6 +99,8 @@ const ask = async (
   const executed = plan.stages.filter(({ kind }) => kind === "executed").reverse();
   const firstKept = executed.findIndex(isKept);
   const wanted = prefer === "registry" || firstKept < 0 ? executed : executed.slice(0, firstKept);
+  // Even an empty question would open the registry's client.
+  if (wanted.length === 0) return;
   remote.ask(wanted);
   for (const stage of wanted) {
     const kept = find(stage.key);

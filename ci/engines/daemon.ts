@@ -51,7 +51,7 @@ export const placesOf = (engine: string): Places => {
 /** The process name of the daemon that answers on the socket, or null. */
 export async function runningDaemon(places: Places): Promise<string | null> {
   const name = await nameIn(places.daemon);
-  return (await isAlive(name)) && (await answers(places.socket)) ? name : null;
+  return isAlive(name) && (await answers(places.socket)) ? name : null;
 }
 
 const nameIn = (file: string): Promise<string> =>
@@ -129,7 +129,7 @@ export async function startDaemon(
   while ((await runningDaemon(places)) === null) {
     if (signal?.aborted) throw interrupted();
     const watcher = await nameIn(places.supervisor);
-    const ended = watcher !== "" && !(await isAlive(watcher));
+    const ended = watcher !== "" && !isAlive(watcher);
     if (ended || Date.now() > end) throw failed(places, await lastWords(places));
     await pause(patience.look);
   }
@@ -138,11 +138,11 @@ export async function startDaemon(
 /** Asks the daemon to end, and makes it end when it does not. Nothing happens when none runs. */
 export async function stopDaemon(places: Places): Promise<boolean> {
   const [daemon, watcher] = await Promise.all([nameIn(places.daemon), nameIn(places.supervisor)]);
-  const stood = await isAlive(daemon);
+  const stood = isAlive(daemon);
   const ended = async (milliseconds: number): Promise<boolean> => {
     const end = Date.now() + milliseconds;
     for (;;) {
-      if (!(await isAlive(daemon)) && !(await isAlive(watcher))) return true;
+      if (!isAlive(daemon) && !isAlive(watcher)) return true;
       if (Date.now() > end) return false;
       await pause(patience.look);
     }

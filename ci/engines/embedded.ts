@@ -66,7 +66,7 @@ export async function acquireEmbedded(setup: Setup, signal?: AbortSignal): Promi
   const found = await ensureHostPrograms([{ program: "runc", apt: "runc" }], env, report, signal);
   const binaries = await ensureBinaries(state.cache, env, report, signal);
   await mkdir(places.holders, { recursive: true });
-  const holder = join(places.holders, `${await nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`);
+  const holder = join(places.holders, `${nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`);
   const release = () =>
     withLock(places.lock, async () => {
       await rm(holder, { force: true });

@@ -16,10 +16,10 @@ const exporting = ".export-";
 export async function openExport(layout: string): Promise<{ folder: string; close(): Promise<void> }> {
   await mkdir(join(layout, "blobs", "sha256"), { recursive: true });
   for (const name of await readdir(layout)) {
-    if (name.startsWith(exporting) && !(await isAlive(name.slice(exporting.length))))
+    if (name.startsWith(exporting) && !isAlive(name.slice(exporting.length)))
       await rm(join(layout, name), { recursive: true, force: true });
   }
-  const folder = join(layout, `${exporting}${await nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`);
+  const folder = join(layout, `${exporting}${nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`);
   await mkdir(folder);
   await symlink("../blobs", join(folder, "blobs"));
   return { folder, close: () => rm(folder, { recursive: true, force: true }) };

@@ -32,8 +32,8 @@ export const openRoot = async (digest: string, { state, env, report, signal }: S
   // Beside the layers: where they have room, what they hold has.
   const roots = join(state.root, "roots");
   mkdirSync(roots, { recursive: true, mode: 0o700 });
-  for (const name of readdirSync(roots)) if (!(await isAlive(name))) rmSync(join(roots, name), { recursive: true, force: true });
-  const folder = join(roots, `${await nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`);
+  for (const name of readdirSync(roots)) if (!isAlive(name)) rmSync(join(roots, name), { recursive: true, force: true });
+  const folder = join(roots, `${nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`);
   const close = () => rmSync(folder, { recursive: true, force: true });
   try {
     mkdirSync(folder);

@@ -23,7 +23,8 @@ export const dockerImage = async (files: Files, wanted: string | null): Promise<
   const { value: config, sha256 } = await readJson<ImageConfig>(files, first.Config);
   // The image's ID, by which it is called: the digest of its config.
   const id = /([0-9a-f]{64})(?:\.json)?$/.exec(first.Config)?.[1];
-  if (id !== undefined && id !== sha256) throw notAnImage(files.name, `its config ${first.Config} has another digest`, "make it again");
+  if (id !== undefined && id !== sha256)
+    throw notAnImage(files.name, `its config ${first.Config} has another digest`, "make it again");
   const ids = config.rootfs?.diff_ids ?? [];
   if (ids.length !== first.Layers.length)
     throw notAnImage(files.name, `${first.Layers.length} layers, and ${ids.length} diff_ids in its config`, "make it again");

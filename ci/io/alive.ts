@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync, rmSync, symlinkSync } from "node:fs";
-import { readFile, readlink, rename, rm } from "node:fs/promises";
+import { mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { readlink, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
@@ -9,11 +9,11 @@ import { FactoryError } from "../../dagger/src/pipeline/error.js";
  * Names of processes that stay true: `<pid>-<start>`, where `start` is the kernel's start time of the process
  * (field 22 of /proc/<pid>/stat, in clock ticks since boot), because the kernel gives a pid out again. Outside Linux `start` is 0.
  */
-export async function nameOfProcess(pid: number): Promise<string> {
-  return `${pid}-${(await startOf(pid)) ?? "0"}`;
+export function nameOfProcess(pid: number): string {
+  return `${pid}-${startOf(pid) ?? "0"}`;
 }
 
-export async function isAlive(name: string): Promise<boolean> {
+export function isAlive(name: string): boolean {
   const [, pid, start] = /^(\d+)-(\d+)/.exec(name) ?? [];
   if (pid === undefined || start === undefined) return false;
   try {
@@ -22,17 +22,25 @@ export async function isAlive(name: string): Promise<boolean> {
     // EPERM: it is there, and someone else's.
     if (!(error instanceof Error && "code" in error && error.code === "EPERM")) return false;
   }
-  return start === "0" || (await startOf(Number(pid))) === start;
+  return start === "0" || startOf(Number(pid)) === start;
 }
 
-async function startOf(pid: number): Promise<string | null> {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);
+function startOf(pid: number): string | null {
+  const stat = statOf(pid);
   if (stat === null) return null;
   // The program's name stands in parentheses and may hold anything: fields are counted after the last one.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   // A zombie has ended; only its parent has not asked yet.
   return fields[0] === "Z" ? null : (fields[19] ?? null);
 }
+
+const statOf = (pid: number): string | null => {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, "utf8");
+  } catch {
+    return null;
+  }
+};
 
 export type LockOptions = { signal?: AbortSignal | undefined; onWait?: (holder: string) => void };
 
@@ -48,13 +56,13 @@ const lookAgain = 50;
 export async function withLock<T>(path: string, work: () => Promise<T>, options: LockOptions = {}): Promise<T> {
   // Synchronous where nobody else holds it: that takes less time than to hand each call to another thread.
   mkdirSync(dirname(path), { recursive: true });
-  const name = `${await nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`;
+  const name = `${nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`;
   let told = false;
   while (!created(path, name)) {
     if (options.signal?.aborted) throw interrupted(path);
     const holder = await holderOf(path);
     if (holder === null) continue;
-    if (!(await isAlive(holder))) {
+    if (!isAlive(holder)) {
       await takeAway(path, holder);
       continue;
     }

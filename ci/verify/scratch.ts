@@ -50,7 +50,7 @@ export const openScratch = async (world: World, image: string | undefined): Prom
   const real = await openProject(world);
   const place = join(real.state.root, "verify");
   await sweep(place);
-  const folder = join(place, `${await nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`);
+  const folder = join(place, `${nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`);
   const root = join(folder, "project");
   const made = mkdirSync(root, { recursive: true });
   const close = () => {
@@ -80,7 +80,7 @@ export const openScratch = async (world: World, image: string | undefined): Prom
 
 const sweep = async (place: string): Promise<void> => {
   for (const name of existsSync(place) ? readdirSync(place) : [])
-    if (!(await isAlive(name))) rmSync(join(place, name), { recursive: true, force: true });
+    if (!isAlive(name)) rmSync(join(place, name), { recursive: true, force: true });
 };
 
 const copyProject = ({ root, spec }: Project, { image, folder, facts }: OpenImage, to: string): void => {

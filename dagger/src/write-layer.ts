@@ -41,6 +41,8 @@ export const writeLayer = async (
     }
   }
   const frames: Frame[] = [];
+  // It compiles itself on another thread while the first files are read; who needs it hears of a failure.
+  options.load().catch(() => undefined);
   const encode = frameEncoder(layout, options.known, options.load, frames);
   const { digest, size } = await writeBlob(layout, inFrames(plain(), encode));
   const layer = { mediaType: layerType(options.compression), digest, size, diffId: `sha256:${diff.digest("hex")}` };

@@ -9,11 +9,11 @@ const dead = "4194305-1";
 
 describe("the name of a process", () => {
   test("is that of a living one, and of no other with its number", async () => {
-    const name = await nameOfProcess(process.pid);
-    expect(await isAlive(name)).toBe(true);
-    expect(await isAlive(`${process.pid}-1`)).toBe(false);
-    expect(await isAlive(dead)).toBe(false);
-    for (const odd of ["", "x", "-1", "0x1-2"]) expect(await isAlive(odd)).toBe(false);
+    const name = nameOfProcess(process.pid);
+    expect(isAlive(name)).toBe(true);
+    expect(isAlive(`${process.pid}-1`)).toBe(false);
+    expect(isAlive(dead)).toBe(false);
+    for (const odd of ["", "x", "-1", "0x1-2"]) expect(isAlive(odd)).toBe(false);
   });
 });
 
@@ -34,7 +34,7 @@ describe("a lock", () => {
 
   test("names its holder, and is given back by work that fails", async () => {
     const failing = withLock(at("deep/lock"), async () => {
-      expect(readlinkSync(at("deep/lock"))).toMatch(new RegExp(`^${await nameOfProcess(process.pid)}-[0-9a-f]{8}$`));
+      expect(readlinkSync(at("deep/lock"))).toMatch(new RegExp(`^${nameOfProcess(process.pid)}-[0-9a-f]{8}$`));
       throw new Error("it failed");
     });
     await expect(failing).rejects.toThrow("it failed");
@@ -53,7 +53,7 @@ describe("a lock", () => {
   });
 
   test("of a living process is waited for, told once, until the signal", async () => {
-    symlinkSync(`${await nameOfProcess(process.pid)}-00000000`, at("lock"));
+    symlinkSync(`${nameOfProcess(process.pid)}-00000000`, at("lock"));
     const stop = new AbortController();
     const told: string[] = [];
     const waiting = withLock(at("lock"), async () => undefined, {
