@@ -17,10 +17,13 @@ const specFile = "images.yaml";
 const lockFile = "images.lock";
 const ignoreFile = ".dockerignore";
 const emptyLock = "format: 1\n";
+const sourceFlag = "--source DIR";
 
 /** A way to the folders below images.yaml. Patterns are Docker's; what they leave out stays where it is, as far as the way allows it. */
 export type Reach = {
   where: string;
+  /** The argument that names another one. */
+  flag: string;
   folder(path: string, include: readonly string[], exclude: readonly string[]): Directory;
 };
 
@@ -41,12 +44,13 @@ export const reachWorkspace = async (workspace: Workspace): Promise<Reach> => {
   const root = dirname(found);
   const folder: Reach["folder"] = (path, include, exclude) =>
     workspace.directory(join(root, path), { include: [...include], exclude: [...exclude] });
-  return { where: `the folder of ${found}`, folder };
+  return { where: `the folder of ${found}`, flag: sourceFlag, folder };
 };
 
 /** A directory that was handed over: it has been sent as it is. */
-export const reachDirectory = (source: Directory): Reach => ({
-  where: "the source",
+export const reachDirectory = (source: Directory, flag: string = sourceFlag): Reach => ({
+  where: "the directory",
+  flag,
   folder: (path, include, exclude) =>
     (path === "." ? source : source.directory(path)).filter({ include: [...include], exclude: [...exclude] }),
 });
@@ -67,7 +71,7 @@ export const openSource = async (reach: Reach, scratch: string): Promise<Source>
     throw new FactoryError("INPUT_MISSING", {
       what: `no ${specFile}`,
       why: `${reach.where} holds none`,
-      fix: "name the folder that holds it: --source DIR",
+      fix: `name the folder that holds it: ${reach.flag}`,
     });
   }
   const lockText = textIn(scratch, lockFile);
