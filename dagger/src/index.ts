@@ -371,6 +371,29 @@ export class ImageFactory {
   }
 
   /**
+   * Proves on plans that keys hold: in a copy of the declared inputs each kind of change is made, and what it moves is held against what
+   * it may move. Answers the report; fails naming the stage and the ingredient. Nothing runs: `./task verify:cache` builds too.
+   * @param workspace where the function is called: Dagger fills it in
+   * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
+   * @param image an image of images.yaml; the first one when absent
+   * @param platform linux/amd64 or linux/arm64; the engine's own when absent
+   * @param buildArgs TOOL_VERSION=…: another locked version of a tool
+   */
+  @check()
+  @func({ cache: "never" })
+  async verify(
+    workspace: Workspace,
+    @argument({ ignore: neverSent }) source?: Directory,
+    image?: string,
+    platform?: string,
+    buildArgs: string[] = [],
+  ): Promise<string> {
+    // Some twenty files that only a proof needs.
+    const { verifyCall } = await import("./verify.js");
+    return inOurWords(() => verifyCall(dag, { workspace, source, image, platform, buildArgs }));
+  }
+
+  /**
    * Checks without building: every image plans on every platform, images.lock answers images.yaml, committed Dockerfiles are current.
    * @param workspace where the function is called: Dagger fills it in
    * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent

@@ -47,7 +47,7 @@ describe.skipIf(absent !== null)(`the module on an engine${absent === null ? "" 
     const { exitCode, stdout, stderr } = await dagger(["functions", "-m", module]);
     expect(exitCode, stderr).toBe(0);
     const names = ["application", "base-tools", "build", "dependencies", "dockerfile", "explain", "image", "lint", "plan"];
-    for (const name of [...names, "plan-json", "publish", "runtime", "stage", "test-image"])
+    for (const name of [...names, "plan-json", "publish", "runtime", "stage", "test-image", "verify"])
       expect(stdout).toMatch(new RegExp(`^${name} +\\S+`, "m"));
     expect(stdout).not.toContain("Skipped");
   });
@@ -80,6 +80,13 @@ describe.skipIf(absent !== null)(`the module on an engine${absent === null ? "" 
       /^application \w+: assemble\n {2}app\/hello\.txt changed \(\w+ → \w+\)$/m,
     );
     expect(await good("explain", "--stage", "base-tools")).toMatch(/^base-tools \w+: execute\n {2}never built: /);
+  });
+
+  test("verify proves on plans that keys hold, and is a check", async () => {
+    expect(await good("verify", "--platform", "linux/amd64")).toMatch(/\n\d+ passed \(0 by building, \d+ on plans\), 0 failed, /);
+    const { exitCode, stdout, stderr } = await dagger(["check", "-m", module, "-l"]);
+    expect(exitCode, stderr).toBe(0);
+    expect(stdout).toMatch(/(?:^|[\s:])verify(?:\s|$)/m);
   });
 
   test("lint passes on a project that is as it should be", async () => {
