@@ -1,5 +1,5 @@
 import { type Decision, decide } from "../../dagger/src/pipeline/decide.js";
-import { hashOf, type Ingredients } from "../../dagger/src/pipeline/key.js";
+import { decideSince, explainStages, ingredientsOf, type Was } from "../../dagger/src/pipeline/explain-view.js";
 import type { Plan } from "../../dagger/src/pipeline/plan.js";
 import type { StageName } from "../../dagger/src/pipeline/stage.js";
 import { atCommit, type Place } from "../at-commit.js";
@@ -7,7 +7,6 @@ import { command } from "../command.js";
 import { findIngredients, lastKeys } from "../io/records.js";
 import { knowledgeOf } from "../known.js";
 import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project.js";
-import { explainStage } from "../view/explain.js";
 import { buildArgFlag, imageFlag, jsonFlag, platformFlag, stageFlag } from "./flags.js";
 
 export const explain = command({
@@ -38,18 +37,16 @@ export const explain = command({
     const decisions =
       flags.since === undefined
         ? decide(plan, await knowledgeOf(project.state, plan, null), false)
-        : decide(plan, { known: sameKeys(plan, was), previous: was, damaged: new Map() }, false);
+        : decideSince(plan, was, { at: "commit" });
     const shown = decisions.filter(({ stage }) => only === null || stage.stage === only);
     world.stdout(
       flags.json
         ? `${JSON.stringify({ format: 1, image: plan.image, platform, stages: shown.map((one) => asJson(one, was)) }, null, 2)}\n`
-        : `${shown.map((one) => explainStage(one, was.get(one.stage.stage) ?? null, flags.all)).join("\n\n")}\n`,
+        : explainStages(shown, was, { all: flags.all, more: "-- --all" }),
     );
     return 0;
   },
 });
-
-type Was = ReadonlyMap<StageName, Ingredients>;
 
 const lastBuilt = async ({ state }: Project, plan: Plan): Promise<Was> =>
   new Map(
@@ -67,16 +64,8 @@ const planAt = async (
 ): Promise<Was> => {
   const project = await openProject(place);
   const open = await openImage(project, image);
-  const { stages } = planOf(project, open, platform, buildArgs);
-  return new Map(stages.map(({ stage, ingredients }) => [stage, ingredients]));
+  return ingredientsOf(planOf(project, open, platform, buildArgs));
 };
-
-const sameKeys = (plan: Plan, was: Was) =>
-  new Map(
-    plan.stages.flatMap(({ stage, key, ingredients }) =>
-      hashOf(was.get(stage)) === hashOf(ingredients) ? [[key, { at: "commit" }] as const] : [],
-    ),
-  );
 
 const asJson = ({ stage, action, reasons }: Decision, was: Was) => ({
   stage: stage.stage,

@@ -1,14 +1,11 @@
-import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { decide, type Knowledge } from "../../dagger/src/pipeline/decide.js";
+import { decide } from "../../dagger/src/pipeline/decide.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { Plan } from "../../dagger/src/pipeline/plan.js";
-import { compileIgnore } from "../../dagger/src/pipeline/select.js";
 import type { Platform } from "../../dagger/src/pipeline/stage.js";
-import type { After, Before } from "../../dagger/src/pipeline/verify.js";
+import type { Before } from "../../dagger/src/pipeline/verify.js";
 import type { Subject } from "../../dagger/src/pipeline/verify-case.js";
 import type { CaseResult } from "../../dagger/src/pipeline/verify-report.js";
+import { subjectOf } from "../../dagger/src/prove.js";
 import { knowledgeOf } from "../known.js";
 import { type OpenImage, type planOf, platformsOf, type Project } from "../project.js";
 import type { State } from "../io/state.js";
@@ -58,18 +55,7 @@ export const openBench = async (scratch: Scratch, wish: Wish): Promise<Bench> =>
   const plan = wish.planner(project, open, platform, {});
   const atHome = wish.planner(scratch.home.project, scratch.home.open, platform, {});
   await shareKept(scratch.home.project.state, project.state, plan, scratch.world.signal);
-  const subject: Subject = {
-    image: open.name,
-    spec: project.spec,
-    specText: readFileSync(join(scratch.root, "images.yaml"), "utf8"),
-    lock: project.lock,
-    facts: open.facts,
-    ignore: compileIgnore(open.wanted.ignore),
-    plan,
-    // Seven digits: their number is small enough for every version scheme.
-    nonce: randomBytes(4).toString("hex").slice(0, 7),
-    isRoot: process.getuid?.() === 0,
-  };
+  const subject = subjectOf(scratch.root, project, open, plan);
   const missing = decide(plan, await knowledgeOf(project.state, plan, null), false)
     .filter(({ action }) => action === "execute")
     .map(({ stage }) => stage.stage);
@@ -102,13 +88,3 @@ export const siteOf = (
   engine,
   world: loud || verbose ? world : { ...world, stderr: () => undefined, screen: { write: () => true }, live: false },
 });
-
-/** What the planner says after a change, to someone who has the stages of before. */
-export const planned = (was: Plan, plan: Plan): Pick<After, "plan" | "decisions" | "evidence"> => {
-  const knowledge: Knowledge = {
-    known: new Map(was.stages.map(({ key }) => [key, { at: "state" }])),
-    previous: new Map(was.stages.map(({ stage, ingredients }) => [stage, ingredients])),
-    damaged: new Map(),
-  };
-  return { plan, decisions: decide(plan, knowledge, false), evidence: null };
-};

@@ -3,24 +3,15 @@ import { join } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { Plan } from "../../dagger/src/pipeline/plan.js";
 import type { StageName } from "../../dagger/src/pipeline/stage.js";
-import { type After, type Evidence, judge, type Remade } from "../../dagger/src/pipeline/verify.js";
-import { type Case, type Change, changeOf } from "../../dagger/src/pipeline/verify-case.js";
-import { cases } from "../../dagger/src/pipeline/verify-cases.js";
-import type { Failure } from "../../dagger/src/pipeline/verify-fault.js";
-import {
-  absentOutcome,
-  type CacheReport,
-  type CaseResult,
-  failedOutcome,
-  outcomeOf,
-  untestedOutcome,
-} from "../../dagger/src/pipeline/verify-report.js";
+import { type After, type Before, type Evidence, planned, type Remade } from "../../dagger/src/pipeline/verify.js";
+import { type Case, type Change, onPlansAlone } from "../../dagger/src/pipeline/verify-case.js";
+import type { CacheReport } from "../../dagger/src/pipeline/verify-report.js";
+import { failureOf, proveCases, type Proving } from "../../dagger/src/prove.js";
 import type { World } from "../command.js";
 import { findStage, keepLastKeys } from "../io/records.js";
 import type { OpenImage, Project } from "../project.js";
-import { type Bench, openBench, planned, siteOf, type Wish } from "./bench.js";
+import { type Bench, openBench, siteOf, type Wish } from "./bench.js";
 import { buildOnce, makeAgain, type Seen, type Site } from "./build.js";
-import { apply, NoSuchEdit } from "./edit.js";
 import { absentFrom, pathsBetween } from "./evidence.js";
 import { openScratch } from "./scratch.js";
 
@@ -38,17 +29,18 @@ export const proveCache = async <T>(world: World, wish: Wish, use: (report: Cach
   const scratch = await openScratch(world, wish.image);
   try {
     const bench = await openBench(scratch, wish);
-    const results: CaseResult[] = [];
-    for (const one of cases.filter(({ id }) => wish.only === null || wish.only.includes(id))) {
-      if (world.signal.aborted) throw interrupted();
-      const at = world.now();
-      const outcome = await proved(bench, one);
-      const result = { id: one.id, title: one.title, ...outcome, seconds: (world.now() - at) / 1000 };
-      wish.told(result);
-      results.push(result);
-    }
-    const { image, platform } = bench.before.plan;
-    return use({ format: 1, image, platform, cases: results, seconds: (world.now() - started) / 1000 });
+    const { subject, before, atHome } = bench;
+    const proving = {
+      root: scratch.root,
+      aside: join(scratch.folder, "aside"),
+      subject,
+      before,
+      atHome,
+      look: (one: Case, change: Change, was: Before) => look(bench, one, change, was),
+    };
+    const cases = await proveCases(proving, wish.only, { now: world.now, told: wish.told });
+    const { image, platform } = before.plan;
+    return use({ format: 1, image, platform, cases, seconds: (world.now() - started) / 1000 });
   } finally {
     // An engine's files are many: on a slow disk a person would wonder what takes so long after the result.
     if (existsSync(join(scratch.folder, "state", "engine"))) world.stderr("removing the scratch copy\n");
@@ -63,37 +55,24 @@ const interrupted = () =>
     fix: "run it again; nothing of yours was changed",
   });
 
-const proved = async (bench: Bench, one: Case) => {
-  const { scratch, subject, wish } = bench;
-  const change = changeOf(one, subject);
-  if ("absent" in change) return absentOutcome(change.absent);
-  const before = change.by.by === "copy" ? { plan: bench.atHome, stages: null } : bench.before;
-  let undo: () => void = () => undefined;
-  try {
-    undo = apply(scratch.root, change.edits, join(scratch.folder, "aside"));
-    const opened = await scratch.reopen();
-    const plan = wish.planner(opened.project, opened.open, bench.platform, change.buildArgs);
-    const why = plansOnly(bench, one, change, plan);
-    const executed = why === null ? executedBy(bench, change, plan) : [];
-    if (executed.length > 0) scratch.world.stderr(`executing ${executed.join(", ")}: ${one.title}\n`);
-    const after = why === null ? await built(bench, change, opened, plan) : { ...planned(before.plan, plan), failure: null };
-    const judged = judge(change, before, after);
-    // A build that was promised and could not be made is no proof, whatever its plan says.
-    const notTested = judged.notTested ?? (why !== null && why === bench.plansOnly && judged.faults.length === 0 ? why : null);
-    const note = change.by.by === "again" && why === null && wish.depth !== "deep" ? "base-tools is made again with --deep" : why;
-    return outcomeOf(change, before, after, { ...judged, notTested }, note);
-  } catch (error) {
-    if (error instanceof NoSuchEdit) return untestedOutcome(change.says, error.message);
-    return failedOutcome(change.says, { fault: "failed", ...failureOf(error) });
-  } finally {
-    undo();
-  }
+const look = async (bench: Bench, one: Case, change: Change, before: Before): ReturnType<Proving["look"]> => {
+  const { scratch, wish } = bench;
+  if (scratch.world.signal.aborted) throw interrupted();
+  const opened = await scratch.reopen();
+  const plan = wish.planner(opened.project, opened.open, bench.platform, change.buildArgs);
+  const why = plansOnly(bench, one, change, plan);
+  const executed = why === null ? executedBy(bench, change, plan) : [];
+  if (executed.length > 0) scratch.world.stderr(`executing ${executed.join(", ")}: ${one.title}\n`);
+  const after = why === null ? await built(bench, change, opened, plan) : { ...planned(before.plan, plan), failure: null };
+  const note = change.by.by === "again" && why === null && wish.depth !== "deep" ? "base-tools is made again with --deep" : why;
+  // A build that was promised and could not be made is no proof, whatever its plan says.
+  return { after, promised: why !== null && why === bench.plansOnly ? why : null, note };
 };
 
 /** Why a change is proved on plans alone; null where it is built. */
-const plansOnly = ({ wish, before, plansOnly: nothing }: Bench, { id }: Case, { by }: Change, plan: Plan): string | null => {
-  if (by.by === "plan") return by.why;
-  if (by.by === "copy") return "keys are all that it could move";
+const plansOnly = ({ wish, before, plansOnly: nothing }: Bench, { id }: Case, change: Change, plan: Plan): string | null => {
+  const never = onPlansAlone(change);
+  if (never !== null) return never;
   if (wish.depth === "fast" && id !== fastCase) return "--fast";
   if (nothing !== null) return nothing;
   const executed = movedOf(before.plan, plan);
@@ -158,10 +137,4 @@ const evidenceOf = async (
   const carriers = change.must.flatMap((stage) => seen.stages.get(stage) ?? []);
   const absent = await absentFrom(layout, carriers, open, change.arrives, world.signal);
   return { stages: seen.stages, steps: seen.steps, engineStarted: seen.engineStarted, remade, absent };
-};
-
-/** @throws whatever is no error of ours, and an interruption */
-const failureOf = (error: unknown): Failure => {
-  if (!(error instanceof FactoryError) || error.code === "INTERRUPTED") throw error;
-  return { code: error.code, what: error.explanation.what, why: error.explanation.why };
 };

@@ -5,18 +5,15 @@ import {
   existsSync,
   linkSync,
   lstatSync,
-  lutimesSync,
   mkdirSync,
   readdirSync,
-  readlinkSync,
   rmdirSync,
   rmSync,
-  statSync,
   symlinkSync,
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { copyEntries, copyFile } from "../../dagger/src/copy-entries.js";
 import { blobPath, closure } from "../../dagger/src/layout.js";
-import type { Facts } from "../../dagger/src/pipeline/facts.js";
 import { baseKeyOf } from "../../dagger/src/pipeline/key.js";
 import { mediaTypes } from "../../dagger/src/pipeline/oci.js";
 import type { Plan } from "../../dagger/src/pipeline/plan.js";
@@ -85,10 +82,10 @@ const sweep = async (place: string): Promise<void> => {
 
 const copyProject = ({ root, spec }: Project, { image, folder, facts }: OpenImage, to: string): void => {
   const context = join(to, image.context ?? ".");
-  for (const name of ["images.yaml", lockFile]) copy(root, to, name);
+  for (const name of ["images.yaml", lockFile]) copyFile(root, to, name);
   mkdirSync(context, { recursive: true });
   copyEntries(folder, context, facts);
-  for (const path of [".dockerignore", ...facts.texts.keys()]) copy(folder, context, path);
+  for (const path of [".dockerignore", ...facts.texts.keys()]) copyFile(folder, context, path);
   // A secret stays where it is, and is found from here too.
   for (const { from } of Object.values(spec.secrets ?? {})) {
     const path = /^file:(?![/~])(.*)/.exec(from)?.[1];
@@ -96,27 +93,6 @@ const copyProject = ({ root, spec }: Project, { image, folder, facts }: OpenImag
     mkdirSync(dirname(join(to, path)), { recursive: true });
     symlinkSync(resolve(root, path), join(to, path));
   }
-};
-
-const copyEntries = (from: string, to: string, { entries }: Facts): void => {
-  for (const { kind, path } of entries) {
-    if (kind === "directory") mkdirSync(join(to, path), { recursive: true });
-    else if (kind === "file") copy(from, to, path);
-    else {
-      mkdirSync(dirname(join(to, path)), { recursive: true });
-      symlinkSync(readlinkSync(join(from, path)), join(to, path));
-    }
-  }
-};
-
-/** With mode and time, as a checkout would have it. A file that is not there is not copied. */
-const copy = (from: string, to: string, path: string): void => {
-  const [source, target] = [join(from, path), join(to, path)];
-  if (!existsSync(source) || existsSync(target)) return;
-  mkdirSync(dirname(target), { recursive: true });
-  copyFileSync(source, target, constants.COPYFILE_FICLONE);
-  const { atime, mtime } = statSync(source);
-  lutimesSync(target, atime, mtime);
 };
 
 /**

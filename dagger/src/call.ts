@@ -57,7 +57,7 @@ export const openSourceCall = async (
 const planOf = ({ spec, lock }: Source, open: OpenImage, platform: Platform, buildArgs: readonly string[]): Plan =>
   planImage({ spec, lock, image: open.name, facts: open.facts, platform, buildArgs: readBuildArgs(buildArgs) });
 
-const folderIn = (scratch: string, name: string): string => {
+export const folderIn = (scratch: string, name: string): string => {
   const folder = join(scratch, name);
   mkdirSync(folder);
   return folder;
@@ -69,12 +69,12 @@ const ownPlatform = async (client: Client): Promise<Platform> => {
   return platformNames.find((name) => said.startsWith(name)) ?? platformNames[0];
 };
 
-/** A container is of one platform. @throws FactoryError USAGE */
-const only = (plans: readonly Plan[]): Plan => {
+/** The plan of what is of one platform. @throws FactoryError USAGE */
+export const only = (plans: readonly Plan[], what: string): Plan => {
   const [plan, ...others] = plans;
   if (others.length === 0) return plan!;
   throw new FactoryError("USAGE", {
-    what: "a container is of one platform",
+    what: `${what} is of one platform`,
     why: `this asks for ${plans.map(({ platform }) => platform).join(", ")}`,
     fix: "name one: --platform linux/amd64; `image` and `publish` take several",
   });
@@ -96,7 +96,7 @@ const workshopOf = async ({ client, open, scratch }: Call, plan: Plan, asked: As
 export const stageOfCall = async (client: Client, asked: Asked & AskedSecrets, name: string): Promise<Container> => {
   const wanted = stageOf(name);
   const call = await openCall(client, asked);
-  const plan = only(call.plans);
+  const plan = only(call.plans, "a container");
   const shop = await workshopOf(call, plan, asked);
   const chain = chainOf(
     shop,

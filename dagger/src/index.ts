@@ -15,6 +15,7 @@ import {
 } from "@dagger.io/dagger";
 import { imageOfCall, inOurWords, openCall, stageOfCall } from "./call.js";
 import { asLayout, lintCall, testImage } from "./checks.js";
+import { explainCall } from "./explain.js";
 import { oneOf } from "./pipeline/argument.js";
 import { renderedFiles } from "./pipeline/rendered-files.js";
 import { planJsonText, planText, textFile } from "./plan-text.js";
@@ -279,6 +280,31 @@ export class ImageFactory {
   }
 
   /**
+   * What decides each stage, as it is or beside another state of the project: every reason, and the ingredients that differ. Nothing runs.
+   * @param workspace where the function is called: Dagger fills it in
+   * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
+   * @param image an image of images.yaml; the first one when absent
+   * @param platform linux/amd64 or linux/arm64; the engine's own when absent
+   * @param buildArgs TOOL_VERSION=…: another locked version of a tool
+   * @param stage only this stage: base-tools, dependencies, application or runtime; all four when absent
+   * @param since the folder of images.yaml in another state, such as https://github.com/acme/x#main or (in a subfolder) …#main:services/x
+   * @param all show what did not change too
+   */
+  @func({ cache: "session" })
+  async explain(
+    workspace: Workspace,
+    @argument({ ignore: neverSent }) source?: Directory,
+    image?: string,
+    platform?: string,
+    buildArgs: string[] = [],
+    stage?: string,
+    @argument({ ignore: neverSent }) since?: Directory,
+    all: boolean = false,
+  ): Promise<string> {
+    return inOurWords(() => explainCall(dag, { workspace, source, image, platform, buildArgs }, { stage, since, all }));
+  }
+
+  /**
    * The plan for programs: plan.json, whose `format` counts its shape.
    * @param workspace where the function is called: Dagger fills it in
    * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
@@ -342,6 +368,29 @@ export class ImageFactory {
       const made = await imageOfCall(call, { secrets, ca, noCache }, noShelf);
       for (const plan of call.plans) await testImage(dag, plan, made, call.scratch);
     });
+  }
+
+  /**
+   * Proves on plans that keys hold: in a copy of the declared inputs each kind of change is made, and what it moves is held against what
+   * it may move. Answers the report; fails naming the stage and the ingredient. Nothing runs: `./task verify:cache` builds too.
+   * @param workspace where the function is called: Dagger fills it in
+   * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
+   * @param image an image of images.yaml; the first one when absent
+   * @param platform linux/amd64 or linux/arm64; the engine's own when absent
+   * @param buildArgs TOOL_VERSION=…: another locked version of a tool
+   */
+  @check()
+  @func({ cache: "never" })
+  async verify(
+    workspace: Workspace,
+    @argument({ ignore: neverSent }) source?: Directory,
+    image?: string,
+    platform?: string,
+    buildArgs: string[] = [],
+  ): Promise<string> {
+    // Some twenty files that only a proof needs.
+    const { verifyCall } = await import("./verify.js");
+    return inOurWords(() => verifyCall(dag, { workspace, source, image, platform, buildArgs }));
   }
 
   /**

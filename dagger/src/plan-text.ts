@@ -4,10 +4,10 @@ import { decide, type Knowledge } from "./pipeline/decide.js";
 import { planJson, planTable, type PlanView } from "./pipeline/plan-view.js";
 
 /** A function keeps nothing between its calls, and what the engine remembers it does not tell. */
-const nothing: Knowledge = { known: new Map(), previous: new Map(), damaged: new Map() };
+export const nothingKnown: Knowledge = { known: new Map(), previous: new Map(), damaged: new Map() };
 
 const viewsOf = ({ plans }: Call): PlanView[] =>
-  plans.map((plan) => ({ plan, decisions: decide(plan, nothing, false), engine: "Dagger", expected: null }));
+  plans.map((plan) => ({ plan, decisions: decide(plan, nothingKnown, false), engine: "Dagger", expected: null }));
 
 export const planText = (call: Call): string => planTable(viewsOf(call), call.open.facts, null);
 export const planJsonText = (call: Call): string => planJson(viewsOf(call));

@@ -1,6 +1,7 @@
-import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, renameSync, symlinkSync } from "node:fs";
+import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Directory, Workspace } from "@dagger.io/dagger";
+import { copyEntries } from "./copy-entries.js";
 import { literal } from "./engine-words.js";
 import { gatherFacts } from "./facts.js";
 import { FactoryError } from "./pipeline/error.js";
@@ -17,10 +18,13 @@ const specFile = "images.yaml";
 const lockFile = "images.lock";
 const ignoreFile = ".dockerignore";
 const emptyLock = "format: 1\n";
+const sourceFlag = "--source DIR";
 
 /** A way to the folders below images.yaml. Patterns are Docker's; what they leave out stays where it is, as far as the way allows it. */
 export type Reach = {
   where: string;
+  /** The argument that names another one. */
+  flag: string;
   folder(path: string, include: readonly string[], exclude: readonly string[]): Directory;
 };
 
@@ -41,18 +45,22 @@ export const reachWorkspace = async (workspace: Workspace): Promise<Reach> => {
   const root = dirname(found);
   const folder: Reach["folder"] = (path, include, exclude) =>
     workspace.directory(join(root, path), { include: [...include], exclude: [...exclude] });
-  return { where: `the folder of ${found}`, folder };
+  return { where: `the folder of ${found}`, flag: sourceFlag, folder };
 };
 
 /** A directory that was handed over: it has been sent as it is. */
-export const reachDirectory = (source: Directory): Reach => ({
-  where: "the source",
+export const reachDirectory = (source: Directory, flag: string = sourceFlag): Reach => ({
+  where: "the directory",
+  flag,
   folder: (path, include, exclude) =>
     (path === "." ? source : source.directory(path)).filter({ include: [...include], exclude: [...exclude] }),
 });
 
-/** What a function starts from: the spec and the lock of the source. */
-export type Source = { reach: Reach; spec: Spec; lock: Lock; ignore: string | null };
+/** The spec and the lock, and the texts that they were read from; a lock that is not there is null. */
+export type Declared = { spec: Spec; specText: string; lock: Lock; lockText: string | null };
+
+/** What a function starts from. `ignore` is the text of the ignore file beside images.yaml. */
+export type Source = Declared & { reach: Reach; ignore: string | null };
 
 /**
  * Reads images.yaml and images.lock, and nothing else of the source.
@@ -62,25 +70,36 @@ export type Source = { reach: Reach; spec: Spec; lock: Lock; ignore: string | nu
 export const openSource = async (reach: Reach, scratch: string): Promise<Source> => {
   // The ignore file of the usual context comes along: one round trip less.
   await bring(reach.folder(".", [specFile, lockFile, ignoreFile], []), scratch);
-  const specText = textIn(scratch, specFile);
-  if (specText === null) {
+  if (textIn(scratch, specFile) === null) {
     throw new FactoryError("INPUT_MISSING", {
       what: `no ${specFile}`,
       why: `${reach.where} holds none`,
-      fix: "name the folder that holds it: --source DIR",
+      fix: `name the folder that holds it: ${reach.flag}`,
     });
   }
-  const lockText = textIn(scratch, lockFile);
+  return { reach, ...readDeclared(scratch), ignore: textIn(scratch, ignoreFile) };
+};
+
+/** @throws FactoryError CONFIG_INVALID, LOCK_INVALID */
+const readDeclared = (folder: string): Declared => {
+  const specText = readFileSync(join(folder, specFile), "utf8");
+  const lockText = textIn(folder, lockFile);
   return {
-    reach,
     spec: valid("CONFIG_INVALID", specFile, parseSpec(specText, specFile)),
+    specText,
     lock: valid("LOCK_INVALID", lockFile, parseLock(lockText ?? emptyLock, lockFile)),
-    ignore: textIn(scratch, ignoreFile),
+    lockText,
   };
 };
 
-/** An image of a source with the facts of its context, which stands in a folder of this container: exactly its entries, 644 or 755. */
-export type OpenImage = { name: string; image: ImageSpec; wanted: Wanted; facts: Facts; folder: string };
+/** An image with the facts of its context. */
+export type ReadImage = { name: string; image: ImageSpec; wanted: Wanted; facts: Facts };
+
+/**
+ * An image of a source. Its context stands in a folder of this container: exactly its entries, 644 or 755. `ignore` is the text of the
+ * context's ignore file.
+ */
+export type OpenImage = ReadImage & { folder: string; ignore: string | null };
 
 /**
  * Brings what an image reads of its context, and only that.
@@ -92,8 +111,8 @@ export const openImage = async (source: Source, asked: string | undefined, scrat
   const name = asked ?? Object.keys(spec.images)[0]!;
   const image = imageOf(spec, name);
   const context = image.context ?? ".";
-  const ignoreText = context === "." ? source.ignore : await contextIgnore(reach, context, join(scratch, "ignore"));
-  const wanted = wantedOf(spec, image, ignoreText === null ? [] : readIgnoreLines(ignoreText, ignoreFile));
+  const ignore = context === "." ? source.ignore : await contextIgnore(reach, context, join(scratch, "ignore"));
+  const wanted = wantedBy(spec, image, ignore);
   const raw = join(scratch, "raw");
   if (wanted.roots.length > 0) await bring(reach.folder(context, wanted.roots.map(pattern), wanted.ignore), raw);
   // The few texts that the planner reads are read although a line ignores them, as in a checkout.
@@ -103,7 +122,41 @@ export const openImage = async (source: Source, asked: string | undefined, scrat
   const facts = await gatherFacts(raw, wanted);
   const folder = join(scratch, "context");
   settle(raw, folder, facts.entries);
-  return { name, image, wanted, facts, folder };
+  return { name, image, wanted, facts, folder, ignore };
+};
+
+const wantedBy = (spec: Spec, image: ImageSpec, ignore: string | null): Wanted =>
+  wantedOf(spec, image, ignore === null ? [] : readIgnoreLines(ignore, ignoreFile));
+
+/** Writes what an image is planned from to an empty folder of this container, as a checkout that holds nothing else. */
+export const writeCheckout = (
+  { specText, lockText }: Declared,
+  { image, facts, folder, ignore }: OpenImage,
+  root: string,
+): void => {
+  const context = join(root, image.context ?? ".");
+  mkdirSync(context, { recursive: true });
+  copyEntries(folder, context, facts);
+  const texts = [
+    [join(root, specFile), specText],
+    [join(root, lockFile), lockText],
+    [join(context, ignoreFile), ignore],
+    ...[...facts.texts].map(([path, text]) => [join(context, path), text] as const),
+  ] as const;
+  for (const [path, text] of texts) {
+    if (text === null || existsSync(path)) continue;
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text);
+  }
+};
+
+/** Reads such a folder again. @throws FactoryError CONFIG_INVALID, LOCK_INVALID, UNKNOWN_IMAGE, INPUT_MISSING */
+export const readCheckout = async (root: string, name: string): Promise<Declared & ReadImage> => {
+  const declared = readDeclared(root);
+  const image = imageOf(declared.spec, name);
+  const context = join(root, image.context ?? ".");
+  const wanted = wantedBy(declared.spec, image, textIn(context, ignoreFile));
+  return { ...declared, name, image, wanted, facts: await gatherFacts(context, wanted) };
 };
 
 const contextIgnore = async (reach: Reach, context: string, to: string): Promise<string | null> => {

@@ -113,9 +113,11 @@ describe("what the library reads of it", () => {
       "image: Directory, session",
       "publish: STRING_KIND, never",
       "plan: STRING_KIND, session",
+      "explain: STRING_KIND, session",
       "planJson: File, session",
       "dockerfile: File, session",
       "testImage: VOID_KIND, never, a check",
+      "verify: STRING_KIND, never, a check",
       "lint: VOID_KIND, never, a check",
     ]);
   });
@@ -142,5 +144,6 @@ describe("what the library reads of it", () => {
   test("a source that is handed over leaves at home what no image reads", () => {
     for (const [name, { arguments: all }] of methods())
       expect([name, all["source"]?.ignore]).toEqual([name, ["**/.git", "**/.factory"]]);
+    expect(scanned.objects["ImageFactory"]!.methods["explain"]!.arguments["since"]?.ignore).toEqual(["**/.git", "**/.factory"]);
   });
 });

@@ -1,7 +1,7 @@
 import { lstatSync, readdirSync, readFileSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { apply, NoSuchEdit } from "../../ci/verify/edit.js";
+import { apply, NoSuchEdit } from "../../dagger/src/edit.js";
 import { withDependency, withDescription, withSpec, writtenDependencies } from "../../dagger/src/pipeline/verify-edits.js";
 import { scratchFolder } from "./fixtures/scratch.js";
 

@@ -1,11 +1,18 @@
 import { describe, expect, test } from "vitest";
 import type { Plan } from "../../dagger/src/pipeline/plan.js";
 import type { StageName } from "../../dagger/src/pipeline/stage.js";
-import { type After, type Before, type EngineSteps, type Evidence, type Held, judge } from "../../dagger/src/pipeline/verify.js";
+import {
+  type After,
+  type Before,
+  type EngineSteps,
+  type Evidence,
+  type Held,
+  judge,
+  planned,
+} from "../../dagger/src/pipeline/verify.js";
 import type { Change } from "../../dagger/src/pipeline/verify-case.js";
 import { type Fault, faultText } from "../../dagger/src/pipeline/verify-fault.js";
 import { outcomeOf } from "../../dagger/src/pipeline/verify-report.js";
-import { planned } from "../../ci/verify/bench.js";
 import { entries, file, hex, lockWith, planOf, pyproject, replaced } from "./fixtures/box.js";
 
 /** An image whose application is assembled, as most are. */

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { junitXml } from "../../ci/view/junit.js";
-import { verifyJson, verifyMatrix } from "../../ci/view/verify.js";
+import { verifyJson, verifyMatrix } from "../../dagger/src/pipeline/verify-view.js";
 import { stageNames } from "../../dagger/src/pipeline/stage.js";
 import type { CacheReport, CaseResult } from "../../dagger/src/pipeline/verify-report.js";
 

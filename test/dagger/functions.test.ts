@@ -1,4 +1,4 @@
-import { appendFileSync, cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -46,8 +46,8 @@ describe.skipIf(absent !== null)(`the module on an engine${absent === null ? "" 
   test("functions lists each function with its first line", async () => {
     const { exitCode, stdout, stderr } = await dagger(["functions", "-m", module]);
     expect(exitCode, stderr).toBe(0);
-    const names = ["application", "base-tools", "build", "dependencies", "dockerfile", "image", "lint", "plan", "plan-json"];
-    for (const name of [...names, "publish", "runtime", "stage", "test-image"])
+    const names = ["application", "base-tools", "build", "dependencies", "dockerfile", "explain", "image", "lint", "plan"];
+    for (const name of [...names, "plan-json", "publish", "runtime", "stage", "test-image", "verify"])
       expect(stdout).toMatch(new RegExp(`^${name} +\\S+`, "m"));
     expect(stdout).not.toContain("Skipped");
   });
@@ -70,6 +70,23 @@ describe.skipIf(absent !== null)(`the module on an engine${absent === null ? "" 
 
   test("dockerfile gives the rendered file", async () => {
     expect(await good("dockerfile", "contents")).toMatch(/^# tiny: rendered by/);
+  });
+
+  test("explain names what differs from another state, and shows the ingredients without one", async () => {
+    const older = join(folder, "older");
+    cpSync(project, older, { recursive: true });
+    writeFileSync(join(older, "app/hello.txt"), "goodbye\n");
+    expect(await good("explain", "--since", older, "--platform", "linux/amd64")).toMatch(
+      /^application \w+: assemble\n {2}app\/hello\.txt changed \(\w+ → \w+\)$/m,
+    );
+    expect(await good("explain", "--stage", "base-tools")).toMatch(/^base-tools \w+: execute\n {2}never built: /);
+  });
+
+  test("verify proves on plans that keys hold, and is a check", async () => {
+    expect(await good("verify", "--platform", "linux/amd64")).toMatch(/\n\d+ passed \(0 by building, \d+ on plans\), 0 failed, /);
+    const { exitCode, stdout, stderr } = await dagger(["check", "-m", module, "-l"]);
+    expect(exitCode, stderr).toBe(0);
+    expect(stdout).toMatch(/(?:^|[\s:])verify(?:\s|$)/m);
   });
 
   test("lint passes on a project that is as it should be", async () => {

@@ -1,5 +1,5 @@
 import type { Note } from "./note.js";
-import type { Reason } from "./reason.js";
+import type { Reason, Whereabouts } from "./reason.js";
 
 /** Each reason and each note, worded once. The tables must be complete: the compiler says when one is missing. */
 type Wording = { [W in Reason["why"]]: (reason: Extract<Reason, { why: W }>) => string };
@@ -9,8 +9,21 @@ const version = (name: string, was: string | null, now: string | null): string =
   return now === null ? `${name} removed (was ${was})` : `${name} ${was} → ${now}`;
 };
 
+const place = (where: Whereabouts): string => {
+  switch (where.at) {
+    case "registry":
+      return where.tag;
+    case "state":
+      return "kept here";
+    case "commit":
+      return "the same at that commit";
+    case "folder":
+      return "the same in that folder";
+  }
+};
+
 const reasons = {
-  kept: ({ where }) => (where.at === "registry" ? where.tag : where.at === "state" ? "kept here" : "the same at that commit"),
+  kept: ({ where }) => place(where),
   "layer-kept": () => "its layer does not depend on what changed",
   held: ({ by }) => `${by} holds it`,
   asked: () => "NO_CACHE asks for it",

@@ -16,8 +16,8 @@ export type Reason =
   | { why: "damaged"; what: string }
   | Difference;
 
-/** Where the result of a key is; at another commit it is only known to be the same. */
-export type Whereabouts = { at: "state" } | { at: "commit" } | { at: "registry"; tag: string };
+/** Where the result of a key is; at another commit and in another folder it is only known to be the same. */
+export type Whereabouts = { at: "state" } | { at: "commit" } | { at: "folder" } | { at: "registry"; tag: string };
 
 /** What differs between two ingredients of one stage. */
 export type Difference =

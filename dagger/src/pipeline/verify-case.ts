@@ -23,6 +23,12 @@ export type Edit =
  */
 type By = { by: "build" } | { by: "again" } | { by: "copy" } | { by: "plan"; why: string };
 
+/** Why a change is proved on plans, wherever that is; null where building it would prove more. */
+export const onPlansAlone = ({ by }: Pick<Change, "by">): string | null => {
+  if (by.by === "plan") return by.why;
+  return by.by === "copy" ? "keys are all that it could move" : null;
+};
+
 /** A change of one kind, made for one project. */
 export type Change = {
   /** In words, with what was changed: also the "although" of a fault. */

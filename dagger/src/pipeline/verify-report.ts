@@ -1,4 +1,6 @@
+import { FactoryError } from "./error.js";
 import type { Platform, StageName } from "./stage.js";
+import { plural } from "./table.js";
 import type { After, Before, Cell, EngineSteps, Evidence, Judgement } from "./verify.js";
 import type { Change } from "./verify-case.js";
 import { type Fault, faultText } from "./verify-fault.js";
@@ -117,3 +119,14 @@ export const countOf = ({ cases }: Pick<CacheReport, "cases">, verdict: Verdict)
 /** Every fault of a report, each with the case that found it. */
 export const faultLines = ({ cases }: Pick<CacheReport, "cases">): string[] =>
   cases.flatMap(({ id, faults }) => faults.map((fault) => `${id}: ${faultText(fault)}`));
+
+/**
+ * @param fix what to do about a fault
+ * @throws FactoryError CACHE_BROKEN with every fault of a report
+ */
+export const refuseFaults = (report: CacheReport, fix: string): void => {
+  const faults = faultLines(report);
+  if (faults.length === 0) return;
+  const what = `the cache of ${report.image} does not hold: ${plural(faults.length, "fault")}`;
+  throw new FactoryError("CACHE_BROKEN", { what, why: faults.join("\n"), fix });
+};

@@ -1,4 +1,4 @@
-import type { Decision } from "./decide.js";
+import { type Decision, decide, type Knowledge } from "./decide.js";
 import { differences, sameButParent } from "./difference.js";
 import type { BuildEvent } from "./event.js";
 import type { LayerDescriptor } from "./oci.js";
@@ -44,6 +44,16 @@ type Cells = Readonly<Record<StageName, Cell>>;
 export type Judgement = { cells: Cells; faults: readonly Fault[]; notTested: string | null };
 
 const nothing: EngineSteps = { ran: 0, cached: 0 };
+
+/** What the planner says after a change, to someone who has the stages of before. */
+export const planned = (was: Plan, plan: Plan): Pick<After, "plan" | "decisions" | "evidence"> => {
+  const knowledge: Knowledge = {
+    known: new Map(was.stages.map(({ key }) => [key, { at: "state" }])),
+    previous: new Map(was.stages.map(({ stage, ingredients }) => [stage, ingredients])),
+    damaged: new Map(),
+  };
+  return { plan, decisions: decide(plan, knowledge, false), evidence: null };
+};
 
 /**
  * Holds what a change did against what it may do. First the keys: of the stages whose own ingredients the change may move

@@ -1,6 +1,6 @@
-import { faultText } from "../../dagger/src/pipeline/verify-fault.js";
-import { type CacheReport, type CaseResult, countOf, type Verdict } from "../../dagger/src/pipeline/verify-report.js";
-import { stageNames } from "../../dagger/src/pipeline/stage.js";
+import { faultText } from "./verify-fault.js";
+import { type CacheReport, type CaseResult, countOf, type Verdict } from "./verify-report.js";
+import { stageNames } from "./stage.js";
 import { seconds, table } from "./table.js";
 
 const verdicts = {

@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import type { Edit } from "../../dagger/src/pipeline/verify-case.js";
+import type { Edit } from "./pipeline/verify-case.js";
 
 /**
  * Applies edits to a folder, one after the other.
