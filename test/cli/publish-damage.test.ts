@@ -240,11 +240,9 @@ describe("a damaged stage ref", () => {
 
   test("a manifest that goes away between its push and that of the index on it is put again", async () => {
     const { digest, size, mediaType } = known(await home.manifest(tag))!;
-    const { index } = await take();
-    const to = at.repository("elsewhere");
+    const [{ index }, to] = [await take(), at.repository("elsewhere")];
     const push = openPush(to, join(builder, "layout"), { digest, size, mediaType }, { present: new Set(), sources: [] });
     await push.below();
-    // As distribution's file system driver does for a moment while somebody else puts the same manifest.
     for (const below of index.manifests) expect(await to.deleteManifest(below.digest)).toMatchObject({ state: "deleted" });
     await push.root("again");
     expect((await wholeOf(to, "again")).digest).toBe(digest);

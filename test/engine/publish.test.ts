@@ -221,9 +221,9 @@ images:
       await changeCode();
       front.clear();
       const { stderr, digest } = await publish(machine(), ["--tag", "hoped"]);
-      const layers = (await manifest<Manifest>(digest)).layers.map((layer) => layer.digest);
+      const layers = new Set((await manifest<Manifest>(digest)).layers.map((layer) => layer.digest));
       expect(stderr).toMatch(/^note: tiny for \S+ is not tested: its layers are not here; TEST=required fetches them$/m);
-      expect(asked("GET").filter((one) => layers.includes(one))).toEqual([]);
+      expect(asked("GET").filter((one) => layers.has(one))).toEqual([]);
       expect(await tagOf("hoped")).toBe(digest);
     });
 
