@@ -43,11 +43,9 @@ export const interleave = async (
   return times;
 };
 
-/** The environment without what the `./task bench:…` around us put in: its empty flags, and where it keeps its notes. */
+/** The environment without what the `./task bench:…` around us put in: its variables, and where it keeps its notes. */
 const asTyped = Object.fromEntries(
-  Object.entries(process.env).filter(
-    ([name, value]) => !(name.startsWith("FACTORY_") && value === "") && name !== "TASK_TEMP_DIR",
-  ),
+  Object.entries(process.env).filter(([name]) => name !== "FACTORY_VARIABLES" && name !== "TASK_TEMP_DIR"),
 );
 
 /** @throws Error when the command exits with anything but 0 */

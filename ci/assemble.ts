@@ -4,16 +4,15 @@ import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import type { Workshop } from "./workshop.js";
 import type { Ground } from "./ground.js";
 import { rememberedFrames, rememberedLayers } from "./io/layers.js";
-import { nameInLayout } from "./io/oci-layout.js";
 import type { StageRecord } from "./io/records.js";
-import { mediaTypes, platformParts } from "../dagger/src/pipeline/oci.js";
+import { type Descriptor, mediaTypes, platformParts } from "../dagger/src/pipeline/oci.js";
 
 /** How the name of a step ends that the assembler reports; an engine's ends with a digest. */
 const layerStep = "/layer";
 export const isLayerStep = (step: string): boolean => step.endsWith(layerStep);
 
 /**
- * Assembles one stage on the one below: no engine, no right and no container is needed.
+ * Assembles one stage on the one below: no engine, no right and no container is needed. Naming its image in the layout is the caller's.
  * @param anew compress its layer again although it is remembered
  * @throws FactoryError CONFIG_INVALID, INPUT_MISSING (dagger/src/assemble.ts)
  */
@@ -23,7 +22,7 @@ export const assemble = async (
   stage: PlannedStage,
   ground: Ground,
   anew: boolean,
-): Promise<{ record: StageRecord; index: () => AssemblyIndex }> => {
+): Promise<{ record: StageRecord; image: Descriptor; index: () => AssemblyIndex }> => {
   const at = world.now();
   const about = { stage: stage.stage, platform: plan.platform } as const;
   emit({ type: "stage-started", at, ...about });
@@ -41,7 +40,6 @@ export const assemble = async (
   });
   const { digest, size } = made;
   const image = { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(plan.platform) };
-  await nameInLayout(state.layout, `${stage.stage}-${stage.key}`, image, world.signal);
   const now = world.now();
   const step = `${stage.stage}/${plan.platform.split("/")[1]}${layerStep}`;
   const name = `assemble ${made.entries.length} ${made.entries.length === 1 ? "path" : "paths"}`;
@@ -62,5 +60,5 @@ export const assemble = async (
     at,
     seconds: (now - at) / 1000,
   };
-  return { record, index: () => made.index };
+  return { record, image, index: () => made.index };
 };

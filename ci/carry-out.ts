@@ -8,6 +8,7 @@ import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import { assemble } from "./assemble.js";
 import type { Workshop } from "./workshop.js";
 import { type Ground, groundOf } from "./ground.js";
+import { nameAllInLayout } from "./io/oci-layout.js";
 import { findStage, keepIngredients, keepLastKeys, keepStage, type StageRecord } from "./io/records.js";
 import type { State } from "./io/state.js";
 
@@ -31,6 +32,23 @@ export type Fresh = "no" | "compare" | "replace";
 export const carryOut = async (shop: Workshop, plan: Plan, decisions: readonly Decision[], fresh: Fresh): Promise<Done[]> => {
   refuseStale(plan, decisions);
   const { state } = shop.project;
+  const named: Record<string, Descriptor> = {};
+  try {
+    return await eachInTurn(shop, plan, decisions, fresh, named);
+  } finally {
+    if (Object.keys(named).length > 0) await nameAllInLayout(state.layout, named, shop.world.signal);
+  }
+};
+
+/** @param named gets the images that are to be named in the layout when all is done, or as far as it went */
+const eachInTurn = async (
+  shop: Workshop,
+  plan: Plan,
+  decisions: readonly Decision[],
+  fresh: Fresh,
+  named: Record<string, Descriptor>,
+): Promise<Done[]> => {
+  const { state } = shop.project;
   const done: Done[] = [];
   let ground: Ground | null = null;
   for (const decision of decisions) {
@@ -41,6 +59,7 @@ export const carryOut = async (shop: Workshop, plan: Plan, decisions: readonly D
       continue;
     }
     const made = decision.action === "reuse" && kept !== null ? null : await make(shop, plan, stage, ground, fresh);
+    if (made?.image !== undefined) named[`${stage.stage}-${stage.key}`] = made.image;
     if (made !== null) settle(shop, stage, kept, made.record, fresh);
     const record = made === null || (kept !== null && fresh === "compare") ? kept! : made.record;
     const compared = made !== null && record === kept;
@@ -60,8 +79,8 @@ const keptOn = (state: State, { key, kind }: PlannedStage, ground: Ground | null
   return kind === "assembled" && ground !== null && record?.parent !== ground.digest ? null : record;
 };
 
-/** A stage that was made just now, and the index of what it holds where that is known already. */
-type Made = { record: StageRecord; index?: () => AssemblyIndex };
+/** A stage that was made just now; of an assembled one its image, which is not named yet, and the index of what it holds. */
+type Made = { record: StageRecord; image?: Descriptor; index?: () => AssemblyIndex };
 
 const make = async (shop: Workshop, plan: Plan, stage: PlannedStage, ground: Ground | null, fresh: Fresh): Promise<Made> => {
   if (stage.kind === "assembled" && ground !== null) return assemble(shop, plan, stage, ground, fresh !== "no");

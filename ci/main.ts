@@ -3,6 +3,7 @@ import type { World } from "./command.js";
 import { commands, isCommand } from "./commands/index.js";
 import { suggestion } from "../dagger/src/pipeline/suggest.js";
 import { systemError } from "./io/system-error.js";
+import { withVariables } from "./variables.js";
 import { overview, usage } from "./view/help.js";
 import { problemText } from "./view/problem.js";
 
@@ -13,7 +14,8 @@ const main = async (): Promise<number> => {
   const abort = new AbortController();
   const stop = () => abort.abort();
   process.on("SIGINT", stop).on("SIGTERM", stop);
-  const { env, stderr } = process;
+  const { stderr } = process;
+  const env = withVariables(process.env);
   const colour = env["NO_COLOR"] === undefined && stderr.isTTY && env["TERM"] !== "dumb";
   const world: World = {
     env,

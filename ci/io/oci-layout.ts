@@ -7,13 +7,21 @@ import { replaceFile } from "./replace-file.js";
 
 /** Enters an image into the layout's index under a name, in place of what had that name. */
 export const nameInLayout = (layout: string, name: string, image: Descriptor, signal?: AbortSignal): Promise<void> =>
+  nameAllInLayout(layout, { [name]: image }, signal);
+
+/** The same for several images at once: each time that the index is replaced, the file system writes it out before it goes on. */
+export const nameAllInLayout = (
+  layout: string,
+  images: Readonly<Record<string, Descriptor>>,
+  signal?: AbortSignal,
+): Promise<void> =>
   withLock(
     join(layout, ".lock"),
     async () => {
       const index = readIndex(layout);
       const manifests = [
-        ...index.manifests.filter((one) => one.annotations?.[refName] !== name),
-        { ...image, annotations: { [refName]: name } },
+        ...index.manifests.filter((one) => !Object.hasOwn(images, one.annotations?.[refName] ?? "")),
+        ...Object.entries(images).map(([name, image]) => ({ ...image, annotations: { [refName]: name } })),
       ];
       const version = join(layout, "oci-layout");
       if (!existsSync(version)) replaceFile(version, '{"imageLayoutVersion":"1.0.0"}');

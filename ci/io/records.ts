@@ -100,7 +100,11 @@ export const lastKeys = (state: State, image: string, platform: Platform): LastK
 export const keepLastKeys = (state: State, image: string, platform: Platform, keys: LastKeys): void => {
   const was = lastKeys(state, image, platform);
   const now = { ...was, ...keys };
-  if (JSON.stringify(now) !== JSON.stringify(was)) replaceFile(lastFile(state, image, platform), `${JSON.stringify(now)}\n`);
+  if (JSON.stringify(now) === JSON.stringify(was)) return;
+  const file = lastFile(state, image, platform);
+  // Renaming over a file makes ext4 write the new one out at once; a note that is absent for a moment costs nobody anything.
+  rmSync(file, { force: true });
+  replaceFile(file, `${JSON.stringify(now)}\n`);
 };
 
 export const allStages = (state: State): StageRecord[] => {

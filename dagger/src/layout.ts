@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, write, writeSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { type Descriptor, type ImageIndex, type Manifest, mediaTypes } from "./pipeline/oci.js";
 
 /** Blobs of an OCI image layout in a folder (OCI image spec 1.1, image-layout.md), by digest; shared by all images of the layout. */
@@ -34,6 +35,14 @@ const writeAll = (file: number, bytes: Uint8Array): void => {
   for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at);
 };
 
+const writeLater = promisify(write);
+const writeAllLater = async (file: number, bytes: Uint8Array): Promise<void> => {
+  for (let at = 0; at < bytes.length;) at += (await writeLater(file, bytes, at)).bytesWritten;
+};
+
+/** Bytes from which on a piece is written by another thread while this one hashes it. */
+const large = 1 << 18;
+
 /** Writes a blob aside and moves it to its digest's place; on any error nothing is left. */
 export const writeBlob = async (
   layout: string,
@@ -49,9 +58,10 @@ export const writeBlob = async (
     let size = 0;
     try {
       for await (const piece of pieces) {
+        const written = piece.length < large ? writeAll(file, piece) : writeAllLater(file, piece);
         hash.update(piece);
         size += piece.length;
-        writeAll(file, piece);
+        await written;
       }
     } finally {
       closeSync(file);

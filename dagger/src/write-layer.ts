@@ -1,13 +1,13 @@
 import { createHash } from "node:crypto";
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
-import { type Frame, frameEncoder, type KnownFrames } from "./frames.js";
+import { type Frame, frameEncoder, frameNames, type KnownFrames } from "./frames.js";
 import { changed, isGone } from "./hash-file.js";
 import { writeBlob } from "./layout.js";
 import { type Encode, inFrames } from "./pipeline/compress.js";
 import { FactoryError } from "./pipeline/error.js";
 import type { LayerEntry } from "./pipeline/layer-entry.js";
-import { layerTar, type ReadFile } from "./pipeline/layer-tar.js";
+import { layerPieces, type ReadFile } from "./pipeline/layer-tar.js";
 import { layerType, type LayerDescriptor } from "./pipeline/oci.js";
 
 /** A layer in a layout, and the digest of its tar. */
@@ -33,17 +33,19 @@ export const writeLayer = async (
   options: Options,
 ): Promise<{ layer: WrittenLayer; frames: readonly Frame[] }> => {
   const diff = createHash("sha256");
+  const names = frameNames();
   async function* plain(): AsyncGenerator<Uint8Array> {
-    for await (const piece of layerTar(entries, options.epoch, readerOf(options.context))) {
+    for await (const piece of layerPieces(entries, options.epoch, readerOf(options.context))) {
       if (options.signal?.aborted) throw interrupted();
-      diff.update(piece);
-      yield piece;
+      diff.update(piece.bytes);
+      names.add(piece);
+      yield piece.bytes;
     }
   }
   const frames: Frame[] = [];
   // It compiles itself on another thread while the first files are read; who needs it hears of a failure.
   options.load().catch(() => undefined);
-  const encode = frameEncoder(layout, options.known, options.load, frames);
+  const encode = frameEncoder(layout, options.known, names.take, options.load, frames);
   const { digest, size } = await writeBlob(layout, inFrames(plain(), encode));
   const layer = { mediaType: layerType(options.compression), digest, size, diffId: `sha256:${diff.digest("hex")}` };
   return { layer, frames };

@@ -8,6 +8,14 @@ import { blockSize } from "./tar-header.js";
 /** The bytes of a file of the context: at once for a small one, piece by piece for a large one. */
 export type ReadFile = (from: string) => Uint8Array | AsyncIterable<Uint8Array>;
 
+/** A piece of a layer's tar. Of a file's content it tells which, and where it begins: that names the bytes without another look at them. */
+export type TarPiece = { bytes: Uint8Array; of: { sha256: string; at: number } | null };
+
+/** The bytes of `layerPieces`. */
+export async function* layerTar(entries: readonly LayerEntry[], epoch: number, read: ReadFile): AsyncGenerator<Uint8Array> {
+  for await (const { bytes } of layerPieces(entries, epoch, read)) yield bytes;
+}
+
 /**
  * The tar of a layer, in pieces. The same entries and epoch give the same bytes: ustar headers without names of users, and a
  * PAX header (POSIX.1-2001) only before an entry that ustar cannot tell. Files are held against their size and sha256 as they pass.
@@ -15,11 +23,11 @@ export type ReadFile = (from: string) => Uint8Array | AsyncIterable<Uint8Array>;
  * @param epoch seconds since the Unix epoch: the time of every entry
  * @throws FactoryError INPUT_MISSING when a file is no longer what was hashed
  */
-export async function* layerTar(entries: readonly LayerEntry[], epoch: number, read: ReadFile): AsyncGenerator<Uint8Array> {
+export async function* layerPieces(entries: readonly LayerEntry[], epoch: number, read: ReadFile): AsyncGenerator<TarPiece> {
   for (const entry of entries) {
     const large = entry.type === "file" && entry.size >= frameSize;
-    if (large) yield frameEnd;
-    yield tarHeader(entry, epoch);
+    if (large) yield between(frameEnd);
+    yield between(tarHeader(entry, epoch));
     if (entry.type !== "file" || entry.size === 0) continue;
     const { content } = entry;
     const bytes = "text" in content ? Buffer.from(content.text) : read(content.from);
@@ -29,16 +37,18 @@ export async function* layerTar(entries: readonly LayerEntry[], epoch: number, r
       hash.update(piece);
       length += piece.length;
       if (length > entry.size) break;
-      yield piece;
+      yield { bytes: piece, of: { sha256: entry.sha256, at: length - piece.length } };
     }
     if (length !== entry.size || hash.digest("hex") !== entry.sha256)
       throw changed("from" in content ? content.from : entry.path);
     const rest = length % blockSize;
-    if (rest > 0) yield new Uint8Array(blockSize - rest);
-    if (large) yield frameEnd;
+    if (rest > 0) yield between(new Uint8Array(blockSize - rest));
+    if (large) yield between(frameEnd);
   }
-  yield new Uint8Array(2 * blockSize);
+  yield between(new Uint8Array(2 * blockSize));
 }
+
+const between = (bytes: Uint8Array): TarPiece => ({ bytes, of: null });
 
 const typeFlags = { file: "0", symlink: "2", directory: "5" } as const;
 const largestSize = 0o77777777777;

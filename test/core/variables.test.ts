@@ -1,0 +1,17 @@
+import { expect, test } from "vitest";
+import { withVariables } from "../../ci/variables.js";
+
+test("what Task was given becomes FACTORY_<NAME>, where the environment does not say it already", () => {
+  const text = JSON.stringify({ IMAGE: 'a "quoted" name', STAGE: null, OUTPUT: "", NO_CACHE: 1, ENGINE: "dagger" });
+  const env = { PATH: "/bin", FACTORY_ENGINE: "buildkit", FACTORY_IMAGE: "" };
+  expect(withVariables({ ...env, FACTORY_VARIABLES: text })).toEqual({
+    PATH: "/bin",
+    FACTORY_ENGINE: "buildkit",
+    FACTORY_IMAGE: 'a "quoted" name',
+    FACTORY_NO_CACHE: "1",
+  });
+});
+
+test.each([undefined, ""])("nothing given (%j) leaves the environment as it is", (text) => {
+  expect(withVariables({ FACTORY_IMAGE: "x", FACTORY_VARIABLES: text })).toEqual({ FACTORY_IMAGE: "x" });
+});
