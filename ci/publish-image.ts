@@ -2,7 +2,7 @@ import { allOf } from "../dagger/src/at-once.js";
 import { isMoving } from "../dagger/src/pipeline/mark.js";
 import type { Plan } from "../dagger/src/pipeline/plan.js";
 import type { BuildRecord } from "../dagger/src/pipeline/record.js";
-import type { TestPolicy } from "../dagger/src/pipeline/spec.js";
+import type { TestPolicy } from "../dagger/src/pipeline/test-policy.js";
 import { type History, moveTags, standingsOf, tagImage, type TagMove } from "../dagger/src/tags.js";
 import type { World } from "./command.js";
 import { healing } from "./heal.js";

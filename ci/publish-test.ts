@@ -1,6 +1,6 @@
 import { missingBlobs } from "../dagger/src/layout.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
-import { type TestPolicy, testPolicies } from "../dagger/src/pipeline/spec.js";
+import { type TestPolicy, testPolicies } from "../dagger/src/pipeline/test-policy.js";
 import { suggestion } from "../dagger/src/pipeline/suggest.js";
 import type { World } from "./command.js";
 import { lastRecord, type MadeImage } from "./make-image.js";

@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { platformNames } from "./stage.js";
+import { testPolicies } from "./test-policy.js";
 
 /**
  * images.yaml as data. One schema checks it, types it and, printed as JSON Schema, completes it in an editor.
@@ -164,13 +165,6 @@ const stage = z.strictObject({
     })
     .optional(),
 });
-
-/**
- * Whether an image is tested between its push by digest and its tags. off: no. when-possible: where all its bytes are and something can run
- * it; what cannot be tried is told and holds nothing up. required: its bytes are fetched, and without a pass no tag moves.
- */
-export const testPolicies = ["off", "when-possible", "required"] as const;
-export type TestPolicy = (typeof testPolicies)[number];
 
 const image = z.strictObject({
   repository: name.describe("Repository below `registry`"),
