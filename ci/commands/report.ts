@@ -24,7 +24,11 @@ export const report = command({
       const contents = await stageContents(project.state, open.facts, plan, source);
       reports.push(reportOf({ image: plan.image, platform: one }, contents, json ? top.json : top.text));
     }
-    world.stdout(json ? `${JSON.stringify({ format: 1, reports }, null, 2)}\n` : reports.map(imageReportText).join("\n"));
+    world.stdout(
+      json
+        ? `${JSON.stringify({ format: 1, reports }, null, 2)}\n`
+        : reports.map((one) => imageReportText(one, "-- --json")).join("\n"),
+    );
     return 0;
   },
 });

@@ -109,7 +109,13 @@ export const stageOfCall = async (client: Client, asked: Asked & AskedSecrets, n
 /** An image in an OCI layout of this container: a manifest, or an index where several platforms were asked for. */
 export type MadeImage = { layout: string; root: Descriptor };
 
-export const imageOfCall = async (call: Call, asked: AskedSecrets, shelf: Shelf): Promise<MadeImage> => {
+/** @param made as makeImage has it, for one platform after the other */
+export const imageOfCall = async (
+  call: Call,
+  asked: AskedSecrets,
+  shelf: Shelf,
+  made?: Parameters<typeof makeImage>[2],
+): Promise<MadeImage> => {
   const { client, open, plans } = call;
   const layout = join(call.scratch, "layout");
   const manifests: Descriptor[] = [];
@@ -117,7 +123,7 @@ export const imageOfCall = async (call: Call, asked: AskedSecrets, shelf: Shelf)
     const scratch = folderIn(call.scratch, plan.platform.replace("/", "-"));
     const asFile = (path: string) => client.currentModule().workdirFile(relative(process.cwd(), path));
     const shop = await workshopOf(call, plan, asked);
-    manifests.push(await makeImage(shop, { open, layout, scratch, asFile, shelf }));
+    manifests.push(await makeImage(shop, { open, layout, scratch, asFile, shelf }, made));
   }
   const root =
     manifests.length === 1

@@ -20,6 +20,7 @@ import { oneOf } from "./pipeline/argument.js";
 import { renderedFiles } from "./pipeline/rendered-files.js";
 import { planJsonText, planText, textFile } from "./plan-text.js";
 import { publishCall } from "./publish.js";
+import { reportCall } from "./report.js";
 import { cacheModes, noShelf } from "./shelf.js";
 
 // Longer than other files: Dagger reads its functions from one class of one file, each argument with a comment of its own.
@@ -368,6 +369,32 @@ export class ImageFactory {
       const made = await imageOfCall(call, { secrets, ca, noCache }, noShelf);
       for (const plan of call.plans) await testImage(dag, plan, made, call.scratch);
     });
+  }
+
+  /**
+   * What the image consists of: sizes by stage, largest folders and files, what is held more than once, its packages. Executes what the engine
+   * does not remember.
+   * @param workspace where the function is called: Dagger fills it in
+   * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
+   * @param image an image of images.yaml; the first one when absent
+   * @param platform linux/amd64 or linux/arm64; the engine's own when absent
+   * @param buildArgs TOOL_VERSION=…: another locked version of a tool
+   * @param secrets secrets that images.yaml declares, by the place that it names: env:NAME or file:PATH; no layer holds them
+   * @param ca a bundle of certificate authorities that steps trust for their downloads; no layer holds it
+   * @param noCache run every step again although the engine remembers it
+   */
+  @func({ cache: "session" })
+  async report(
+    workspace: Workspace,
+    @argument({ ignore: neverSent }) source?: Directory,
+    image?: string,
+    platform?: string,
+    buildArgs: string[] = [],
+    secrets: Secret[] = [],
+    ca?: Secret,
+    noCache: boolean = false,
+  ): Promise<string> {
+    return inOurWords(() => reportCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }));
   }
 
   /**

@@ -10,6 +10,7 @@ import { indexLayers } from "./index-layers.js";
 import { readManifest } from "./layout.js";
 import { packLayout } from "./layout-tar.js";
 import type { AssemblyIndex } from "./pipeline/assembly-index.js";
+import type { StageContent } from "./pipeline/image-report.js";
 import { type Descriptor, mediaTypes, platformParts } from "./pipeline/oci.js";
 import type { Plan, PlannedStage } from "./pipeline/plan.js";
 import type { FullIndex } from "./pipeline/stage-entry.js";
@@ -66,7 +67,7 @@ export type Place = {
   shelf: Shelf;
 };
 
-/** A stage that stands in the layout, as the next one needs it. */
+/** A stage that stands in the layout, as the next one needs it, and what it holds for whoever reports on it. */
 type Ground = {
   digest: string;
   size: number;
@@ -74,41 +75,60 @@ type Ground = {
   container: () => Promise<Container>;
   assembly: () => AssemblyIndex;
   full: () => Promise<FullIndex>;
+  content: () => Promise<StageContent>;
 };
 
 /**
  * Makes the image of a plan in an OCI layout: stages that run something by the engine, unless the shelf has their refs; the others by the
  * assembler, as on every machine. The layout holds what was made here, and of what the shelf has only the small parts.
+ * @param made gets what each stage holds, from base-tools upwards; reading it is the caller's choice
  * @returns the image's manifest
  * @throws FactoryError whatever an engine, the shelf or the assembler throws
  */
-export const makeImage = async (shop: Workshop, place: Place): Promise<Descriptor> => {
+export const makeImage = async (
+  shop: Workshop,
+  place: Place,
+  made: (content: () => Promise<StageContent>) => void = () => undefined,
+): Promise<Descriptor> => {
   const { plan } = shop;
   mkdirSync(join(place.layout, "blobs", "sha256"), { recursive: true });
   let ground: Ground | null = null;
   for (const stage of plan.stages) {
     if (stage.kind === "assembled" && ground !== null) ground = await assembled(shop, place, stage, ground);
-    else ground = (await shelved(shop, place, stage)) ?? (await executed(shop, place, stage, ground));
+    else ground = (await shelved(shop, place, stage, ground)) ?? (await executed(shop, place, stage, ground));
+    made(ground.content);
   }
   const { digest, size } = ground!;
   return { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(plan.platform) };
 };
 
-const shelved = async ({ plan, fresh }: Workshop, place: Place, stage: PlannedStage): Promise<Ground | null> => {
+const shelved = async (
+  { plan, fresh }: Workshop,
+  place: Place,
+  stage: PlannedStage,
+  ground: Ground | null,
+): Promise<Ground | null> => {
   const { layout, shelf } = place;
   const ref = fresh === null ? await shelf.find(stage, layout) : null;
   const opened = ref === null ? null : openStageRef(layout, ref, stage.key);
   if (opened === null) return null;
   const { digest, size } = opened.image;
+  const { layers } = readManifest(layout, digest);
+  const full = async () => shelf.fullIndex(stage, ref!, layout);
   return {
     digest,
     size,
-    layers: readManifest(layout, digest).layers.length,
+    layers: layers.length,
     container: async () => shelf.container(plan, digest),
     assembly: opened.assembly,
-    full: async () => shelf.fullIndex(stage, ref!, layout),
+    full,
+    content: executedContent(stage, layers.slice(ground?.layers ?? 0), full),
   };
 };
+
+const executedContent =
+  ({ stage }: PlannedStage, layers: readonly Descriptor[], full: () => Promise<FullIndex>): (() => Promise<StageContent>) =>
+  async () => ({ stage, kind: "executed", layers, index: await full() });
 
 const executed = async (shop: Workshop, place: Place, stage: PlannedStage, ground: Ground | null): Promise<Ground> => {
   const { client, plan, secrets } = shop;
@@ -125,19 +145,22 @@ const executed = async (shop: Workshop, place: Place, stage: PlannedStage, groun
   const ref = await writeStageRef(layout, stage, made.digest, below);
   await shelf.keep(stage, ref, layout);
   const opened = openStageRef(layout, ref.digest, stage.key)!;
+  const { layers } = readManifest(layout, made.digest);
+  const full = async () => opened.full();
   return {
     ...made,
-    layers: readManifest(layout, made.digest).layers.length,
+    layers: layers.length,
     container: async () => container,
     assembly: opened.assembly,
-    full: async () => opened.full(),
+    full,
+    content: executedContent(stage, layers.slice(ground?.layers ?? 0), full),
   };
 };
 
 const assembled = async (shop: Workshop, place: Place, stage: PlannedStage, ground: Ground): Promise<Ground> => {
   const { client, plan } = shop;
   const { layout, open, scratch, asFile } = place;
-  const { digest, size, index, layer } = await assembleStage({
+  const { digest, size, index, layer, entries } = await assembleStage({
     layout,
     parentDigest: ground.digest,
     parentIndex: ground.assembly(),
@@ -153,6 +176,7 @@ const assembled = async (shop: Workshop, place: Place, stage: PlannedStage, grou
     layers: ground.layers + (layer === null ? 0 : 1),
     assembly: () => index,
     full: async () => indexLayers(layout, layer === null ? [] : [layer], await ground.full()),
+    content: async () => ({ stage: stage.stage, kind: "assembled", layers: layer === null ? [] : [layer], entries }),
     // Only a stage that runs something and stands on an assembled one asks for this.
     async container() {
       const tar = join(scratch, `${stage.stage}.tar`);

@@ -117,6 +117,7 @@ describe("what the library reads of it", () => {
       "planJson: File, session",
       "dockerfile: File, session",
       "testImage: VOID_KIND, never, a check",
+      "report: STRING_KIND, session",
       "verify: STRING_KIND, never, a check",
       "lint: VOID_KIND, never, a check",
     ]);

@@ -90,7 +90,7 @@ describe("the report of an image", () => {
   });
 
   test("as a person reads it", () => {
-    expect(imageReportText(reportOf(about, box, 3))).toBe(`box for linux/amd64
+    expect(imageReportText(reportOf(about, box, 3), "-- --json")).toBe(`box for linux/amd64
   stage         layers  packed  unpacked  files
   base-tools    2       800 B   1.0 kB    2
   dependencies  1       90 B    500 B     3

@@ -47,7 +47,7 @@ describe.skipIf(absent !== null)(`the module on an engine${absent === null ? "" 
     const { exitCode, stdout, stderr } = await dagger(["functions", "-m", module]);
     expect(exitCode, stderr).toBe(0);
     const names = ["application", "base-tools", "build", "dependencies", "dockerfile", "explain", "image", "lint", "plan"];
-    for (const name of [...names, "plan-json", "publish", "runtime", "stage", "test-image", "verify"])
+    for (const name of [...names, "plan-json", "publish", "report", "runtime", "stage", "test-image", "verify"])
       expect(stdout).toMatch(new RegExp(`^${name} +\\S+`, "m"));
     expect(stdout).not.toContain("Skipped");
   });
@@ -87,6 +87,12 @@ describe.skipIf(absent !== null)(`the module on an engine${absent === null ? "" 
     const { exitCode, stdout, stderr } = await dagger(["check", "-m", module, "-l"]);
     expect(exitCode, stderr).toBe(0);
     expect(stdout).toMatch(/(?:^|[\s:])verify(?:\s|$)/m);
+  });
+
+  test("report says what the image consists of", async () => {
+    const said = await good("report", "--platform", "linux/amd64");
+    expect(said).toMatch(/^tiny for linux\/amd64\n {2}stage +layers +packed +unpacked +files\n {2}base-tools +\d/);
+    expect(said).toMatch(/^ +\S+ \w+ +\/\S+ +base-tools$/m);
   });
 
   test("lint passes on a project that is as it should be", async () => {

@@ -189,6 +189,7 @@ tools:
         const [told] = await callModule(session, scratch, [{ name, args: { workspace, ...ca, ...args } }]);
         if (told!.error !== undefined) throw new Error(told!.error);
         if (name === "testImage") return "";
+        if (name === "report") return String(told!.result);
         const chain = session.chainOf(String(told!.result))!;
         if (name === "image") return folderOf(chain, places);
         const tar = join(scratch, "container.tar");
@@ -205,6 +206,14 @@ tools:
 
     test("`build` is a container with the same config and root filesystem", async () => {
       await compared("stage:small", `tar:${await call("build", { image: "small" })}`);
+    });
+
+    test("`report` says of it what the command line says", async () => {
+      const env = { ...small.env, FACTORY_STATE: join(small.root, "dagger-state"), FACTORY_REMOTE: "off" };
+      const { code, stdout, stderr } = await factory(small.project, ["report"], env);
+      expect(code, stderr).toBe(0);
+      expect(stdout).toMatch(/^small for /);
+      expect(await call("report", { image: "small" })).toBe(stdout.replace("; all of them: -- --json", ""));
     });
 
     test("`testImage` finds in it what the plan promises", async () => {

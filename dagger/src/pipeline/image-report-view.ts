@@ -1,9 +1,13 @@
 import type { ImageReport, StageShare } from "./image-report.js";
 import { bytes, plural, table } from "./table.js";
 
-/** A report as a person reads it. */
-export const imageReportText = ({ image, platform, stages, total, folders, files, copies, packages }: ImageReport): string =>
-  [
+/**
+ * A report as a person reads it.
+ * @param more what to type for all packages, where there is something
+ */
+export const imageReportText = (report: ImageReport, more: string | null): string => {
+  const { image, platform, stages, total, folders, files, copies, packages } = report;
+  return [
     `${image} for ${platform}`,
     table([
       ["stage", "layers", "packed", "unpacked", "files"],
@@ -20,9 +24,10 @@ export const imageReportText = ({ image, platform, stages, total, folders, files
       ? []
       : ["", "held more than once", table(copies.map(({ paths, unpacked }) => [bytes(unpacked), named(paths)]))]),
     "",
-    packagesText(packages),
+    packagesText(packages, more),
     "",
   ].join("\n");
+};
 
 const cells = ({ layers, packed, unpacked, files }: Omit<StageShare, "stage">): string[] => [
   layers === null ? "–" : String(layers),
@@ -34,10 +39,10 @@ const cells = ({ layers, packed, unpacked, files }: Omit<StageShare, "stage">): 
 const named = ([first, second, ...rest]: readonly string[]): string =>
   `${first}, ${second}${rest.length === 0 ? "" : ` and ${rest.length} more`}`;
 
-const packagesText = (packages: ImageReport["packages"]): string => {
+const packagesText = (packages: ImageReport["packages"], more: string | null): string => {
   switch (packages.manager) {
     case "dpkg":
-      return `${plural(packages.installed.length, "package")} of dpkg; all of them: -- --json`;
+      return `${plural(packages.installed.length, "package")} of dpkg${more === null ? "" : `; all of them: ${more}`}`;
     case "rpm":
       return `packages of rpm in ${packages.database}, which is not read`;
     case "none":
