@@ -50,27 +50,42 @@ const eachInTurn = async (
 ): Promise<Done[]> => {
   const { state } = shop.project;
   const done: Done[] = [];
+  /** Stages that are executed already, on one whose ref is still being made. */
+  const begun = new Map<PlannedStage, Promise<Made>>();
+  const begin = (at: number, ground: Ground | null): Promise<Made> =>
+    make(shop, plan, decisions[at]!.stage, ground, fresh, (made) => {
+      const next = decisions[at + 1];
+      if (next?.action !== "execute" || fresh !== "no") return;
+      const ahead = begin(at + 1, made);
+      // Whoever comes to that stage hears of its failure, and nobody where this one fails first.
+      ahead.catch(() => undefined);
+      begun.set(next.stage, ahead);
+    });
   let ground: Ground | null = null;
-  for (const decision of decisions) {
-    const { stage } = decision;
-    const kept = keptOn(state, stage, ground);
-    if (decision.reasons.some(({ why }) => why === "held")) {
-      done.push({ decision, record: null, seconds: 0, layers: [], compared: false });
-      continue;
+  try {
+    for (const [at, decision] of decisions.entries()) {
+      const { stage } = decision;
+      const kept = keptOn(state, stage, ground);
+      if (decision.reasons.some(({ why }) => why === "held")) {
+        done.push({ decision, record: null, seconds: 0, layers: [], compared: false });
+        continue;
+      }
+      const made = decision.action === "reuse" && kept !== null ? null : await (begun.get(stage) ?? begin(at, ground));
+      if (made?.image !== undefined) named[`${stage.stage}-${stage.key}`] = made.image;
+      if (made !== null) settle(shop, stage, kept, made.record, fresh);
+      const record = made === null || (kept !== null && fresh === "compare") ? kept! : made.record;
+      const compared = made !== null && record === kept;
+      const below: ReadonlySet<string> = new Set(done.flatMap(({ layers }) => layers.map(({ digest }) => digest)));
+      const layers = readManifest(state.layout, record.digest).layers.filter(({ digest }) => !below.has(digest));
+      done.push({ decision, record, seconds: made?.record.seconds ?? 0, layers, compared });
+      ground = groundOf(shop, stage, record, ground, made?.index);
+      keepIngredients(state, stage.key, stage.ingredients);
+      keepLastKeys(state, plan.image, plan.platform, { [stage.stage]: stage.key });
     }
-    const made = decision.action === "reuse" && kept !== null ? null : await make(shop, plan, stage, ground, fresh);
-    if (made?.image !== undefined) named[`${stage.stage}-${stage.key}`] = made.image;
-    if (made !== null) settle(shop, stage, kept, made.record, fresh);
-    const record = made === null || (kept !== null && fresh === "compare") ? kept! : made.record;
-    const compared = made !== null && record === kept;
-    const below: ReadonlySet<string> = new Set(done.flatMap(({ layers }) => layers.map(({ digest }) => digest)));
-    const layers = readManifest(state.layout, record.digest).layers.filter(({ digest }) => !below.has(digest));
-    done.push({ decision, record, seconds: made?.record.seconds ?? 0, layers, compared });
-    ground = groundOf(shop, stage, record, ground, made?.index);
-    keepIngredients(state, stage.key, stage.ingredients);
-    keepLastKeys(state, plan.image, plan.platform, { [stage.stage]: stage.key });
+    return done;
+  } finally {
+    await Promise.allSettled(begun.values());
   }
-  return done;
 };
 
 /** What is kept of a stage, unless it was assembled on something else than this image stands on. */
@@ -82,11 +97,18 @@ const keptOn = (state: State, { key, kind }: PlannedStage, ground: Ground | null
 /** A stage that was made just now; of an assembled one its image, which is not named yet, and the index of what it holds. */
 type Made = { record: StageRecord; image?: Descriptor; index?: () => AssemblyIndex };
 
-const make = async (shop: Workshop, plan: Plan, stage: PlannedStage, ground: Ground | null, fresh: Fresh): Promise<Made> => {
+const make = async (
+  shop: Workshop,
+  plan: Plan,
+  stage: PlannedStage,
+  ground: Ground | null,
+  fresh: Fresh,
+  executed: (ground: Ground) => void,
+): Promise<Made> => {
   if (stage.kind === "assembled" && ground !== null) return assemble(shop, plan, stage, ground, fresh !== "no");
   // Engines, bootstrap and all that they need: most builds execute nothing, and do not load them.
   const { execute } = await import("./execute.js");
-  return { record: await execute(shop, plan, stage, ground, fresh !== "no") };
+  return { record: await execute(shop, plan, stage, ground, fresh !== "no", executed) };
 };
 
 const settle = (shop: Workshop, stage: PlannedStage, kept: StageRecord | null, made: StageRecord, fresh: Fresh): void => {

@@ -5,7 +5,9 @@ import { type Base, baseKeyOf } from "../dagger/src/pipeline/key.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import { labelsOf } from "../dagger/src/pipeline/label.js";
 import { architectureOf, parentOf } from "../dagger/src/pipeline/stage.js";
-import { writeStageRef } from "../dagger/src/stage-ref.js";
+import { readManifest } from "../dagger/src/layout.js";
+import type { Descriptor } from "../dagger/src/pipeline/oci.js";
+import { openStageRef, writeStageRef } from "../dagger/src/stage-ref.js";
 import { bootstrapDebian } from "./bootstrap/debian.js";
 import type { Job, Secret } from "./engines/engine.js";
 import { stageContext } from "./io/context.js";
@@ -19,6 +21,8 @@ import type { Workshop } from "./workshop.js";
 
 /**
  * Executes one stage with the engine, on the one below as it is kept, and makes its stage ref.
+ * @param made gets the stage as soon as the engine has made it, while its layers are still read for the ref: what is executed on it needs no
+ * more, and the engine has nothing to do meanwhile
  * @throws FactoryError whatever an engine throws
  */
 export const execute = async (
@@ -27,6 +31,7 @@ export const execute = async (
   stage: PlannedStage,
   ground: Ground | null,
   noCache: boolean,
+  made: (ground: Ground) => void = () => undefined,
 ): Promise<StageRecord> => {
   const { project, world, emit } = shop;
   const started = world.now();
@@ -46,11 +51,11 @@ export const execute = async (
         why: `${engine.name} (${engine.address})`,
         fix: "run it again with FACTORY_DEBUG=1",
       });
-    const below = ground === null ? null : { layers: ground.layers, index: await ground.full() };
-    const { layout } = project.state;
-    const ref = await writeStageRef(layout, stage, digest, below, world.signal);
-    await nameInLayout(layout, stageTag(stage.stage, stage.key), ref, world.signal);
-    emit({ type: "stage-ended", at: world.now(), stage: stage.stage, platform: plan.platform, digest });
+    const ended = world.now();
+    emit({ type: "stage-ended", at: ended, stage: stage.stage, platform: plan.platform, digest });
+    const keeping = keepRef(shop, stage, digest, ground);
+    made(groundAhead(project.state.layout, stage, digest, keeping));
+    const ref = await keeping;
     return {
       key: stage.key,
       stage: stage.stage,
@@ -62,12 +67,37 @@ export const execute = async (
       elsewhere: null,
       engine: `${engine.name} (${engine.address})`,
       at: started,
-      seconds: (world.now() - started) / 1000,
+      seconds: (ended - started) / 1000,
     };
   } finally {
     secrets.remove();
   }
 };
+
+const keepRef = async (
+  { project, world }: Workshop,
+  stage: PlannedStage,
+  digest: string,
+  ground: Ground | null,
+): Promise<Descriptor> => {
+  const { layout } = project.state;
+  const below = ground === null ? null : { layers: ground.layers, index: await ground.full() };
+  const ref = await writeStageRef(layout, stage, digest, below, world.signal);
+  await nameInLayout(layout, stageTag(stage.stage, stage.key), ref, world.signal);
+  return ref;
+};
+
+/** A stage whose ref is under way, for another that is executed on it: all its layers are here. */
+const groundAhead = (layout: string, { stage, key }: PlannedStage, digest: string, keeping: Promise<Descriptor>): Ground => ({
+  digest,
+  elsewhere: null,
+  ref: null,
+  layers: readManifest(layout, digest).layers.length,
+  assembly() {
+    throw new Error(`nothing is assembled on ${stage} before its ref is there`);
+  },
+  full: async () => openStageRef(layout, (await keeping).digest, key)!.full(),
+});
 
 type Inputs = { parent: string | null; base: string | null; secrets: readonly Secret[]; noCache: boolean };
 
