@@ -194,4 +194,17 @@ describe.skipIf(absent !== null)(`a build that fails${absent === null ? "" : ` (
     expect(actionsOf(again.record)["base-tools"]).toBe("reuse");
     expect(again.record.digest).toBe(good.record.digest);
   });
+
+  test("a stage that fails leaves the one below it kept, whose index was made at the same time", async () => {
+    const folder = await project('run: ["head -c 3000000 /dev/urandom > /tools"]');
+    const path = join(folder, "images.yaml");
+    const text = (await readFile(path, "utf8")).replace("dependencies: {}", "dependencies: { run: [exit 4] }");
+    await writeFile(path, text);
+    const { code, stderr } = await build(folder);
+    expect(code).toBe(70);
+    expect(stderr).toContain("error STEP_FAILED: a step of dependencies failed with exit code 4");
+    await writeFile(path, text.replace("exit 4", "cp /tools /copy"));
+    const { record } = await built(folder, [], env());
+    expect(actionsOf(record)).toMatchObject({ "base-tools": "reuse", dependencies: "execute" });
+  });
 });
