@@ -132,6 +132,13 @@ describe("what is typed often starts at once", () => {
   const heavy =
     /^(?:yaml|zod|execa|tar-stream|fzstd|node:https?|node:tls|ci\/engines\/.*|ci\/outputs\/.*|ci\/bootstrap\/.*|ci\/lock\/.*|dagger\/src\/registry\/.*)$/;
 
+  test("publish brings the registry's client, and neither the schema nor what only engines and outputs need", () => {
+    const chains = loadedWith("ci/commands/publish.ts");
+    expect([...chains.keys()].some((path) => path.startsWith("dagger/src/registry/"))).toBe(true);
+    const unneeded = /^(?:yaml|zod|tar-stream|fzstd|ci\/engines\/.*|ci\/outputs\/.*|ci\/bootstrap\/.*|ci\/lock\/.*)$/;
+    expect([...chains].filter(([path]) => unneeded.test(path)).map(([, chain]) => chain)).toEqual([]);
+  });
+
   test.each(["ci/start.ts", "ci/main.ts", "ci/commands/plan.ts", "ci/commands/build.ts"])(
     "%s brings nothing that a code change can do without",
     (start) => {
