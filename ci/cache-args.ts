@@ -1,9 +1,9 @@
 import { missingBlobs } from "../dagger/src/layout.js";
+import { wordOf } from "../dagger/src/pipeline/argument.js";
 import { baseContextOf } from "../dagger/src/pipeline/dockerfile.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import { baseKeyOf } from "../dagger/src/pipeline/key.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
-import { suggestion } from "../dagger/src/pipeline/suggest.js";
 import { pullStage } from "../dagger/src/pull-stage.js";
 import type { World } from "./command.js";
 import { findStage } from "./io/records.js";
@@ -20,15 +20,7 @@ const builders = ["docker", "buildah"] as const;
 type Builder = (typeof builders)[number];
 
 /** @throws FactoryError USAGE */
-export const builderOf = (asked: string): Builder => {
-  const known = builders.find((builder) => builder === asked);
-  if (known !== undefined) return known;
-  throw new FactoryError("USAGE", {
-    what: `no builder ${asked}`,
-    why: `builders: ${builders.join(", ")}`,
-    fix: suggestion(asked, builders),
-  });
-};
+export const builderOf = (asked: string): Builder => wordOf(asked, builders, { what: `no builder ${asked}`, known: "builders" });
 
 /**
  * How a builder is told of an image: its argument, and what to run before. buildah makes a repository's name of a layout's path, which takes no

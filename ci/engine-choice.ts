@@ -1,5 +1,4 @@
-import { FactoryError } from "../dagger/src/pipeline/error.js";
-import { suggestion } from "../dagger/src/pipeline/suggest.js";
+import { wordOf } from "../dagger/src/pipeline/argument.js";
 import type { World } from "./command.js";
 import type { Engine, EngineName, Feature } from "./engines/engine.js";
 import type { Project } from "./project.js";
@@ -32,12 +31,4 @@ export const engineOf = (
 
 const names: readonly (EngineName | "auto")[] = ["auto", "dagger", "buildkit"];
 
-const wishOf = (wish: string): EngineName | "auto" => {
-  const known = names.find((name) => name === wish);
-  if (known !== undefined) return known;
-  throw new FactoryError("USAGE", {
-    what: `no engine ${wish}`,
-    why: `engines: ${names.join(", ")}`,
-    fix: suggestion(wish, names),
-  });
-};
+const wishOf = (wish: string): EngineName | "auto" => wordOf(wish, names, { what: `no engine ${wish}`, known: "engines" });

@@ -40,11 +40,7 @@ export const keptStage = async (world: World, wish: Wish): Promise<Kept> => {
       fix: `./task build IMAGE=${open.name}${name === "runtime" ? "" : ` STAGE=${name}`}`,
     });
   }
-  await bringHere(
-    project.state,
-    use === "off" ? null : lateRemote(project.state, plan, world, use === "require" ? "fail" : "warn"),
-    record,
-  );
+  await bringHere(project.state, lateRemote(use, project.state, plan, world), record);
   return { project, open, plan, stage, record };
 };
 

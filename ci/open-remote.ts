@@ -7,7 +7,6 @@ import {
   type TaggedRef,
   taggedRef,
 } from "../dagger/src/pull-stage.js";
-import { hasBlob, missingBlobs } from "../dagger/src/layout.js";
 import { PartGone } from "../dagger/src/part-gone.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import type { StageKey } from "../dagger/src/pipeline/key.js";
@@ -103,10 +102,7 @@ export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: 
       }
       return answer;
     },
-    async fetch({ digest, ref, elsewhere }, only) {
-      const missing = only?.filter((blob) => !hasBlob(state.layout, blob)) ?? missingBlobs(state.layout, ref ?? digest);
-      if (missing === null) throw new PartGone(digest, "it cannot be read from the state folder");
-      if (missing.length === 0) return;
+    async fetch({ elsewhere }, missing) {
       if (elsewhere === null) throw new PartGone(missing[0]!.digest, "not in the state folder");
       const total = missing.reduce((sum, { size }) => sum + size, 0);
       world.stderr(`fetching ${bytes(total)} of ${elsewhere}\n`);

@@ -1,22 +1,15 @@
 import { missingBlobs } from "../dagger/src/layout.js";
+import { wordOf } from "../dagger/src/pipeline/argument.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import { type TestPolicy, testPolicies } from "../dagger/src/pipeline/test-policy.js";
-import { suggestion } from "../dagger/src/pipeline/suggest.js";
 import type { World } from "./command.js";
 import { lastRecord, type MadeImage } from "./make-image.js";
 import type { Project } from "./project.js";
 import { bringHere, type Remote } from "./remote.js";
 
 /** @throws FactoryError USAGE */
-export const testPolicyOf = (text: string): TestPolicy => {
-  const known = testPolicies.find((policy) => policy === text);
-  if (known !== undefined) return known;
-  throw new FactoryError("USAGE", {
-    what: `cannot read TEST=${text}`,
-    why: `it is one of: ${testPolicies.join(", ")}`,
-    fix: suggestion(text, testPolicies),
-  });
-};
+export const testPolicyOf = (text: string): TestPolicy =>
+  wordOf(text, testPolicies, { what: `cannot read TEST=${text}`, known: "it is one of" });
 
 /** Tests what was made, on each platform. @throws FactoryError IMAGE_FAILED; then the image is there by its digest, and no tag has moved */
 export const testMade = async (

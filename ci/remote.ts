@@ -1,9 +1,10 @@
 import type { Pulled } from "../dagger/src/pull-stage.js";
 import { hasBlob, missingBlobs } from "../dagger/src/layout.js";
+import { PartGone } from "../dagger/src/part-gone.js";
+import { wordOf } from "../dagger/src/pipeline/argument.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import type { Descriptor } from "../dagger/src/pipeline/oci.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
-import { suggestion } from "../dagger/src/pipeline/suggest.js";
 import type { Repository } from "../dagger/src/registry/client.js";
 import type { World } from "./command.js";
 import type { StageRecord } from "./io/records.js";
@@ -37,12 +38,8 @@ export type StageSource = RemoteOptions & {
    * @param distrusted digests of refs that are not to be taken
    */
   find(plan: Plan, stage: PlannedStage, kept: StageRecord | null, distrusted: ReadonlySet<string>): Promise<Pulled>;
-  /**
-   * Brings the blobs of a kept stage that are not here. Says how much.
-   * @param only these of its blobs; all of them when absent
-   * @throws PartGone for one that cannot be had
-   */
-  fetch(record: Stored, only?: readonly Descriptor[]): Promise<void>;
+  /** Brings blobs of a kept stage that are not here. Says how much. @throws PartGone for one that cannot be had */
+  fetch(record: Stored, missing: readonly Descriptor[]): Promise<void>;
 };
 
 /** The registry behind an image. */
@@ -65,27 +62,17 @@ export type Remote = StageSource & {
   repository(name: string): Repository;
 };
 
-export const remoteUseOf = (text: string): RemoteUse => {
-  const known = uses.find((use) => use === text);
-  if (known !== undefined) return known;
-  throw new FactoryError("USAGE", {
-    what: `cannot read REMOTE=${text}`,
-    why: `it is one of: ${uses.join(", ")}`,
-    fix: suggestion(text, uses),
-  });
-};
+/** @throws FactoryError USAGE */
+export const remoteUseOf = (text: string): RemoteUse =>
+  wordOf(text, uses, { what: `cannot read REMOTE=${text}`, known: "it is one of" });
 
 /**
- * The registry of an image as plan and build read it. Opened, and its client loaded, with the first question: after a code
- * change there is none.
+ * The registry of an image as plan and build read it; null where it is not to be asked. Opened, and its client loaded, with the first
+ * question: after a code change there is none.
  */
-export const lateRemote = (
-  state: State,
-  plan: Pick<Plan, "repository">,
-  world: World,
-  unanswered: RemoteOptions["unanswered"],
-): StageSource => {
-  const options = { access: "pull", unanswered } as const;
+export const lateRemote = (use: RemoteUse, state: State, plan: Pick<Plan, "repository">, world: World): StageSource | null => {
+  if (use === "off") return null;
+  const options = { access: "pull", unanswered: use === "require" ? "fail" : "warn" } as const;
   let opened: Promise<Remote> | null = null;
   const open = () => (opened ??= import("./open-remote.js").then(({ openRemote }) => openRemote(state, plan, world, options)));
   return {
@@ -98,7 +85,7 @@ export const lateRemote = (
         () => undefined,
       ),
     find: async (planned, stage, kept, distrusted) => (await open()).find(planned, stage, kept, distrusted),
-    fetch: async (record, only) => (await open()).fetch(record, only),
+    fetch: async (record, missing) => (await open()).fetch(record, missing),
   };
 };
 
@@ -116,7 +103,8 @@ export const bringHere = async (
   const missing = only?.filter((blob) => !hasBlob(state.layout, blob)) ?? missingBlobs(state.layout, record.ref ?? record.digest);
   if (missing?.length === 0) return;
   if (remote === null) throw notHere(record.digest);
-  await remote.fetch(record, only);
+  if (missing === null) throw new PartGone(record.digest, "it cannot be read from the state folder");
+  await remote.fetch(record, missing);
 };
 
 const notHere = (digest: string): FactoryError =>

@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
-import { FactoryError } from "../dagger/src/pipeline/error.js";
-import { suggestion } from "../dagger/src/pipeline/suggest.js";
+import { wordOf } from "../dagger/src/pipeline/argument.js";
 import type { World } from "./command.js";
 
 /**
@@ -31,13 +30,8 @@ export const scopeHere = (env: World["env"]): { scope: Scope; why: string } => s
 export const scopeOf = (env: World["env"], event: () => unknown): { scope: Scope; why: string } => {
   const said = env["FACTORY_SCOPE"];
   if (said !== undefined && said !== "") {
-    const scope = scopes.find((known) => known === said);
-    if (scope !== undefined) return { scope, why: "FACTORY_SCOPE" };
-    throw new FactoryError("USAGE", {
-      what: `no scope ${said}`,
-      why: `FACTORY_SCOPE is one of: ${scopes.join(", ")}`,
-      fix: suggestion(said, scopes),
-    });
+    const scope = wordOf(said, scopes, { what: `no scope ${said}`, known: "FACTORY_SCOPE is one of" });
+    return { scope, why: "FACTORY_SCOPE" };
   }
   if (env["GITHUB_ACTIONS"] === "true") return onGitHub(env, event());
   if (env["GITLAB_CI"] === "true") return onGitLab(env);

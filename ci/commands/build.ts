@@ -34,8 +34,7 @@ export const build = command({
     const fresh = flags["no-cache"] ? (flags.refresh ? "replace" : "compare") : "no";
     const { engine, verbose } = flags;
     const use = remoteUseOf(flags.remote);
-    const unanswered = use === "require" ? "fail" : "warn";
-    const remote = use === "off" ? null : lateRemote(project.state, plans[0]!, world, unanswered);
+    const remote = lateRemote(use, project.state, plans[0]!, world);
     const warn = (text: string) => world.stderr(`note: ${text}\n`);
     const { root, record, log } = await healing(project.state, plans, warn, async (distrusted) => {
       const request = { plans, upTo, fresh, engine, verbose, remote, prefer: "kept", distrusted } as const;

@@ -34,8 +34,7 @@ export const plan = command({
     const views: PlanView[] = [];
     const buildArgs = readBuildArgs(flags["build-arg"]);
     const plans = platformsOf(open.image, flags.platform).map((platform) => planOf(project, open, platform, buildArgs));
-    const unanswered = use === "require" ? "fail" : "warn";
-    const remote = use === "off" ? null : lateRemote(project.state, plans[0]!, world, unanswered);
+    const remote = lateRemote(use, project.state, plans[0]!, world);
     const asking: Asking = remote === null ? null : { remote, prefer: "kept", warn: firstOnly(world) };
     for (const one of plans) {
       const { platform } = one;

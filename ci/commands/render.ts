@@ -1,8 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { wordOf } from "../../dagger/src/pipeline/argument.js";
 import { renderedFiles } from "../../dagger/src/pipeline/rendered-files.js";
-import { suggestion } from "../../dagger/src/pipeline/suggest.js";
 import { builderOf, contextFor, replacementsFromRegistry, replacementsFromState } from "../cache-args.js";
 import { command } from "../command.js";
 import { replaceFile } from "../io/replace-file.js";
@@ -69,12 +68,5 @@ const rendered = async (project: Project, name: string, platform: string): Promi
 const places = ["state", "registry"] as const;
 
 /** @throws FactoryError USAGE */
-const placeOf = (text: string): (typeof places)[number] => {
-  const known = places.find((place) => place === text);
-  if (known !== undefined) return known;
-  throw new FactoryError("USAGE", {
-    what: `cannot read --from ${text}`,
-    why: `stages are in one of: ${places.join(", ")}`,
-    fix: suggestion(text, places),
-  });
-};
+const placeOf = (text: string): (typeof places)[number] =>
+  wordOf(text, places, { what: `cannot read --from ${text}`, known: "stages are in one of" });

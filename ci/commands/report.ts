@@ -20,8 +20,7 @@ export const report = command({
     const reports: ImageReport[] = [];
     for (const one of platformsOf(open.image, platform)) {
       const plan = planOf(project, open, one, readBuildArgs(words));
-      const source = use === "off" ? null : lateRemote(project.state, plan, world, use === "require" ? "fail" : "warn");
-      const contents = await stageContents(project.state, open.facts, plan, source);
+      const contents = await stageContents(project.state, open.facts, plan, lateRemote(use, project.state, plan, world));
       reports.push(reportOf({ image: plan.image, platform: one }, contents, json ? top.json : top.text));
     }
     world.stdout(

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
+import { wordOf } from "../../dagger/src/pipeline/argument.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { suggestion } from "../../dagger/src/pipeline/suggest.js";
 import { cases } from "../../dagger/src/pipeline/verify-cases.js";
 import { type CaseResult, refuseFaults } from "../../dagger/src/pipeline/verify-report.js";
 import { verifyJson, verifyLine, verifyMatrix } from "../../dagger/src/pipeline/verify-view.js";
@@ -50,11 +50,12 @@ export const verifyCache = command({
   },
 });
 
-const caseId = (word: string): string => {
-  const known = cases.map(({ id }) => id);
-  if (known.includes(word)) return word;
-  throw new FactoryError("USAGE", { what: `no case ${word}`, why: `cases: ${known.join(", ")}`, fix: suggestion(word, known) });
-};
+const caseId = (word: string): string =>
+  wordOf(
+    word,
+    cases.map(({ id }) => id),
+    { what: `no case ${word}`, known: "cases" },
+  );
 
 const contradiction = () =>
   new FactoryError("USAGE", {

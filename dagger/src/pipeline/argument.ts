@@ -19,16 +19,20 @@ export const readBuildArgs = (words: readonly string[]): Record<string, string> 
     }),
   );
 
+/** How another word is refused: what is wrong with it, and what the list of the known ones begins with. */
+export type Refusal = { what: string; known: string; code?: "USAGE" | "UNKNOWN_STAGE" };
+
+/** A word of a fixed list. @throws FactoryError of the refusal's code, USAGE unless it says another */
+export const wordOf = <W extends string>(asked: string, list: readonly W[], { what, known, code = "USAGE" }: Refusal): W => {
+  const found = list.find((word) => word === asked);
+  if (found !== undefined) return found;
+  throw new FactoryError(code, { what, why: `${known}: ${list.join(", ")}`, fix: suggestion(asked, list) });
+};
+
 /** @throws FactoryError UNKNOWN_STAGE */
 export const stageOf = (asked: string | undefined): StageName => {
   const name = asked ?? "runtime";
-  const known = stageNames.find((stage) => stage === name);
-  if (known !== undefined) return known;
-  throw new FactoryError("UNKNOWN_STAGE", {
-    what: `no stage ${name}`,
-    why: `an image has these: ${stageNames.join(", ")}`,
-    fix: suggestion(name, stageNames),
-  });
+  return wordOf(name, stageNames, { what: `no stage ${name}`, known: "an image has these", code: "UNKNOWN_STAGE" });
 };
 
 /**
@@ -51,13 +55,6 @@ export const platformsOf = (image: Pick<ImageSpec, "platforms">, asked: string |
   });
 };
 
-/** A word of a fixed list. @throws FactoryError USAGE */
-export const oneOf = <W extends string>(argument: string, asked: string, known: readonly W[]): W => {
-  const found = known.find((word) => word === asked);
-  if (found !== undefined) return found;
-  throw new FactoryError("USAGE", {
-    what: `${argument} cannot be ${JSON.stringify(asked)}`,
-    why: `it is one of: ${known.join(", ")}`,
-    fix: suggestion(asked, known),
-  });
-};
+/** The value of a function's argument. @throws FactoryError USAGE */
+export const oneOf = <W extends string>(argument: string, asked: string, known: readonly W[]): W =>
+  wordOf(asked, known, { what: `${argument} cannot be ${JSON.stringify(asked)}`, known: "it is one of" });
