@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { binariesIn } from "../ci/engines/binaries.js";
 import { type Arena, buildah, buildkit, craneAppend, ours } from "./cache-contenders.js";
+import { cacheFolder } from "../ci/io/state.js";
 import { baseDigest, cacheProject, changeCode, daemonIn, layersOf, type Size, sizes } from "./cache-project.js";
 import { ensureCrane, serveRegistry, type Traffic } from "./crane.js";
 import { added, type Contender, interleave, pairByPair, runOnce } from "./interleave.js";
@@ -18,10 +19,7 @@ const rounds = roundsOf(argv, 3);
 const folder = cacheProject();
 const state = join(folder, ".factory");
 const tools = await ensureCrane();
-const { buildctl, version } = await binariesIn(
-  process.env["FACTORY_CACHE"] ??
-    join(process.env["XDG_CACHE_HOME"] ?? join(process.env["HOME"] ?? "/root", ".cache"), "image-factory"),
-);
+const { buildctl, version } = await binariesIn(cacheFolder(process.env));
 const registry = await serveRegistry(tools, join(state, "registry"));
 const { host } = registry;
 const base = `${host}/base@${baseDigest(folder)}`;

@@ -4,6 +4,7 @@ import { parseDocument } from "yaml";
 import type { World } from "../ci/command.js";
 import { binariesIn } from "../ci/engines/binaries.js";
 import { ensureBase } from "../ci/execute.js";
+import { cacheFolder } from "../ci/io/state.js";
 import { openImage, openProject, planOf } from "../ci/project.js";
 import { type Contender, interleave, runOnce } from "./interleave.js";
 import { task } from "./project.js";
@@ -66,12 +67,7 @@ const cold = (state: string): void => {
 };
 
 const digest = await bootstrapped();
-const { version, buildctl } = await binariesIn(cacheFolder());
-
-function cacheFolder(): string {
-  const { env } = process;
-  return env["FACTORY_CACHE"] ?? join(env["XDG_CACHE_HOME"] ?? join(env["HOME"] ?? "/root", ".cache"), "image-factory");
-}
+const { version, buildctl } = await binariesIn(cacheFolder(process.env));
 
 /** The engine is up before either begins. */
 const startEngine = (state: string): string => {

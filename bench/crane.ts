@@ -1,10 +1,10 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { goFor } from "../ci/engines/binaries.js";
+import { cacheFolder } from "../ci/io/state.js";
 import { runOnce } from "./interleave.js";
 import { checkout, progress } from "./scratch.js";
 
@@ -21,7 +21,7 @@ export type CraneTools = { crane: string; registry: string; version: string };
 export const ensureCrane = async (): Promise<CraneTools> => {
   const inputs = ["go.mod", "go.sum", "registry/main.go"].map((name) => readFileSync(join(source, name), "utf8"));
   const version = new RegExp(`${importPath} v(\\S+)`).exec(inputs[0]!)?.[1] ?? "unknown";
-  const cache = process.env["FACTORY_CACHE"] ?? join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "image-factory");
+  const cache = cacheFolder(process.env);
   const folder = join(cache, `crane-${version}-${createHash("sha256").update(inputs.join("\n")).digest("hex").slice(0, 12)}`);
   const tools = { crane: join(folder, "crane"), registry: join(folder, "registry"), version };
   if (existsSync(folder)) return tools;

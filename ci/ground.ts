@@ -1,5 +1,6 @@
 import { readManifest } from "../dagger/src/layout.js";
 import type { AssemblyIndex } from "../dagger/src/pipeline/assembly-index.js";
+import { sizesOf } from "../dagger/src/pipeline/facts.js";
 import { assembleLayer } from "../dagger/src/pipeline/layer-entries.js";
 import type { PlannedStage } from "../dagger/src/pipeline/plan.js";
 import type { FullIndex } from "../dagger/src/pipeline/stage-entry.js";
@@ -48,11 +49,10 @@ export const groundOf = (
     ...place,
     assembly: once(() => {
       if (index !== undefined) return index();
-      const sizes = new Map(facts.entries.flatMap((entry) => (entry.kind === "file" ? [[entry.path, entry.size] as const] : [])));
       return assembleLayer(
         ingredients.steps.map(({ step }) => step),
         below.assembly(),
-        sizes,
+        sizesOf(facts),
       ).next;
     }),
     full: async () => {

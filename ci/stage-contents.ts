@@ -1,7 +1,7 @@
 import { readManifest } from "../dagger/src/layout.js";
 import type { AssemblyIndex } from "../dagger/src/pipeline/assembly-index.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
-import type { Facts } from "../dagger/src/pipeline/facts.js";
+import { type Facts, sizesOf } from "../dagger/src/pipeline/facts.js";
 import type { StageContent } from "../dagger/src/pipeline/image-report.js";
 import { assembleLayer } from "../dagger/src/pipeline/layer-entries.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
@@ -21,7 +21,7 @@ export const stageContents = async (
   plan: Plan,
   remote: StageSource | null,
 ): Promise<readonly StageContent[]> => {
-  const sizes = new Map(facts.entries.flatMap((entry) => (entry.kind === "file" ? [[entry.path, entry.size] as const] : [])));
+  const sizes = sizesOf(facts);
   remote?.ask(plan.stages.filter(({ kind, key }) => kind === "executed" && findStage(state, key) === null));
   const contents: StageContent[] = [];
   let below: { layers: number; assembly: AssemblyIndex } | null = null;

@@ -21,15 +21,18 @@ export type State = {
   engine: string;
 };
 
+/** The user's cache. */
+export const cacheFolder = (env: Readonly<Record<string, string | undefined>>): string =>
+  env["FACTORY_CACHE"] ?? join(env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "image-factory");
+
 export const stateOf = (project: string, env: Readonly<Record<string, string | undefined>>): State => {
   const root = env["FACTORY_STATE"] ?? join(project, stateFolder);
-  const cache = env["FACTORY_CACHE"] ?? join(env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "image-factory");
   return {
     root,
     layout: join(root, "layout"),
     runs: join(root, "runs"),
     contexts: join(root, "contexts"),
-    cache,
+    cache: cacheFolder(env),
     engine: join(root, "engine"),
   };
 };

@@ -1,3 +1,4 @@
+import { debianMirror } from "../../dagger/src/pipeline/debian-base.js";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -91,7 +92,7 @@ const packageParts = (at: Resolving): Part[] => {
             await inWork(async (work) => {
               const found = await resolveDebian({
                 suite: base.suite!,
-                mirror: base.mirror ?? "http://deb.debian.org/debian",
+                mirror: base.mirror ?? debianMirror,
                 architecture: architectureOf(platform),
                 include,
                 requested,

@@ -2,7 +2,7 @@ import { encoderNames, encoderOf } from "./encoders.js";
 import type { KnownFrames } from "./frames.js";
 import type { AssemblyIndex } from "./pipeline/assembly-index.js";
 import type { Encode } from "./pipeline/compress.js";
-import type { Facts } from "./pipeline/facts.js";
+import { type Facts, sizesOf } from "./pipeline/facts.js";
 import { type ImageConfig, imageConfig } from "./pipeline/image-config.js";
 import type { StageKey } from "./pipeline/key.js";
 import { assembleLayer, describeLayer, layerKeyOf } from "./pipeline/layer-entries.js";
@@ -59,9 +59,7 @@ export type AssembledStage = {
  */
 export const assembleStage = async (input: AssembleInput): Promise<AssembledStage> => {
   const { layout, plan, stage } = input;
-  const sizes = new Map(
-    input.facts.entries.flatMap((entry) => (entry.kind === "file" ? [[entry.path, entry.size] as const] : [])),
-  );
+  const sizes = sizesOf(input.facts);
   const parent = readManifest(layout, input.parentDigest);
   const base = readBlob<ImageConfig>(layout, parent.config.digest);
   const steps = stage.ingredients.steps.map(({ step }) => step);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type HashCache, changed, hashFile, isGone, isLarge } from "./hash-file.js";
 import { type Found, listRoot, rootKind, rootPath, twice } from "./list-context.js";
 import { FactoryError } from "./pipeline/error.js";
-import type { Entry, Facts, Wanted } from "./pipeline/facts.js";
+import { type Entry, type Facts, sizesOf, type Wanted } from "./pipeline/facts.js";
 import { type Ignore, compileIgnore, selectPaths } from "./pipeline/select.js";
 
 export type { HashCache } from "./hash-file.js";
@@ -60,8 +60,7 @@ export async function gatherFacts(folder: string, wanted: Wanted, options: { cac
  * Looks at sizes only, and at none that is among the facts.
  */
 export function measureContext(folder: string, ignore: Ignore, facts?: Pick<Facts, "entries">): { files: number; bytes: number } {
-  const sizes = new Map<string, number>();
-  for (const entry of facts?.entries ?? []) if (entry.kind === "file") sizes.set(entry.path, entry.size);
+  const sizes = sizesOf(facts ?? { entries: [] });
   let files = 0;
   let bytes = 0;
   for (const { path, kind } of selectPaths(listRoot(folder, ".", ignore), ignore)) {

@@ -46,7 +46,7 @@ export const frameNames = () => {
  * Compresses frames, and copies those that an earlier layer has: after a change of one file most of a large application is not
  * compressed again. A copy is held against its hash, so that a damaged blob never spreads. `done` gets what each frame became.
  * @param nameOf the name of the next so many bytes
- * @param load loads the compressor, when the first frame needs it
+ * @param load gives the compressor; asked for when the first frame needs it
  */
 export const frameEncoder = (
   layout: string,

@@ -3,6 +3,8 @@ import { quote } from "./script.js";
 
 /** What makes a Debian base from a package mirror, wherever mmdebstrap runs: on this machine, or in a container of an engine. */
 
+/** Where Debian's packages come from unless images.yaml names another place. */
+export const debianMirror = "http://deb.debian.org/debian";
 export const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /** The name of the file that holds apt to the chosen versions while it installs. */
 export const pinsFile = "image-factory-lock";

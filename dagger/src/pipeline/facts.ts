@@ -12,6 +12,10 @@ export type Facts = {
   texts: ReadonlyMap<string, string>;
 };
 
+/** The sizes of the files in bytes, by path. */
+export const sizesOf = ({ entries }: Pick<Facts, "entries">): Map<string, number> =>
+  new Map(entries.flatMap((entry) => (entry.kind === "file" ? [[entry.path, entry.size] as const] : [])));
+
 /** What to gather from a context: made by the planner's side, fetched by an edge. */
 export type Wanted = {
   /** Files or folders, relative to the context. Each must exist. */

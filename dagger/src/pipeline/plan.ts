@@ -1,3 +1,4 @@
+import { debianMirror } from "./debian-base.js";
 import { FactoryError } from "./error.js";
 import type { Facts } from "./facts.js";
 import { type Base, type Ingredients, keyOf, type StageKey } from "./key.js";
@@ -160,7 +161,7 @@ export const baseOf = (name: string, image: ImageSpec, platform: Platform, lock:
       kind: "bootstrap",
       distribution: base.bootstrap,
       suite: base.suite!,
-      mirror: base.mirror ?? "http://deb.debian.org/debian",
+      mirror: base.mirror ?? debianMirror,
       include,
       packages: answers(locked, include) ? locked!.packages : null,
     };
