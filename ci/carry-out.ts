@@ -32,24 +32,9 @@ export type Fresh = "no" | "compare" | "replace";
 export const carryOut = async (shop: Workshop, plan: Plan, decisions: readonly Decision[], fresh: Fresh): Promise<Done[]> => {
   refuseStale(plan, decisions);
   const { state } = shop.project;
-  const named: Record<string, Descriptor> = {};
-  try {
-    return await eachInTurn(shop, plan, decisions, fresh, named);
-  } finally {
-    if (Object.keys(named).length > 0) await nameAllInLayout(state.layout, named, shop.world.signal);
-  }
-};
-
-/** @param named gets the images that are to be named in the layout when all is done, or as far as it went */
-const eachInTurn = async (
-  shop: Workshop,
-  plan: Plan,
-  decisions: readonly Decision[],
-  fresh: Fresh,
-  named: Record<string, Descriptor>,
-): Promise<Done[]> => {
-  const { state } = shop.project;
   const done: Done[] = [];
+  /** Images that are named in the layout when all is done, or as far as it went: each time takes as long as the file system writes. */
+  const named: Record<string, Descriptor> = {};
   /** Stages that are executed already, on one whose ref is still being made. */
   const begun = new Map<PlannedStage, Promise<Made>>();
   const begin = (at: number, ground: Ground | null): Promise<Made> =>
@@ -85,6 +70,7 @@ const eachInTurn = async (
     return done;
   } finally {
     await Promise.allSettled(begun.values());
+    if (Object.keys(named).length > 0) await nameAllInLayout(state.layout, named, shop.world.signal);
   }
 };
 
