@@ -2,10 +2,10 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { readBlob, readManifest } from "../dagger/src/layout.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
-import { type CheckResult, identityOf, type ImageCheck, type Outcome, strangerId } from "../dagger/src/pipeline/image-check.js";
+import { type CheckResult, identityOf, type ImageCheck, strangerId, type Verdict } from "../dagger/src/pipeline/image-check.js";
 import { imageChecks } from "../dagger/src/pipeline/image-checks.js";
 import type { ImageConfig } from "../dagger/src/pipeline/image-config.js";
-import { overall, verdictOf } from "../dagger/src/pipeline/image-verdict.js";
+import { overall, type RunCheck, verdictByRunning, verdictOf } from "../dagger/src/pipeline/image-verdict.js";
 import type { Plan } from "../dagger/src/pipeline/plan.js";
 import type { World } from "./command.js";
 import { runInRoot } from "./engines/container.js";
@@ -60,9 +60,8 @@ export const testImage = async (
   return { format: 1, image, platform, digest, verdict: overall(results), checks: results };
 };
 
-type Run = (as: "user" | "stranger", command: readonly string[]) => Promise<Outcome>;
 /** Where checks are tried: an unpacked image, and a way to run something in it; or why not. */
-type Ground = { root: Root | null; run: Run; why: string };
+type Ground = { root: Root | null; run: RunCheck; why: string };
 
 const prepared = async (state: State, digest: string, world: World): Promise<Ground> => {
   const around = { state, env: world.env, signal: world.signal, report: (line: string) => world.stderr(`${line}\n`) };
@@ -77,7 +76,7 @@ const prepared = async (state: State, digest: string, world: World): Promise<Gro
   }
   try {
     const people = { user: identity(root), stranger: { uid: Number(strangerId.split(":")[0]), gid: 0 } };
-    const run: Run = async (as, command) => {
+    const run: RunCheck = async (as, command) => {
       const user = people[as];
       if (user === null) return { outcome: "not-run", why: `the image has no user ${root.config.config?.User}` };
       const { Env, WorkingDir } = root.config.config ?? {};
@@ -103,7 +102,7 @@ const identity = ({ folder, config }: Root) => {
 };
 
 /** Whether containers of this image start here at all; what runc says otherwise. */
-const refusal = async (run: Run): Promise<string | null> => {
+const refusal = async (run: RunCheck): Promise<string | null> => {
   const outcome = await run("user", ["/bin/sh", "-c", "exit 0"]);
   if (outcome.outcome === "not-run") return outcome.why;
   if (outcome.outcome !== "ended" || outcome.exitCode === 0) return null;
@@ -113,17 +112,10 @@ const refusal = async (run: Run): Promise<string | null> => {
   return `no container of it starts here: ${said.slice(0, 300)}`;
 };
 
-const tried = async (check: ImageCheck, { root, run, why }: Ground) => {
+const tried = (check: ImageCheck, { root, run, why }: Ground): Verdict | Promise<Verdict> => {
   const { probe } = check;
-  const outcomes: Outcome[] = [];
-  if (probe.probe === "binaries") {
-    outcomes.push(
-      root === null ? { outcome: "not-run", why } : { outcome: "binaries", found: elfFiles(root.folder, probe.folders) },
-    );
-  }
-  for (const command of probe.probe === "command" ? probe.attempts : []) {
-    outcomes.push(await run(probe.probe === "command" ? probe.as : "user", command));
-    if (verdictOf(check, outcomes).verdict !== "fail") break;
-  }
-  return verdictOf(check, outcomes);
+  if (probe.probe !== "binaries") return verdictByRunning(check, run);
+  return verdictOf(check, [
+    root === null ? { outcome: "not-run", why } : { outcome: "binaries", found: elfFiles(root.folder, probe.folders) },
+  ]);
 };

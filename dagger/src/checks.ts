@@ -10,7 +10,7 @@ import { noteText } from "./pipeline/explain.js";
 import { type Outcome, strangerId } from "./pipeline/image-check.js";
 import { imageChecks } from "./pipeline/image-checks.js";
 import type { ImageConfig } from "./pipeline/image-config.js";
-import { verdictOf } from "./pipeline/image-verdict.js";
+import { verdictByRunning } from "./pipeline/image-verdict.js";
 import { type Descriptor, type ImageIndex, mediaTypes, platformParts } from "./pipeline/oci.js";
 import type { Plan } from "./pipeline/plan.js";
 import { planImage } from "./pipeline/plan.js";
@@ -30,18 +30,11 @@ export const testImage = async (client: Client, plan: Plan, { layout, root }: Ma
   const config = readBlob<ImageConfig>(layout, readManifest(layout, manifestOf(layout, root, plan.platform)).config.digest);
   const failed: string[] = [];
   for (const check of imageChecks(plan, config)) {
-    const outcomes: Outcome[] = [];
-    let verdict = verdictOf(check, outcomes);
-    if (check.probe.probe === "command") {
-      const { as, attempts } = check.probe;
-      const user = as === "user" ? container : container.withUser(strangerId);
-      for (const command of attempts) {
-        outcomes.push(check.name.startsWith("nested ") ? nestedInDagger : await outcomeOf(user, command));
-        verdict = verdictOf(check, outcomes);
-        if (verdict.verdict !== "fail") break;
-      }
-    }
-    if (verdict.verdict === "fail") failed.push(`${check.name}: ${verdict.words}`);
+    const isNested = check.name.startsWith("nested ");
+    const { verdict, words } = await verdictByRunning(check, async (as, command) =>
+      isNested ? nestedInDagger : outcomeOf(as === "user" ? container : container.withUser(strangerId), command),
+    );
+    if (verdict === "fail") failed.push(`${check.name}: ${words}`);
   }
   if (failed.length === 0) return;
   throw new FactoryError("STEP_FAILED", {

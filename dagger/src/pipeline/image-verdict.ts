@@ -19,6 +19,23 @@ export const verdictOf = ({ probe }: ImageCheck, outcomes: readonly Outcome[]): 
   );
 };
 
+/**
+ * Runs a check's attempts, one after the other, until one does not fail.
+ * @param run how a command is run, and as whom
+ */
+export const verdictByRunning = async (check: ImageCheck, run: RunCheck): Promise<Verdict> => {
+  const { probe } = check;
+  const outcomes: Outcome[] = [];
+  if (probe.probe === "command") {
+    for (const command of probe.attempts) {
+      outcomes.push(await run(probe.as, command));
+      if (verdictOf(check, outcomes).verdict !== "fail") break;
+    }
+  }
+  return verdictOf(check, outcomes);
+};
+export type RunCheck = (as: "user" | "stranger", command: readonly string[]) => Promise<Outcome>;
+
 const pass = (words: string): Verdict => ({ verdict: "pass", words });
 const fail = (words: string): Verdict => ({ verdict: "fail", words });
 const notTested = (words: string): Verdict => ({ verdict: "not-tested", words });
