@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { readlink, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { isErrno } from "../../dagger/src/errno.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 
 /**
@@ -108,8 +109,6 @@ async function takeAway(path: string, holder: string): Promise<void> {
   // The dead lock was gone already and this is a live one: back with it.
   await (taken === holder ? rm(aside, { force: true }) : rename(aside, path).catch(() => undefined));
 }
-
-const isErrno = (error: unknown, code: string): boolean => error instanceof Error && "code" in error && error.code === code;
 
 const interrupted = (path: string) =>
   new FactoryError("INTERRUPTED", {

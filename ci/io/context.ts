@@ -14,6 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { hashFile } from "../../dagger/src/hash-file.js";
+import { isErrno } from "../../dagger/src/errno.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { Entry } from "../../dagger/src/pipeline/facts.js";
 
@@ -151,6 +152,3 @@ function looksLike(file: string, entry: Entry): boolean {
       return stat.isFile() && stat.size === entry.size && mode === (entry.executable ? 0o755 : 0o644);
   }
 }
-
-const isErrno = (error: unknown, ...codes: string[]): boolean =>
-  error instanceof Error && "code" in error && codes.includes(String(error.code));

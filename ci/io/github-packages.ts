@@ -1,4 +1,5 @@
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { jsonOf } from "../../dagger/src/pipeline/oci-check.js";
 import type { FoundCredentials } from "../../dagger/src/registry/credentials.js";
 import { type HttpOptions, openHttp, type Whole } from "../../dagger/src/registry/http.js";
 import { nextLink } from "../../dagger/src/registry/listing.js";
@@ -120,7 +121,7 @@ export const openPackages = (options: PackagesOptions): Packages => {
 type Raw = { id?: unknown; name?: unknown; created_at?: unknown; metadata?: { container?: { tags?: unknown } } };
 
 const versionsIn = (answer: Whole, doing: string): PackageVersion[] => {
-  const list = jsonOf(answer);
+  const list = jsonOf(answer.body);
   if (!Array.isArray(list)) throw failed(answer, doing);
   return (list as Raw[]).map(({ id, name, created_at: made, metadata }) => {
     const created = Date.parse(String(made));
@@ -131,17 +132,9 @@ const versionsIn = (answer: Whole, doing: string): PackageVersion[] => {
   });
 };
 
-const jsonOf = ({ body }: Whole): unknown => {
-  try {
-    return JSON.parse(body.toString("utf8"));
-  } catch {
-    return null;
-  }
-};
-
 /** The API's own words: `{ "message": …, "documentation_url": … }`. */
 const messageOf = (answer: Whole): string => {
-  const { message } = (jsonOf(answer) ?? {}) as { message?: unknown };
+  const { message } = (jsonOf(answer.body) ?? {}) as { message?: unknown };
   return typeof message === "string" ? message.replaceAll(/[\p{C}\s]+/gu, " ").slice(0, 300) : `it answered ${answer.status}`;
 };
 

@@ -2,6 +2,7 @@ import * as fs from "node:fs";
 import type { Readable } from "node:stream";
 import { parentPath } from "../../dagger/src/pipeline/assembly-index.js";
 import { wordsOf } from "../../dagger/src/pipeline/file-tree.js";
+import { isErrno } from "../../dagger/src/errno.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { bytesOf, type TarHeader, textOf } from "../../dagger/src/pipeline/tar-header.js";
 import { TarReader } from "../../dagger/src/pipeline/tar-reader.js";
@@ -189,9 +190,6 @@ class Unpacker implements Rest {
 }
 
 const join = (folder: string, name: string): string => (folder === "/" ? `/${name}` : `${folder}/${name}`);
-
-const isErrno = (error: unknown, ...codes: readonly string[]): boolean =>
-  error instanceof Error && "code" in error && codes.includes(String(error.code));
 
 const full = (root: string, cause: unknown): FactoryError =>
   new FactoryError(

@@ -13,6 +13,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import { isErrno } from "./errno.js";
 import type { Edit } from "./pipeline/verify-case.js";
 
 /**
@@ -102,9 +103,6 @@ const each = (root: string, paths: readonly string[], what: string, { change, to
 
 /** What an edit asks for cannot be had here. */
 export class NoSuchEdit extends Error {}
-
-const isErrno = (error: unknown, ...codes: string[]): error is NodeJS.ErrnoException =>
-  error instanceof Error && "code" in error && codes.includes(String(error.code));
 
 const modeOf = (mode: number, to: Extract<Edit, { edit: "mode" }>["to"]): number => {
   switch (to) {

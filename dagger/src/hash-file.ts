@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { type BigIntStats, closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
 import { open } from "node:fs/promises";
+import { isErrno } from "./errno.js";
 import { FactoryError } from "./pipeline/error.js";
 
 /** Remembered hashes of unchanged files. The implementation decides how long and where; see ci/io/context.ts. */
@@ -25,8 +26,7 @@ const sameFile = (a: BigIntStats, b: BigIntStats): boolean =>
   a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs && a.ino === b.ino && a.mode === b.mode;
 
 /** Errors that mean "it was here a moment ago". ELOOP: a symlink took the file's place. */
-export const isGone = (error: unknown): boolean =>
-  error instanceof Error && "code" in error && ["ENOENT", "ENOTDIR", "ELOOP"].includes(String(error.code));
+export const isGone = (error: unknown): boolean => isErrno(error, "ENOENT", "ENOTDIR", "ELOOP");
 
 /**
  * SHA-256 of a small file. Synchronous calls, because for many small files they cost a third of asynchronous ones.

@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { lstatSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { isErrno } from "./errno.js";
 import { changed, isGone } from "./hash-file.js";
 import { FactoryError } from "./pipeline/error.js";
 import type { Ignore } from "./pipeline/select.js";
@@ -56,12 +57,10 @@ function listFolder(folder: string, directory: string, ignore: Ignore): { name: 
     }));
   } catch (error) {
     // BuildKit, too, goes into an ignored folder only in search of an exception.
-    if (isDenied(error) && directory !== "" && ignore.ignores(directory)) return [];
+    if (isErrno(error, "EACCES") && directory !== "" && ignore.ignores(directory)) return [];
     throw error;
   }
 }
-
-const isDenied = (error: unknown) => error instanceof Error && "code" in error && error.code === "EACCES";
 
 /** A folder that vanishes between the listing of its parent and its own is looked for once more. */
 export function twice<T>(work: () => T): T {

@@ -5,7 +5,7 @@ import { PartGone } from "./part-gone.js";
 import { FactoryError } from "./pipeline/error.js";
 import { type Ingredients, keyOf } from "./pipeline/key.js";
 import type { Descriptor, Manifest } from "./pipeline/oci.js";
-import { isAssemblyIndex, isImageConfig, isImageIndex, isManifest } from "./pipeline/oci-check.js";
+import { isAssemblyIndex, isImageConfig, isImageIndex, isManifest, jsonOf } from "./pipeline/oci-check.js";
 import type { PlannedStage } from "./pipeline/plan.js";
 import { partsOf, readStageRef, type StageRef, stageTag } from "./pipeline/stage-ref.js";
 import type { Repository } from "./registry/client.js";
@@ -116,14 +116,6 @@ const small = async (from: Repository, part: Descriptor): Promise<Buffer> => {
   if (part.size > smallLimit)
     throw new Broken(`${part.digest.slice(0, 19)} has ${part.size} bytes, far more than such a part has`);
   return present(await from.smallBlob(part, smallLimit), part.digest);
-};
-
-const jsonOf = (bytes: Uint8Array): unknown => {
-  try {
-    return JSON.parse(Buffer.from(bytes).toString("utf8"));
-  } catch {
-    return null;
-  }
 };
 
 const disagreement = (

@@ -3,7 +3,7 @@ import { FactoryError } from "./pipeline/error.js";
 import { hashOf } from "./pipeline/key.js";
 import { type Commit, isMoving, type Mark, markTag, markText, readMark, type Relation, whyNot } from "./pipeline/mark.js";
 import { type Descriptor, mediaTypes, stageAnnotation } from "./pipeline/oci.js";
-import { isImageIndex, isManifest } from "./pipeline/oci-check.js";
+import { isImageIndex, isManifest, jsonOf } from "./pipeline/oci-check.js";
 import type { Plan } from "./pipeline/plan.js";
 import { emptyConfig } from "./pipeline/stage-ref.js";
 import { bytesBody } from "./registry/body.js";
@@ -116,14 +116,6 @@ const markOf = async (home: Repository, tag: string): Promise<Mark | null> => {
   if (found.state === "unknown" && found.error.code === "CHECKSUM_MISMATCH") return null;
   const manifest = known(found);
   return manifest === null ? null : readMark(jsonOf(manifest.bytes), tag);
-};
-
-const jsonOf = (bytes: Uint8Array): unknown => {
-  try {
-    return JSON.parse(Buffer.from(bytes).toString("utf8"));
-  } catch {
-    return null;
-  }
 };
 
 /** `there`: it was on the image already. `kept`: it stays where it is, and `why` says why. */

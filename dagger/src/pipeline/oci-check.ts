@@ -26,6 +26,15 @@ const areDescriptors = (value: unknown): boolean => Array.isArray(value) && valu
 const hasAnnotations = ({ annotations }: Readonly<Record<string, unknown>>): boolean =>
   annotations === undefined || (isObject(annotations) && Object.values(annotations).every(isText));
 
+/** What bytes say as JSON; null where they are none. */
+export const jsonOf = (bytes: Uint8Array): unknown => {
+  try {
+    return JSON.parse(Buffer.from(bytes).toString("utf8"));
+  } catch {
+    return null;
+  }
+};
+
 export const isImageIndex = (value: unknown): value is ImageIndex =>
   isObject(value) && areDescriptors(value["manifests"]) && hasAnnotations(value);
 
