@@ -9,7 +9,7 @@ import { run, type Finished } from "../io/process.js";
 export type DebianSource = {
   /** A codename: bookworm, trixie, sid. */
   suite: string;
-  /** For example http://deb.debian.org/debian. */
+  /** The address of an archive, without a slash at its end: `debianMirror` or another. */
   mirror: string;
   /** By default the mirror's address with `-security` appended, which is how Debian lays its mirrors out. */
   securityMirror?: string;

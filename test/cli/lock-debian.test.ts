@@ -5,8 +5,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { sourceLines } from "../../dagger/src/pipeline/debian-base.js";
 import { readUris, resolveDebian } from "../../ci/lock/debian.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { debianMirror } from "../../dagger/src/pipeline/debian-base.js";
 
-const source = { suite: "bookworm", mirror: "http://deb.debian.org/debian" } as const;
+const source = { suite: "bookworm", mirror: debianMirror } as const;
 let folder = "";
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "lock-debian-"));

@@ -10,10 +10,11 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { bootstrapDebian, type DebianBootstrap } from "../../ci/bootstrap/debian.js";
 import { openApt } from "../../ci/lock/apt.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { debianMirror } from "../../dagger/src/pipeline/debian-base.js";
 
 const source = {
   suite: "bookworm",
-  mirror: "http://deb.debian.org/debian",
+  mirror: debianMirror,
   architecture: process.arch === "arm64" ? "arm64" : "amd64",
 } as const;
 const epoch = 315_619_200;
