@@ -4,7 +4,7 @@ import { type Arena, buildah, buildkit, craneAppend, ours } from "./cache-conten
 import { cacheFolder } from "../ci/io/state.js";
 import { baseDigest, cacheProject, changeCode, daemonIn, layersOf, type Size, sizes } from "./cache-project.js";
 import { ensureCrane, serveRegistry, type Traffic } from "./crane.js";
-import { added, type Contender, interleave, pairByPair, runOnce } from "./interleave.js";
+import { added, type Contender, interleave, nodeStart, pairByPair, runOnce } from "./interleave.js";
 import { task } from "./project.js";
 import { print, ratioGoal, roundsOf } from "./report.js";
 import { progress } from "./scratch.js";
@@ -113,8 +113,7 @@ try {
   runOnce({ command: [tools.crane, "push", ".factory/base", `${host}/base:bookworm`], cwd: folder });
   const all = [];
   for (const size of sizes) all.push(await contendersOf(size));
-  const nodeStart: Contender = { name: "node start", command: ["node", "--eval", "0"], cwd: folder };
-  const contenders = [nodeStart, ...all.flatMap((one) => one.contenders)];
+  const contenders = [nodeStart(folder), ...all.flatMap((one) => one.contenders)];
   const times = await interleave(contenders, rounds, progress);
   const of = (name: string) => times.get(name) ?? [];
   const up = (name: string) => (traffic.get(name) ?? []).map((one) => one.up);

@@ -1,7 +1,7 @@
 import { appendFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ensureCrane, serveRegistry } from "./crane.js";
-import { added, type Contender, interleave, runOnce, spread } from "./interleave.js";
+import { added, type Contender, interleave, nodeStart, runOnce, spread } from "./interleave.js";
 import { peakMemory } from "./memory.js";
 import { application, benchProject, task } from "./project.js";
 import { print, ratioGoal, roundsOf } from "./report.js";
@@ -33,7 +33,7 @@ try {
     `tar -cf ${layer} -C app src && ${crane} append -f ${layer} ${flags}`,
   ];
   const contenders: Contender[] = [
-    { name: "node start", command: ["node", "--eval", "0"], cwd: folder },
+    nodeStart(folder),
     {
       name: "crane append",
       command: append(`-b ${base} -t ${registry.host}/app:dev`),

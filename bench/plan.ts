@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
-import { type Contender, interleave, pairByPair, runOnce, spread } from "./interleave.js";
+import { type Contender, interleave, nodeStart, pairByPair, runOnce, spread } from "./interleave.js";
 import { benchProject, task, tree } from "./project.js";
 import { type Goal, print, ratioGoal, roundsOf } from "./report.js";
 import { progress } from "./scratch.js";
@@ -14,7 +14,7 @@ const treeFolder = join(folder, "tree");
 
 const contenders: Contender[] = [
   { name: "git status", command: ["git", "status", "--porcelain"], cwd: treeFolder },
-  { name: "node start", command: ["node", "--eval", "0"], cwd: folder },
+  nodeStart(folder),
   { name: "plan", command: task("plan", "IMAGE=tree", "REMOTE=off"), cwd: folder },
   { name: "plan of 101 files", command: task("plan", "IMAGE=app", "REMOTE=off"), cwd: folder },
 ];

@@ -61,6 +61,14 @@ const startWithCache = (): void => {
   run(module.exports, load, module, program, folder);
 };
 
+/** Taken away by the Taskfile, so that Node did not read all certificates before the first line; what is started from here needs it. */
+const { FACTORY_NODE_EXTRA_CA_CERTS: certificates } = process.env;
+if (certificates !== undefined) {
+  delete process.env["FACTORY_NODE_EXTRA_CA_CERTS"];
+  if (certificates === "") delete process.env["NODE_EXTRA_CA_CERTS"];
+  else process.env["NODE_EXTRA_CA_CERTS"] = certificates;
+}
+
 if ("enableCompileCache" in modules) {
   (modules.enableCompileCache as (folder: string) => unknown)(compiled);
   load(program);

@@ -1,7 +1,7 @@
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { type Commit, isCommitId, type Relation } from "../../dagger/src/pipeline/mark.js";
 import type { History } from "../../dagger/src/tags.js";
-import { run } from "./process.js";
+import { ask } from "./process.js";
 
 /**
  * The commit that a folder stands at, and how others stand to it.
@@ -11,7 +11,7 @@ import { run } from "./process.js";
 export const historyOf = async (folder: string, signal: AbortSignal): Promise<History | string> => {
   const git = async (...words: string[]) => {
     try {
-      return await run("git", ["-C", folder, ...words], { signal, env: { LC_ALL: "C" } });
+      return await ask("git", ["-C", folder, ...words], { signal, env: { LC_ALL: "C" } });
     } catch (error) {
       if (error instanceof FactoryError && error.code === "HOST_TOOL_MISSING")
         return { exitCode: 127, stdout: "", stderr: "there is no git on PATH" };

@@ -1,4 +1,5 @@
-import { execa, ExecaError } from "execa";
+import { execFile } from "node:child_process";
+import { isErrno } from "../../dagger/src/errno.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 
 /** What a finished process left. `stderr` holds the last 64 KiB at least; both are decoded as UTF-8. */
@@ -19,11 +20,12 @@ export type RunOptions = {
 };
 
 /**
- * The one place that starts a process. A non-zero exit is a result, not an error: the caller knows what it means.
+ * A process that runs for as long as it takes. Here and in `ask` processes are started, and nowhere else. A non-zero exit is a result, not an error: the caller knows what it means.
  * @throws FactoryError HOST_TOOL_MISSING when the program does not exist, INTERRUPTED when the signal fired
  */
 export async function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<Finished> {
   const { onLine } = options;
+  const { execa, ExecaError } = await import("execa");
   try {
     const child = execa(program, args, {
       reject: false,
@@ -57,6 +59,24 @@ export async function run(program: string, args: readonly string[], options: Run
     throw error;
   }
 }
+
+/**
+ * A short question to a program, answered by its exit code and a few words. By Node's own means: to load execa takes as long as git
+ * needs for an answer, and publishing a code change asks git alone.
+ * @throws FactoryError as run
+ */
+export const ask = (
+  program: string,
+  args: readonly string[],
+  { signal, env }: Pick<RunOptions, "signal" | "env">,
+): Promise<Finished> =>
+  new Promise((resolve, reject) => {
+    execFile(program, args, { signal, env: { ...process.env, ...env } }, (error, stdout, stderr) => {
+      if (signal?.aborted) reject(interrupted(program));
+      else if (isErrno(error, "ENOENT", "EACCES")) reject(missing(program, error));
+      else resolve({ exitCode: error === null ? 0 : typeof error.code === "number" ? error.code : 128, stdout, stderr });
+    });
+  });
 
 const interrupted = (program: string) =>
   new FactoryError("INTERRUPTED", {

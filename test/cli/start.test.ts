@@ -71,6 +71,26 @@ describe("the compiled program", () => {
     expect(readFileSync(file).equals(harm(good))).toBe(false);
   });
 
+  test("hands the certificates on that its own start was spared", async () => {
+    const said = join(folder, "said");
+    const git = `#!/bin/sh\nprintf '%s|%s' "\${NODE_EXTRA_CA_CERTS-none}" "\${FACTORY_NODE_EXTRA_CA_CERTS-none}" > ${said}\nexit 1\n`;
+    writeFileSync(join(folder, "git"), git, { mode: 0o755 });
+    const started = (certificates: string) =>
+      promisify(execFile)(process.execPath, [join(beside("factory.cjs")), "explain", "--since", "HEAD"], {
+        cwd: folder,
+        env: {
+          ...process.env,
+          PATH: `${folder}:${process.env["PATH"]}`,
+          NODE_EXTRA_CA_CERTS: "",
+          FACTORY_NODE_EXTRA_CA_CERTS: certificates,
+        },
+      });
+    await expect(started("/company.pem")).rejects.toMatchObject({ code: 64 });
+    expect(readFileSync(said, "utf8")).toBe("/company.pem|none");
+    await expect(started("")).rejects.toMatchObject({ code: 64 });
+    expect(readFileSync(said, "utf8")).toBe("none|none");
+  });
+
   test("keeps nothing for a command that there is not", async () => {
     await expect(factory("nonsense")).rejects.toMatchObject({
       code: 64,
