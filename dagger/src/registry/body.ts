@@ -24,9 +24,13 @@ export const fileBody = (path: string, size: number): Body => ({
     let left = end - start;
     if (left === 0) return;
     try {
-      for await (const piece of createReadStream(path, { start, end: end - 1, highWaterMark: part }) as AsyncIterable<Buffer>) {
+      for await (const piece of createReadStream(path, {
+        start,
+        end: end - 1,
+        highWaterMark: readAhead,
+      }) as AsyncIterable<Buffer>) {
         left -= piece.length;
-        yield piece;
+        yield* bytesBody(piece).read(0, piece.length);
       }
     } catch (cause) {
       throw unreadable(path, (cause as Error).message, cause);
@@ -42,7 +46,9 @@ export const sliceBody = (body: Body, start: number, end: number): Body => ({
 });
 
 // Small enough that a slow line takes one before it counts as stalled.
-const part = 64 * 1024;
+const part = 256 * 1024;
+// Each read is a turn of the thread pool.
+const readAhead = 1 << 20;
 
 const unreadable = (path: string, why: string, cause?: unknown): FactoryError =>
   new FactoryError(
