@@ -7,7 +7,7 @@ import { FactoryError } from "../dagger/src/pipeline/error.js";
 import type { Facts, Wanted } from "../dagger/src/pipeline/facts.js";
 import type { Lock } from "../dagger/src/pipeline/lock.js";
 import { imageOf, type Plan, planImage } from "../dagger/src/pipeline/plan.js";
-import { readIgnoreLines } from "../dagger/src/pipeline/select.js";
+import { compileIgnore, type Ignore, readIgnoreLines } from "../dagger/src/pipeline/select.js";
 import type { ImageSpec, Spec } from "../dagger/src/pipeline/spec.js";
 import type { Platform } from "../dagger/src/pipeline/stage.js";
 import { valid } from "../dagger/src/pipeline/valid.js";
@@ -60,7 +60,7 @@ const findRoot = (start: string): string => {
 };
 
 /** An image of a project, with the facts of its context: read once, planned for as many platforms as wanted. */
-export type OpenImage = { name: string; image: ImageSpec; folder: string; wanted: Wanted; facts: Facts };
+export type OpenImage = { name: string; image: ImageSpec; folder: string; wanted: Wanted; ignore: Ignore; facts: Facts };
 
 /** @throws FactoryError UNKNOWN_IMAGE, INPUT_MISSING, CONFIG_INVALID */
 export const openImage = async (project: Project, name: string | undefined): Promise<OpenImage> => {
@@ -74,9 +74,10 @@ export const openImage = async (project: Project, name: string | undefined): Pro
   const wanted = wantedOf(project.spec, image, ignore);
   const cacheFile = join(project.state.root, "hashes.json");
   const cache = loadHashes(cacheFile);
-  const facts = await gatherFacts(folder, wanted, { cache });
+  const rules = compileIgnore(wanted.ignore);
+  const facts = await gatherFacts(folder, wanted, { cache, ignore: rules });
   saveHashes(cacheFile, cache);
-  return { name: chosen, image, folder, wanted, facts };
+  return { name: chosen, image, folder, wanted, ignore: rules, facts };
 };
 
 export const planOf = (

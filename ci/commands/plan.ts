@@ -1,7 +1,6 @@
 import { measureContext } from "../../dagger/src/facts.js";
 import { type Decision, decide } from "../../dagger/src/pipeline/decide.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { compileIgnore } from "../../dagger/src/pipeline/select.js";
 import { command, type World } from "../command.js";
 import { expectedTime } from "../io/history.js";
 import { type Asking, firstOnly, knowledgeOf } from "../known.js";
@@ -29,7 +28,7 @@ export const plan = command({
     const allowed = flags.allow?.split(",").map(stageOf) ?? [];
     const project = await openProject(world);
     const open = await openImage(project, flags.image);
-    const context = measureContext(open.folder, compileIgnore(open.wanted.ignore), open.facts);
+    const context = measureContext(open.folder, open.ignore, { roots: open.wanted.roots, entries: open.facts.entries });
     const use = remoteUseOf(flags.remote);
     const views: PlanView[] = [];
     const buildArgs = readBuildArgs(flags["build-arg"]);

@@ -100,7 +100,7 @@ async function fill(draft: string, source: string, entries: readonly Entry[]): P
       throw isErrno(error, "ENOENT", "ENOTDIR") ? changedSince(entry.path, error) : error;
     }
     chmodSync(copy, entry.executable ? 0o755 : 0o644);
-    const { sha256 } = await hashFile(copy, entry.path, lstatSync(copy, { bigint: true }));
+    const { sha256 } = await hashFile(copy, entry.path, lstatSync(copy));
     if (sha256 !== entry.sha256) throw changedSince(entry.path);
   }
   // Links last: nothing is ever written through one.

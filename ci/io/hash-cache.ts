@@ -3,8 +3,8 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node
 import { dirname } from "node:path";
 import type { HashCache } from "../../dagger/src/hash-file.js";
 
-/** The numbers are decimal text: they do not fit a JSON number. */
-type Row = readonly [path: string, size: string, mtimeNs: string, ctimeNs: string, ino: string, sha256: string];
+/** Times in milliseconds, with their fractions. */
+type Row = readonly [path: string, size: number, mtimeMs: number, ctimeMs: number, ino: number, sha256: string];
 
 /** Hashes of earlier runs, by absolute path. */
 export type KeptHashes = HashCache & {
@@ -21,7 +21,7 @@ const restMs = 2_000;
 /** Above this many paths only those of the current run are kept. */
 const limit = 200_000;
 
-const format = 1;
+const format = 2;
 
 /** The cache behind a JSON text; an unreadable text is an empty cache, since all of it can be found out again. */
 export function parseHashes(text: string | null): KeptHashes {
@@ -32,20 +32,15 @@ export function parseHashes(text: string | null): KeptHashes {
     get(path, stat) {
       const row = rows.get(path);
       if (row === undefined) return undefined;
-      const [, size, mtimeNs, ctimeNs, ino, sha256] = row;
-      const same =
-        size === String(stat.size) &&
-        mtimeNs === String(stat.mtimeNs) &&
-        ctimeNs === String(stat.ctimeNs) &&
-        ino === String(stat.ino);
+      const [, size, mtimeMs, ctimeMs, ino, sha256] = row;
+      const same = size === stat.size && mtimeMs === stat.mtimeMs && ctimeMs === stat.ctimeMs && ino === stat.ino;
       if (same) used.add(path);
       return same ? sha256 : undefined;
     },
     set(path, stat, sha256, readAt) {
-      const latest = stat.mtimeMs > stat.ctimeMs ? stat.mtimeMs : stat.ctimeMs;
       fresh = rows.delete(path) || fresh;
-      if (Number(latest) + restMs >= readAt) return;
-      rows.set(path, [path, String(stat.size), String(stat.mtimeNs), String(stat.ctimeNs), String(stat.ino), sha256]);
+      if (Math.max(stat.mtimeMs, stat.ctimeMs) + restMs >= readAt) return;
+      rows.set(path, [path, stat.size, stat.mtimeMs, stat.ctimeMs, stat.ino, sha256]);
       used.add(path);
       fresh = true;
     },
@@ -70,7 +65,9 @@ function rowsOf(text: string | null): Row[] {
 }
 
 const isRow = (value: unknown): value is Row =>
-  Array.isArray(value) && value.length === 6 && value.every((part) => typeof part === "string");
+  Array.isArray(value) &&
+  value.length === 6 &&
+  value.every((part, at) => typeof part === (at === 0 || at === 5 ? "string" : "number"));
 
 export function loadHashes(file: string): KeptHashes {
   try {

@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
-import { type BigIntStats, lstatSync, readFileSync, readlinkSync } from "node:fs";
+import { lstatSync, readFileSync, readlinkSync, type Stats } from "node:fs";
 import { join } from "node:path";
-import { type HashCache, changed, hashFile, isGone, isLarge } from "./hash-file.js";
+import { changed, type HashCache, type Hashed, hashFile, isGone, isLarge } from "./hash-file.js";
 import { type Found, listRoot, rootKind, rootPath, twice } from "./list-context.js";
 import { FactoryError } from "./pipeline/error.js";
 import { type Entry, type Facts, sizesOf, type Wanted } from "./pipeline/facts.js";
@@ -19,21 +19,16 @@ const concurrency = 4;
  * @throws FactoryError INPUT_MISSING for a root that is not there, is ignored, or changes while it is read
  * @throws FactoryError CONFIG_INVALID for an ignore line that cannot be read, and for what no image can hold
  */
-export async function gatherFacts(folder: string, wanted: Wanted, options: { cache?: HashCache } = {}): Promise<Facts> {
-  const ignore = compileIgnore(wanted.ignore);
+export async function gatherFacts(
+  folder: string,
+  wanted: Wanted,
+  { cache, ignore = compileIgnore(wanted.ignore) }: { cache?: HashCache; ignore?: Ignore } = {},
+): Promise<Facts> {
   const found = twice(() => wanted.roots.flatMap((root) => listRoot(folder, root, ignore)));
   const entries: Entry[] = [];
-  const slots: { at: number; path: string; file: string; stat: BigIntStats }[] = [];
-  const hash = async ({ at, path, file, stat }: (typeof slots)[number]) => {
-    const hashed = await hashFile(file, path, stat, options.cache);
-    const executable = (hashed.stat.mode & 0o100n) !== 0n;
-    entries[at] = {
-      kind: "file",
-      path,
-      executable,
-      size: Number(hashed.stat.size),
-      sha256: hashed.sha256,
-    };
+  const slots: { at: number; path: string; file: string; stat: Stats }[] = [];
+  const enter = (at: number, path: string, { stat, sha256 }: Hashed) => {
+    entries[at] = { kind: "file", path, executable: (stat.mode & 0o100) !== 0, size: stat.size, sha256 };
   };
   for (const [at, { path, kind }] of selectPaths(found, ignore).entries()) {
     // Both are clean: join would take them apart and put them together again, ten thousand times.
@@ -42,14 +37,16 @@ export async function gatherFacts(folder: string, wanted: Wanted, options: { cac
     if (kind === "directory") entries[at] = { kind, path };
     else if (kind === "symlink") entries[at] = { kind, path, target: linkTarget(file, path) };
     else {
-      const stat = lstatSync(file, { bigint: true, throwIfNoEntry: false });
+      const stat = lstatSync(file, { throwIfNoEntry: false });
       if (stat === undefined || !stat.isFile()) return changed(path);
-      if (isLarge(stat)) slots.push({ at, path, file, stat });
-      else await hash({ at, path, file, stat });
+      const hashed = isLarge(stat) ? null : hashFile(file, path, stat, cache);
+      if (hashed === null) slots.push({ at, path, file, stat });
+      else enter(at, path, hashed instanceof Promise ? await hashed : hashed);
     }
   }
   const work = async () => {
-    for (let slot = slots.pop(); slot !== undefined; slot = slots.pop()) await hash(slot);
+    for (let slot = slots.pop(); slot !== undefined; slot = slots.pop())
+      enter(slot.at, slot.path, await hashFile(slot.file, slot.path, slot.stat, cache));
   };
   await Promise.all(Array.from({ length: concurrency }, work));
   return { entries, texts: readTexts(folder, wanted.texts) };
@@ -57,15 +54,19 @@ export async function gatherFacts(folder: string, wanted: Wanted, options: { cac
 
 /**
  * How much of a whole context is sent when nothing narrows it down: number and bytes of the regular files that are not ignored.
- * Looks at sizes only, and at none that is among the facts.
+ * Looks at sizes only, and not at all into roots whose facts are known.
  */
-export function measureContext(folder: string, ignore: Ignore, facts?: Pick<Facts, "entries">): { files: number; bytes: number } {
-  const sizes = sizesOf(facts ?? { entries: [] });
-  let files = 0;
-  let bytes = 0;
-  for (const { path, kind } of selectPaths(listRoot(folder, ".", ignore), ignore)) {
-    if (kind !== "file") continue;
-    const size = sizes.get(path) ?? lstatSync(`${folder}/${path}`, { throwIfNoEntry: false })?.size;
+export function measureContext(
+  folder: string,
+  ignore: Ignore,
+  known: { roots: readonly string[]; entries: Facts["entries"] } = { roots: [], entries: [] },
+): { files: number; bytes: number } {
+  const sizes = sizesOf(known);
+  let files = sizes.size;
+  let bytes = [...sizes.values()].reduce((sum, size) => sum + size, 0);
+  for (const { path, kind } of listRoot(folder, ".", ignore, new Set(known.roots.map(rootPath)))) {
+    if (kind !== "file" || sizes.has(path) || ignore.ignores(path)) continue;
+    const size = lstatSync(`${folder}/${path}`, { throwIfNoEntry: false })?.size;
     if (size === undefined) continue;
     files += 1;
     bytes += size;

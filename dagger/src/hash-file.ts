@@ -1,29 +1,32 @@
 import { createHash } from "node:crypto";
-import { type BigIntStats, closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, type Stats } from "node:fs";
 import { open } from "node:fs/promises";
 import { isErrno } from "./errno.js";
 import { FactoryError } from "./pipeline/error.js";
 
 /** Remembered hashes of unchanged files. The implementation decides how long and where; see ci/io/context.ts. */
 export type HashCache = {
-  get: (path: string, stat: BigIntStats) => string | undefined;
+  get: (path: string, stat: Stats) => string | undefined;
   /** @param readAt milliseconds since the Unix epoch, from before the file was read */
-  set: (path: string, stat: BigIntStats, sha256: string, readAt: number) => void;
+  set: (path: string, stat: Stats, sha256: string, readAt: number) => void;
 };
 
 /** A regular file as it was while it was hashed. */
-export type Hashed = { stat: BigIntStats; sha256: string };
+export type Hashed = { stat: Stats; sha256: string };
 
 /** From here on a file is read piece by piece, so that several can be under way without filling the memory. */
 const large = 1 << 20;
 const piece = Buffer.allocUnsafeSlow(large);
 const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-export const isLarge = (stat: BigIntStats): boolean => stat.size >= BigInt(large);
+export const isLarge = (stat: Stats): boolean => stat.size >= large;
 
-/** What tells that a file is still the one that was looked at. ctime moves with every change, even when mtime is put back. */
-const sameFile = (a: BigIntStats, b: BigIntStats): boolean =>
-  a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs && a.ino === b.ino && a.mode === b.mode;
+/**
+ * What tells that a file is still the one that was looked at. ctime moves with every change, even when mtime is put back. A number of
+ * milliseconds holds times to a quarter of a microsecond: no two looks at a file follow each other that fast.
+ */
+const sameFile = (a: Stats, b: Stats): boolean =>
+  a.size === b.size && a.mtimeMs === b.mtimeMs && a.ctimeMs === b.ctimeMs && a.ino === b.ino && a.mode === b.mode;
 
 /** Errors that mean "it was here a moment ago". ELOOP: a symlink took the file's place. */
 export const isGone = (error: unknown): boolean => isErrno(error, "ENOENT", "ENOTDIR", "ELOOP");
@@ -32,39 +35,47 @@ export const isGone = (error: unknown): boolean => isErrno(error, "ENOENT", "ENO
  * SHA-256 of a small file. Synchronous calls, because for many small files they cost a third of asynchronous ones.
  * @returns null when the file changed or vanished meanwhile
  */
-function hashSmall(file: string, stat: BigIntStats): string | null {
+function hashSmall(file: string, stat: Stats): string | null {
   const handle = openSync(file, flags);
   try {
     const hash = createHash("sha256");
     for (let length = readSync(handle, piece); length > 0; length = readSync(handle, piece))
       hash.update(piece.subarray(0, length));
-    return sameFile(stat, fstatSync(handle, { bigint: true })) ? hash.digest("hex") : null;
+    return sameFile(stat, fstatSync(handle)) ? hash.digest("hex") : null;
   } finally {
     closeSync(handle);
   }
 }
 
-async function hashLarge(file: string, stat: BigIntStats): Promise<string | null> {
+async function hashLarge(file: string, stat: Stats): Promise<string | null> {
   const handle = await open(file, flags);
   try {
     const hash = createHash("sha256");
     const own = Buffer.allocUnsafeSlow(large);
     for (let { bytesRead } = await handle.read(own); bytesRead > 0; { bytesRead } = await handle.read(own))
       hash.update(own.subarray(0, bytesRead));
-    return sameFile(stat, await handle.stat({ bigint: true })) ? hash.digest("hex") : null;
+    return sameFile(stat, await handle.stat()) ? hash.digest("hex") : null;
   } finally {
     await handle.close();
   }
 }
 
 /**
+ * At once where the hash is remembered: a promise for each of ten thousand files takes longer than all that is looked up.
  * @param path how messages call the file
  * @throws FactoryError INPUT_MISSING when the file changes or vanishes while it is read, twice in a row
  */
-export async function hashFile(file: string, path: string, first: BigIntStats, cache?: HashCache): Promise<Hashed> {
-  const attempt = async (stat: BigIntStats): Promise<Hashed | null> => {
-    const known = cache?.get(file, stat);
-    if (known !== undefined) return { stat, sha256: known };
+export function hashFile(file: string, path: string, first: Stats, cache?: HashCache): Hashed | Promise<Hashed> {
+  return remembered(file, first, cache) ?? hashAnew(file, path, first, cache);
+}
+
+const remembered = (file: string, stat: Stats, cache: HashCache | undefined): Hashed | null => {
+  const sha256 = cache?.get(file, stat);
+  return sha256 === undefined ? null : { stat, sha256 };
+};
+
+async function hashAnew(file: string, path: string, first: Stats, cache: HashCache | undefined): Promise<Hashed> {
+  const attempt = async (stat: Stats): Promise<Hashed | null> => {
     const readAt = Date.now();
     const sha256 = isLarge(stat) ? await hashLarge(file, stat) : hashSmall(file, stat);
     if (sha256 === null) return null;
@@ -72,7 +83,10 @@ export async function hashFile(file: string, path: string, first: BigIntStats, c
     return { stat, sha256 };
   };
   try {
-    return (await unlessGone(() => attempt(first))) ?? (await attempt(regular(file))) ?? changed(path);
+    const once = await unlessGone(() => attempt(first));
+    if (once !== null) return once;
+    const second = regular(file);
+    return remembered(file, second, cache) ?? (await attempt(second)) ?? changed(path);
   } catch (error) {
     return isGone(error) ? changed(path, error) : Promise.reject(error);
   }
@@ -87,8 +101,8 @@ async function unlessGone<T>(work: () => Promise<T>): Promise<T | null> {
   }
 }
 
-const regular = (file: string): BigIntStats => {
-  const stat = lstatSync(file, { bigint: true });
+const regular = (file: string): Stats => {
+  const stat = lstatSync(file);
   if (stat.isFile()) return stat;
   throw Object.assign(new Error("no regular file any more"), { code: "ENOENT" });
 };

@@ -12,15 +12,18 @@ export type Found = {
   kind: "file" | "directory" | "symlink" | "other" | "unreadable name";
 };
 
-/** A root and everything below it that may be sent; files that are ignored are listed, trees that are ignored are not. */
-export function listRoot(folder: string, wanted: string, ignore: Ignore): Found[] {
+/**
+ * A root and everything below it that may be sent; files that are ignored are listed, trees that are ignored are not.
+ * @param closed folders that are not entered
+ */
+export function listRoot(folder: string, wanted: string, ignore: Ignore, closed: ReadonlySet<string> = new Set()): Found[] {
   const root = rootPath(wanted);
   const found: Found[] = [];
   const enter = (directory: string) => {
     for (const { name, kind } of listFolder(folder, directory, ignore)) {
       const path = directory === "" ? name : `${directory}/${name}`;
       found.push({ path, kind });
-      if (kind === "directory" && !ignore.canSkip(path)) enter(path);
+      if (kind === "directory" && !closed.has(path) && !ignore.canSkip(path)) enter(path);
     }
   };
   const kind = rootKind(folder, root);

@@ -127,12 +127,15 @@ test("texts are read where they exist", async () => {
   expect((await failure(gatherFacts(at(""), { roots: [], texts: ["app/latin"], ignore: [] }))).code).toBe("CONFIG_INVALID");
 });
 
-test("a context is measured without what is ignored, and the facts spare no file", async () => {
+test("a context is measured without what is ignored, and the same whatever of it is known already", async () => {
   put("a", "123");
   put("b/c", "12345");
   put("b/d.log", "1234567");
   symlinkSync("a", at("link"));
-  expect(measureContext(at(""), compileIgnore(["**/*.log"]))).toEqual({ files: 2, bytes: 8 });
-  const facts = await gatherFacts(at(""), { roots: ["b"], texts: [], ignore: [] });
-  expect(measureContext(at(""), compileIgnore(["**/*.log"]), facts)).toEqual({ files: 2, bytes: 8 });
+  const ignore = ["**/*.log"];
+  expect(measureContext(at(""), compileIgnore(ignore))).toEqual({ files: 2, bytes: 8 });
+  for (const roots of [["b"], ["./b/"], ["a"], ["a", "b/c"], ["b", "b/c"], ["."]]) {
+    const { entries } = await gatherFacts(at(""), { roots, texts: [], ignore });
+    expect(measureContext(at(""), compileIgnore(ignore), { roots, entries })).toEqual({ files: 2, bytes: 8 });
+  }
 });

@@ -94,15 +94,17 @@ export function compileIgnore(lines: readonly string[]): Ignore {
 
   const judge = (path: string, parent: Verdict | null): Verdict => {
     if (parent?.closed) return parent;
-    const matched = patterns.map(() => false);
+    const matched: boolean[] = [];
     let ignored = false;
     let by = -1;
-    for (const [index, pattern] of patterns.entries()) {
-      const inherited = parent?.matched[index] ?? false;
-      if (!inherited && (pattern.exception !== ignored || !pattern.matches(path))) continue;
-      matched[index] = true;
-      if (ignored === pattern.exception) by = index;
-      ignored = !pattern.exception;
+    for (let index = 0; index < patterns.length; index++) {
+      const { exception, matches } = patterns[index]!;
+      const inherited = parent !== null && parent.matched[index]!;
+      const found = inherited || (exception === ignored && matches(path));
+      matched.push(found);
+      if (!found) continue;
+      if (ignored === exception) by = index;
+      ignored = !exception;
     }
     return { ignored, matched, by, closed: false };
   };
@@ -122,7 +124,6 @@ export function compileIgnore(lines: readonly string[]): Ignore {
   };
   /** A directory's verdict serves for the path itself too: closing it changes only what is below. */
   const verdictOf = (path: string) => directories.get(path) ?? judge(path, parentOf(path));
-
   return {
     patterns: patterns.map((pattern) => pattern.text),
     ignores: (path) => verdictOf(path).ignored,
