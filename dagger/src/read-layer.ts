@@ -3,6 +3,7 @@ import { Readable, type Transform } from "node:stream";
 import * as zlib from "node:zlib";
 import { Decompress } from "fzstd";
 import { FactoryError } from "./pipeline/error.js";
+import { type FramePart, frameParts } from "./pipeline/zstd-frames.js";
 
 export type LayerBlob = { mediaType: string; digest: string; size: number };
 
@@ -52,7 +53,7 @@ async function* unpacked(file: Readable, mediaType: string, seen: (bytes: Uint8A
 const nativeZstd = (zlib as { createZstdDecompress?: (options: { chunkSize: number }) => Transform }).createZstdDecompress;
 
 async function* unzstd(pieces: AsyncIterable<Buffer>): AsyncGenerator<Uint8Array> {
-  if (nativeZstd !== undefined) return yield* through(pieces, nativeZstd({ chunkSize: 1 << 18 }));
+  if (nativeZstd !== undefined) return yield* byFrame(pieces, () => nativeZstd({ chunkSize: 1 << 18 }));
   const ready: Uint8Array[] = [];
   const decoder = new Decompress((part) => ready.push(part));
   for await (const piece of pieces) {
@@ -64,7 +65,24 @@ async function* unzstd(pieces: AsyncIterable<Buffer>): AsyncGenerator<Uint8Array
   yield* ready;
 }
 
-const through = (pieces: AsyncIterable<Buffer>, transform: Transform): AsyncIterable<Uint8Array> =>
+/** A decoder for each frame: Node's own stops after the first. */
+async function* byFrame(pieces: AsyncIterable<Uint8Array>, decoder: () => Transform): AsyncGenerator<Uint8Array> {
+  const parts = frameParts(pieces);
+  for (let first = await parts.next(); first.done !== true; first = await parts.next()) {
+    yield* through(oneFrame(first.value, parts), decoder());
+  }
+}
+
+async function* oneFrame(first: FramePart, parts: AsyncGenerator<FramePart>): AsyncGenerator<Uint8Array> {
+  yield first.bytes;
+  if (first.end) return;
+  for (let next = await parts.next(); next.done !== true; next = await parts.next()) {
+    yield next.value.bytes;
+    if (next.value.end) return;
+  }
+}
+
+const through = (pieces: AsyncIterable<Uint8Array>, transform: Transform): AsyncIterable<Uint8Array> =>
   // compose destroys the whole chain with whichever part of it fails.
   Readable.from(pieces, { objectMode: false }).compose(transform) as AsyncIterable<Uint8Array>;
 
