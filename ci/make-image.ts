@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { blobPath, writeJson } from "../dagger/src/layout.js";
 import { type Decision, decide } from "../dagger/src/pipeline/decide.js";
 import { noteText } from "../dagger/src/pipeline/explain.js";
-import { type Descriptor, mediaTypes, platformParts, stageAnnotation } from "../dagger/src/pipeline/oci.js";
+import { type Descriptor, imageIndex, mediaTypes, platformParts } from "../dagger/src/pipeline/oci.js";
 import type { Plan } from "../dagger/src/pipeline/plan.js";
 import type { BuildRecord } from "../dagger/src/pipeline/record.js";
 import { type StageName, stageNames } from "../dagger/src/pipeline/stage.js";
@@ -96,12 +96,8 @@ const rootOf = async (layout: string, platforms: MadeImage["platforms"], signal:
     return { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(plan.platform) };
   });
   if (manifests.length === 1) return manifests[0]!;
-  // The index says what its images are, so that whoever finds it can tell without asking further.
-  for (const [at, { done }] of platforms.entries()) {
-    const { stage, key } = done.at(-1)!.decision.stage;
-    manifests[at]!.annotations = { [stageAnnotation(stage)]: key };
-  }
-  const index = await writeJson(layout, mediaTypes.index, { schemaVersion: 2, mediaType: mediaTypes.index, manifests });
+  const images = platforms.map(({ done }, at) => ({ manifest: manifests[at]!, last: done.at(-1)!.decision.stage }));
+  const index = await writeJson(layout, mediaTypes.index, imageIndex(images));
   await nameInLayout(layout, `index-${platforms[0]!.plan.image}`, index, signal);
   return index;
 };

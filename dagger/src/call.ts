@@ -8,7 +8,7 @@ import { indexOf, layoutText } from "./layout-tar.js";
 import { chainOf, makeImage, settle, type Workshop } from "./make-image.js";
 import { platformsOf, readBuildArgs, stageOf } from "./pipeline/argument.js";
 import { FactoryError } from "./pipeline/error.js";
-import { type Descriptor, mediaTypes } from "./pipeline/oci.js";
+import { type Descriptor, imageIndex, mediaTypes } from "./pipeline/oci.js";
 import { type Plan, planImage } from "./pipeline/plan.js";
 import { problemLines } from "./pipeline/problem-text.js";
 import { type Platform, platformNames } from "./pipeline/stage.js";
@@ -128,7 +128,11 @@ export const imageOfCall = async (
   const root =
     manifests.length === 1
       ? manifests[0]!
-      : await writeJson(layout, mediaTypes.index, { schemaVersion: 2, mediaType: mediaTypes.index, manifests });
+      : await writeJson(
+          layout,
+          mediaTypes.index,
+          imageIndex(manifests.map((manifest, at) => ({ manifest, last: plans[at]!.stages.at(-1)! }))),
+        );
   writeFileSync(join(layout, "oci-layout"), layoutText);
   writeFileSync(join(layout, "index.json"), JSON.stringify(indexOf(root)));
   return { layout, root };

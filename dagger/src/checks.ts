@@ -7,10 +7,10 @@ import { blobPath, closure, readBlob, readManifest } from "./layout.js";
 import { packLayout } from "./layout-tar.js";
 import { FactoryError } from "./pipeline/error.js";
 import { noteText } from "./pipeline/explain.js";
-import { type Outcome, strangerId } from "./pipeline/image-check.js";
+import { type CheckResult, type Outcome, strangerId } from "./pipeline/image-check.js";
 import { imageChecks } from "./pipeline/image-checks.js";
 import type { ImageConfig } from "./pipeline/image-config.js";
-import { verdictByRunning } from "./pipeline/image-verdict.js";
+import { overall, verdictByRunning } from "./pipeline/image-verdict.js";
 import { type Descriptor, type ImageIndex, mediaTypes, platformParts } from "./pipeline/oci.js";
 import type { Plan } from "./pipeline/plan.js";
 import { planImage } from "./pipeline/plan.js";
@@ -20,7 +20,7 @@ import { openImage } from "./source.js";
 
 /**
  * Runs the checks of the plan inside the image, each as who it concerns. The image is taken in as the assembler left it.
- * @throws FactoryError STEP_FAILED with every check that did not hold
+ * @throws FactoryError IMAGE_FAILED with every check that did not hold, or with what was not tested where nothing was
  */
 export const testImage = async (client: Client, plan: Plan, { layout, root }: MadeImage, scratch: string): Promise<void> => {
   const tar = join(scratch, "image.tar");
@@ -28,18 +28,21 @@ export const testImage = async (client: Client, plan: Plan, { layout, root }: Ma
   const file = client.currentModule().workdirFile(relative(process.cwd(), tar));
   const container = client.container({ platform: enginePlatform(plan.platform) }).import_(file);
   const config = readBlob<ImageConfig>(layout, readManifest(layout, manifestOf(layout, root, plan.platform)).config.digest);
-  const failed: string[] = [];
+  const results: CheckResult[] = [];
   for (const check of imageChecks(plan, config)) {
     const isNested = check.name.startsWith("nested ");
     const { verdict, words } = await verdictByRunning(check, async (as, command) =>
       isNested ? nestedInDagger : outcomeOf(as === "user" ? container : container.withUser(strangerId), command),
     );
-    if (verdict === "fail") failed.push(`${check.name}: ${words}`);
+    results.push({ ...check, verdict, words });
   }
-  if (failed.length === 0) return;
-  throw new FactoryError("STEP_FAILED", {
-    what: `the image ${plan.image} for ${plan.platform} is not what the plan promises`,
-    why: failed.join("\n"),
+  const verdict = overall(results);
+  if (verdict === "pass") return;
+  const told = results.filter((one) => one.verdict === verdict).map(({ name, words }) => `${name}: ${words}`);
+  const image = `the image ${plan.image} for ${plan.platform}`;
+  throw new FactoryError("IMAGE_FAILED", {
+    what: verdict === "fail" ? `${image} is not what the plan promises` : `nothing that ran in ${image} could be tested`,
+    why: told.length === 0 ? "the plan gives it no tool, package, command or user to ask" : told.join("\n"),
     fix: "look around in it: dagger call build terminal",
   });
 };
@@ -79,8 +82,9 @@ export const lintCall = async (workspace: Workspace, given: Directory | undefine
   mkdirSync(committed);
   await reach.folder(".", ["builder/*Dockerfile*"], []).export(committed);
   for (const name of Object.keys(spec.images)) {
-    const own = join(scratch, name);
-    mkdirSync(own);
+    // In a folder of their own: an image may be called as anything else that stands here.
+    const own = join(scratch, "images", name);
+    mkdirSync(own, { recursive: true });
     const open = await openImage(source, name, own);
     const { facts } = open;
     const plans = open.image.platforms.map((platform) => planImage({ spec, lock, image: name, facts, platform, buildArgs: {} }));

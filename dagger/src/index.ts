@@ -25,7 +25,7 @@ import { cacheModes, noShelf } from "./shelf.js";
 
 // Longer than other files: Dagger reads its functions from one class of one file, each argument with a comment of its own.
 
-/** What no image holds and no key knows, of a source that is handed over. */
+/** What no image holds (wanted.ts), as the text that Dagger reads here. */
 const neverSent = ["**/.git", "**/.factory"];
 
 /** A builder image in four stages: base-tools, dependencies, application, runtime. */

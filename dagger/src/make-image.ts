@@ -7,8 +7,9 @@ import { type BuiltStage, type Context, type Piece, stageContainers } from "./co
 import { engineCompression, enginePlatform } from "./engine-words.js";
 import { asFailure } from "./failure.js";
 import { indexLayers } from "./index-layers.js";
-import { readManifest } from "./layout.js";
+import { missingBlobs, readManifest } from "./layout.js";
 import { packLayout } from "./layout-tar.js";
+import { FactoryError } from "./pipeline/error.js";
 import type { AssemblyIndex } from "./pipeline/assembly-index.js";
 import type { StageContent } from "./pipeline/image-report.js";
 import { type Descriptor, mediaTypes, platformParts } from "./pipeline/oci.js";
@@ -102,28 +103,37 @@ export const makeImage = async (
   return { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(plan.platform) };
 };
 
-const shelved = async (
-  { plan, fresh }: Workshop,
-  place: Place,
-  stage: PlannedStage,
-  ground: Ground | null,
-): Promise<Ground | null> => {
+/**
+ * The engine's container of an image in the layout, for a stage that is executed on it. Layers that are on the shelf come by the function's own
+ * client, with its login and its certificates: the engine pulls by settings of its own, and need not know the registry at all.
+ */
+const imported = async ({ client, plan }: Workshop, place: Place, stage: PlannedStage, image: Ground): Promise<Container> => {
+  const { layout, scratch, shelf, asFile } = place;
+  const { digest, size } = image;
+  await shelf.bring(missingBlobs(layout, digest) ?? [], layout);
+  const tar = join(scratch, `${stage.stage}.tar`);
+  await packLayout(layout, { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(plan.platform) }, tar);
+  return client.container({ platform: enginePlatform(plan.platform) }).import_(asFile(tar));
+};
+
+const shelved = async (shop: Workshop, place: Place, stage: PlannedStage, ground: Ground | null): Promise<Ground | null> => {
   const { layout, shelf } = place;
-  const ref = fresh === null ? await shelf.find(stage, layout) : null;
+  const ref = shop.fresh === null ? await shelf.find(stage, layout) : null;
   const opened = ref === null ? null : openStageRef(layout, ref, stage.key);
   if (opened === null) return null;
   const { digest, size } = opened.image;
   const { layers } = readManifest(layout, digest);
   const full = async () => shelf.fullIndex(stage, ref!, layout);
-  return {
+  const kept: Ground = {
     digest,
     size,
     layers: layers.length,
-    container: async () => shelf.container(plan, digest),
+    container: () => imported(shop, place, stage, kept),
     assembly: opened.assembly,
     full,
     content: executedContent(stage, layers.slice(ground?.layers ?? 0), full),
   };
+  return kept;
 };
 
 const executedContent =
@@ -143,6 +153,7 @@ const executed = async (shop: Workshop, place: Place, stage: PlannedStage, groun
   const made = await takeStage(tar, layout, join(scratch, "taken"), plan, stage, ground);
   const below = ground === null ? null : { layers: ground.layers, index: await ground.full() };
   const ref = await writeStageRef(layout, stage, made.digest, below);
+  if (shop.fresh !== null) await compare(shelf, layout, stage, made.digest);
   await shelf.keep(stage, ref, layout);
   const opened = openStageRef(layout, ref.digest, stage.key)!;
   const { layers } = readManifest(layout, made.digest);
@@ -157,9 +168,21 @@ const executed = async (shop: Workshop, place: Place, stage: PlannedStage, groun
   };
 };
 
+/** What was made again and is kept already must be the same; nothing is overwritten then. @throws FactoryError NOT_REPRODUCIBLE */
+const compare = async (shelf: Shelf, layout: string, stage: PlannedStage, made: string): Promise<void> => {
+  const ref = await shelf.find(stage, layout);
+  const kept = ref === null ? made : (openStageRef(layout, ref, stage.key)?.image.digest ?? made);
+  if (kept === made) return;
+  throw new FactoryError("NOT_REPRODUCIBLE", {
+    what: `${stage.stage} came out different from what is kept under its key ${stage.key}`,
+    why: `kept: ${kept}\nnow:  ${made}`,
+    fix: "nothing was overwritten. A run step that reads the time or a floating package is the usual cause; --cache off neither compares nor keeps",
+  });
+};
+
 const assembled = async (shop: Workshop, place: Place, stage: PlannedStage, ground: Ground): Promise<Ground> => {
-  const { client, plan } = shop;
-  const { layout, open, scratch, asFile } = place;
+  const { plan } = shop;
+  const { layout, open } = place;
   const { digest, size, index, layer, entries } = await assembleStage({
     layout,
     parentDigest: ground.digest,
@@ -170,7 +193,7 @@ const assembled = async (shop: Workshop, place: Place, stage: PlannedStage, grou
     facts: open.facts,
     remembered: { get: () => undefined, set: () => undefined },
   });
-  return {
+  const made: Ground = {
     digest,
     size,
     layers: ground.layers + (layer === null ? 0 : 1),
@@ -178,10 +201,7 @@ const assembled = async (shop: Workshop, place: Place, stage: PlannedStage, grou
     full: async () => indexLayers(layout, layer === null ? [] : [layer], await ground.full()),
     content: async () => ({ stage: stage.stage, kind: "assembled", layers: layer === null ? [] : [layer], entries }),
     // Only a stage that runs something and stands on an assembled one asks for this.
-    async container() {
-      const tar = join(scratch, `${stage.stage}.tar`);
-      await packLayout(layout, { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(plan.platform) }, tar);
-      return client.container({ platform: enginePlatform(plan.platform) }).import_(asFile(tar));
-    },
+    container: () => imported(shop, place, stage, made),
   };
+  return made;
 };

@@ -37,7 +37,7 @@ export const publishCall = async (client: Client, asked: Asked & AskedSecrets, t
   }
   const right = await home.canPush();
   if (right.state !== "allowed") throw right.error;
-  const { layout, root } = await imageOfCall(call, asked, limited(registryShelf(client, home, address), target.cache));
+  const { layout, root } = await imageOfCall(call, asked, limited(registryShelf(home), target.cache));
   await pushImage(home, layout, root, elsewhere(layout, root));
   const image = { root, bytes: readFileSync(blobPath(layout, root.digest)) };
   // A function sees no commit: nothing is compared, and tags move to what is published.

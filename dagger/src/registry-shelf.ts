@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { Client, Secret } from "@dagger.io/dagger";
-import { enginePlatform } from "./engine-words.js";
+import type { Secret } from "@dagger.io/dagger";
 import { blobPath, closure, hasBlob } from "./layout.js";
 import { FactoryError } from "./pipeline/error.js";
 import type { Descriptor } from "./pipeline/oci.js";
@@ -75,7 +74,7 @@ export const elsewhere = (layout: string, root: Descriptor): Elsewhere => ({
 });
 
 /** Stage refs in the image's own repository. */
-export const registryShelf = (client: Client, home: Repository, { username, token }: Address): Shelf => ({
+export const registryShelf = (home: Repository): Shelf => ({
   async find(stage, layout) {
     const pulled = await pullStage(home, layout, stage);
     switch (pulled.state) {
@@ -98,12 +97,8 @@ export const registryShelf = (client: Client, home: Repository, { username, toke
     await fetchBlobs([home], layout, [opened.parts.full]);
     return opened.full();
   },
-  container(plan, digest) {
-    const empty = client.container({ platform: enginePlatform(plan.platform) });
-    const [user, secret] = [username ?? null, token ?? null];
-    return (user === null || secret === null ? empty : empty.withRegistryAuth(home.registry, user, secret)).from(
-      `${home.name}@${digest}`,
-    );
+  async bring(missing, layout) {
+    await fetchBlobs([home], layout, missing);
   },
   async keep(stage, ref, layout) {
     await pushImage(home, layout, ref, elsewhere(layout, ref));

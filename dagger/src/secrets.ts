@@ -6,7 +6,7 @@ import { hostCa } from "./pipeline/script.js";
 /**
  * The secrets that were handed to a function, by the ids under which steps know them: a secret belongs to the declaration that names the
  * same place (`from: env:NAME` and `--secrets env:NAME`) or whose id is the secret's own name.
- * @throws FactoryError USAGE for one that images.yaml does not declare: it would be given away for nothing
+ * @throws FactoryError USAGE for one that images.yaml does not declare (it would be given away for nothing), and for two that are one
  */
 export const secretsOf = async (
   declared: Plan["secrets"],
@@ -26,10 +26,19 @@ export const secretsOf = async (
         fix: "declare it under `secrets` in images.yaml, or leave it out",
       });
     }
+    if (found.has(known[0])) throw twice(known[0], place || name);
     found.set(known[0], secret);
   }
   return found;
 };
+
+/** To an engine secrets of one value are one secret, whatever they are called, unless their addresses carry keys of their own. */
+const twice = (id: string, place: string): FactoryError =>
+  new FactoryError("USAGE", {
+    what: `two of the secrets are ${place} (${id})`,
+    why: "it was given twice, or another one has the same value: to the engine those are one",
+    fix: "give each a key of its own: --secrets env:ONE?cacheKey=ONE --secrets env:TWO?cacheKey=TWO",
+  });
 
 /** `env://NAME?cacheKey=x` as images.yaml writes it: `env:NAME`. */
 const addressOf = (uri: string): string => uri.replace(/\?.*$/, "").replace("://", ":");

@@ -1,6 +1,5 @@
-import type { Container } from "@dagger.io/dagger";
 import type { Descriptor } from "./pipeline/oci.js";
-import type { Plan, PlannedStage } from "./pipeline/plan.js";
+import type { PlannedStage } from "./pipeline/plan.js";
 import type { FullIndex } from "./pipeline/stage-entry.js";
 
 /** Where stage refs are kept beyond one call. Whatever it refuses is an error and never "absent". */
@@ -12,8 +11,8 @@ export type Shelf = {
   find(stage: PlannedStage, layout: string): Promise<string | null>;
   /** The full index of a stage that `find` brought. */
   fullIndex(stage: PlannedStage, ref: string, layout: string): Promise<FullIndex>;
-  /** The engine's container of an image that `find` brought. */
-  container(plan: Plan, digest: string): Container;
+  /** Brings blobs of what `find` found, which it left where they are: a stage is to be executed on them. */
+  bring(missing: readonly Descriptor[], layout: string): Promise<void>;
   /** Keeps a ref that was made in the layout: blobs first, its tag last. */
   keep(stage: PlannedStage, ref: Descriptor, layout: string): Promise<void>;
 };
@@ -30,7 +29,7 @@ const nowhere = (): never => {
 export const noShelf: Shelf = {
   find: async () => null,
   fullIndex: async () => nowhere(),
-  container: nowhere,
+  bring: async (missing) => (missing.length === 0 ? undefined : nowhere()),
   keep: async () => undefined,
 };
 

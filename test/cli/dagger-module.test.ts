@@ -42,7 +42,8 @@ const failing = (chain: readonly Call[]): unknown => {
   return undefined;
 };
 
-const calls = (workspace: string, empty: string, source: string, secrets: { good: string; odd: string; token: string }) => [
+type Secrets = Record<"good" | "twin" | "odd" | "token", string>;
+const calls = (workspace: string, empty: string, source: string, odd: string, secrets: Secrets) => [
   { name: "plan", args: { workspace } },
   { name: "planJson", args: { workspace, source, platform: "all", buildArgs: ["TASK_VERSION=1.0.0"] } },
   { name: "dockerfile", args: { workspace } },
@@ -59,11 +60,28 @@ const calls = (workspace: string, empty: string, source: string, secrets: { good
   { name: "plan", args: { workspace, buildArgs: ["TASK_VERSION=2.0.0"] } },
   { name: "build", args: { workspace, platform: "all" } },
   { name: "build", args: { workspace, secrets: [secrets.odd] } },
+  { name: "build", args: { workspace, secrets: [secrets.good, secrets.twin] } },
   { name: "publish", args: { workspace, registry: "localhost:5000", username: "ann", token: secrets.token } },
   { name: "publish", args: { workspace, username: "ann" } },
   { name: "publish", args: { workspace, cache: "wirte" } },
   { name: "publish", args: { workspace, tags: ["cache-x"] } },
+  { name: "lint", args: { workspace: null, source: odd } },
+  { name: "planJson", args: { workspace: null, source: odd, platform: "amd64,linux/amd64" } },
 ];
+
+/** Images that are called as folders of a function's own are. */
+const oddYaml = `registry: registry.example/team
+images:${["source", "committed", "images"]
+  .map(
+    (name) => `
+  ${name}:
+    repository: ${name}
+    platforms: [linux/amd64]
+    base: { image: "registry.example/base@sha256:${"0".repeat(64)}", packages: apt }
+    stages: { base-tools: {}, dependencies: {}, application: {}, runtime: {} }`,
+  )
+  .join("")}
+`;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "dagger-module-"));
@@ -77,9 +95,11 @@ beforeAll(async () => {
     writeFileSync(join(project, junk), "junk");
   }
   const [below, beside] = [join(project, "app", "src"), join(repository, "services", "other")];
+  mkdirSync(join(folder, "odd"));
+  writeFileSync(join(folder, "odd", "images.yaml"), oddYaml);
   const workspaces = { below: { root: repository, cwd: below }, beside: { root: repository, cwd: beside } };
   session = await openSession(
-    treeAnswers({ workspaces, folders: { source: project }, scratch }),
+    treeAnswers({ workspaces, folders: { source: project, odd: join(folder, "odd") }, scratch }),
     failing,
     exportAnswers,
     (chain) => (chain.at(-1)?.field === "defaultPlatform" ? "linux/arm64/v8" : undefined),
@@ -90,11 +110,13 @@ beforeAll(async () => {
   const id = (field: string, args: Record<string, string>) => session.idOf([{ field, args }]);
   const secrets = {
     good: id("secret", { uri: "env://BOX_INDEX?cacheKey=index" }),
+    twin: id("secret", { uri: "env://BOX_INDEX" }),
     odd: id("secret", { uri: "env://OTHER" }),
     token: id("secret", { uri: "env://TOKEN" }),
   };
   const [workspace, empty] = [id("testWorkspace", { name: "below" }), id("testWorkspace", { name: "beside" })];
-  told = await callModule(session, scratch, calls(workspace, empty, id("testDirectory", { name: "source" }), secrets));
+  const [source, odd] = [id("testDirectory", { name: "source" }), id("testDirectory", { name: "odd" })];
+  told = await callModule(session, scratch, calls(workspace, empty, source, odd, secrets));
 });
 afterAll(async () => {
   await session.close();
@@ -141,7 +163,16 @@ describe("planning", () => {
     expect(chainOf("dockerfile").at(-2)!.args["contents"]).toBe(text);
   });
 
-  test("a lint that finds nothing", () => expect(told.find(({ name }) => name === "lint")).not.toHaveProperty("error"));
+  test("a lint that finds nothing, whatever images are called", () => {
+    const lints = told.filter(({ name }) => name === "lint");
+    expect(lints).toHaveLength(2);
+    for (const lint of lints) expect(lint).not.toHaveProperty("error");
+  });
+
+  test("a platform that is named twice is one", () => {
+    const { plans } = JSON.parse(String(chainOf("planJson", 1).at(-2)!.args["contents"])) as { plans: unknown[] };
+    expect(plans).toHaveLength(1);
+  });
 
   test("asks for nothing but what is declared", () => {
     const asked = session.asked.filter((chain) => chain.at(-1)?.field === "export" && has(chain, "testWorkspace"));
@@ -154,7 +185,7 @@ describe("planning", () => {
       '["images.yaml","images.lock",".dockerignore"]',
     ]);
     const excluded = asked.flatMap((chain) => JSON.stringify(chain[1]!.args["exclude"]));
-    expect(excluded).toContain(JSON.stringify(["**/node_modules", "**/*.md", ".factory"]));
+    expect(excluded).toContain(JSON.stringify(["**/node_modules", "**/*.md", "**/.git", "**/.factory"]));
   });
 });
 

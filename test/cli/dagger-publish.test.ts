@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { run } from "../../ci/io/process.js";
-import { exportAnswers } from "../dagger-session/exported.js";
+import { exportAnswers, exportImported } from "../dagger-session/exported.js";
 import { callModule, type Told } from "../dagger-session/module.js";
 import type { Call } from "../dagger-session/query.js";
 import { openSession, type Session } from "../dagger-session/session.js";
@@ -20,6 +20,18 @@ import { startRegistry, type TestRegistry, whyNoRegistry } from "./support/regis
 const why = (await whyNoRegistry()) ?? whyNoOutside();
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const login = { user: "ann", password: "a-very-secret-token" };
+
+/** An image whose last stage runs something, on one that is assembled. */
+const lateYaml = `  late:
+    repository: late
+    platforms: [linux/amd64, linux/arm64]
+    base: { image: docker.io/library/debian:12, packages: apt }
+    stages:
+      base-tools: { packages: [jq] }
+      dependencies: {}
+      application: { to: /opt/box, copy: [app] }
+      runtime: { run: ["touch /late"] }
+`;
 
 describe("publish", () => {
   let folder: string;
@@ -37,7 +49,8 @@ describe("publish", () => {
     registry = await startRegistry({ auth: login });
     outside = await outsideOf(registry.host);
     const file = join(project, "images.yaml");
-    writeFileSync(file, readFileSync(file, "utf8").replace("registry.example", outside.host));
+    const yaml = readFileSync(file, "utf8").replace("registry.example", outside.host);
+    writeFileSync(file, yaml.replace(/^tools:$/m, `${lateYaml}tools:`));
   });
   beforeEach((ctx) => {
     if (why !== null) ctx.skip(why);
@@ -53,10 +66,12 @@ describe("publish", () => {
     args: Record<string, unknown>,
     password = login.password,
     ca = "",
+    late = "late",
   ): Promise<{ told: Told; asked: Session["asked"] }> => {
     const scratch = mkdtempSync(join(folder, "scratch-"));
     const session = await openSession(
       treeAnswers({ workspaces: { here: { root: project, cwd: project } }, scratch }),
+      exportImported(scratch, late),
       exportAnswers,
       (chain) => {
         if (chain.at(-1)?.field !== "plaintext") return undefined;
@@ -100,7 +115,8 @@ describe("publish", () => {
     expect(executed(asked)).toEqual([]);
   });
 
-  test("the command line finds it published", async () => {
+  /** `publish` of the command line: which image it names, and whether that was published before. */
+  const commandLine = async (...flags: string[]) => {
     const env = {
       FACTORY_STATE: join(folder, "state"),
       FACTORY_PLAIN_HTTP: outside.host,
@@ -108,11 +124,16 @@ describe("publish", () => {
       FACTORY_REGISTRY_TOKEN: login.password,
     };
     const tsx = join(root, "node_modules/tsx/dist/loader.mjs");
-    const words = ["--import", tsx, join(root, "ci/main.ts"), "publish", "--platform", "linux/amd64", "--tag", "1.2", "--json"];
+    const words = ["--import", tsx, join(root, "ci/main.ts"), "publish", ...flags, "--json"];
     const done = await run(process.execPath, words, { cwd: project, env });
     expect(done.exitCode, done.stderr).toBe(0);
     const { name, digest, published } = JSON.parse(done.stdout) as Record<string, string>;
-    expect({ name: `${name}@${digest}`, published }).toEqual({ name: first, published: "before" });
+    return { name: `${name}@${digest}`, published };
+  };
+
+  test("the command line finds it published", async () => {
+    const found = await commandLine("--platform", "linux/amd64", "--tag", "1.2");
+    expect(found).toEqual({ name: first, published: "before" });
   });
 
   test("a changed file of the application executes nothing, and no container is asked for", async () => {
@@ -128,6 +149,34 @@ describe("publish", () => {
     expect(told.error).toBeUndefined();
     expect(await tagged("2.0")).toMatchObject({ value: { digest: String(told.result).split("@")[1] } });
     expect(executed(asked).filter((fields) => fields.at(-1) === "export")).toHaveLength(2);
+  });
+
+  test("several platforms: the second time only tags move, and the command line finds them published", async () => {
+    const { told } = await publish({ platform: "all" });
+    expect(told.error).toBeUndefined();
+    const { told: again, asked } = await publish({ platform: "all", tags: ["both"] });
+    expect(again.result).toBe(told.result);
+    expect(executed(asked)).toEqual([]);
+    expect(await commandLine("--platform", "all")).toEqual({ name: told.result, published: "before" });
+  });
+
+  test("a stage that runs something on an assembled one gets all that is below it from the registry", async () => {
+    const { told } = await publish({ image: "late" });
+    expect(told.error).toBeUndefined();
+    appendFileSync(join(project, "app/src/box/cli.py"), "# changed\n");
+    const { told: changed, asked } = await publish({ image: "late" });
+    expect(changed.error).toBeUndefined();
+    expect(changed.result).not.toBe(told.result);
+    expect(executed(asked).filter((fields) => fields.at(-1) === "export")).toHaveLength(1);
+    expect(executed(asked).flat()).not.toContain("from");
+  });
+
+  test("what comes out different under a key that is kept is an error, and overwrites nothing", async () => {
+    const { told } = await publish({ image: "late" });
+    const { told: other } = await publish({ image: "late", noCache: true }, login.password, "", "another late");
+    expect(other.error).toMatch(/^error NOT_REPRODUCIBLE: runtime came out different/);
+    const { told: same } = await publish({ image: "late", noCache: true });
+    expect(same.result).toBe(told.result);
   });
 
   test("a wrong token is told before anything runs", async () => {

@@ -95,7 +95,6 @@ images:
       "readme - n/a: the whole context is copied, its README too",
       "readme-copied - n/a: no stage copies a README",
       "tests rrAR pass",
-      "junk - n/a: nothing of what usually litters a checkout is ignored: there is no .dockerignore that names it",
       "mode rrAR pass",
       ...(process.getuid?.() === 0 ? [] : ["owner - n/a: only root can give files away"]),
       "dependency-removed - n/a: the image has no Python project with a pyproject.toml that says what it requires",

@@ -1,9 +1,15 @@
 import { createHash } from "node:crypto";
-import { createWriteStream } from "node:fs";
+import { createWriteStream, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { gzipSync } from "node:zlib";
 import { type Header, pack } from "tar-stream";
+import { blobPath, missingBlobs, readBlob, readManifest } from "../../dagger/src/layout.js";
+import { unpackLayout } from "../../dagger/src/layout-tar.js";
+import type { ImageConfig } from "../../dagger/src/pipeline/image-config.js";
 import type { Call } from "./query.js";
+import { type Answer, EngineError } from "./session.js";
 
 /** What an engine would have executed of the small project: `export` of a container leaves layers of the stage that it is of. */
 export const exportAnswers = async (chain: readonly Call[]): Promise<unknown> => {
@@ -12,9 +18,38 @@ export const exportAnswers = async (chain: readonly Call[]): Promise<unknown> =>
   const dependencies = chain.some(({ args }) => args["name"] === "io.image-factory.stage.dependencies");
   const config = { Env: ["PATH=/usr/bin:/bin"], Cmd: ["bash"], OnBuild: ["RUN false"] };
   const layers = [baseLayer, toolsLayer, ...(dependencies ? [venvLayer] : [])];
-  await writeExport(String(last.args["path"]), layers, config);
+  await writeExport(String(last.args["path"]), await Promise.all(layers.map(layerOf)), config);
   return last.args["path"];
 };
+
+/**
+ * The same of a container that was imported: what a tar brought, which must be whole, and a layer on top.
+ * @param scratch the working directory of the module's container
+ * @param text what the layer holds
+ */
+export const exportImported =
+  (scratch: string, text: string): Answer =>
+  async (chain, session) => {
+    const last = chain.at(-1)!;
+    const source = chain.find(({ field }) => field === "import")?.args["source"];
+    if (last.field !== "export" || source === undefined) return undefined;
+    const file = session.chainOf(source)!.at(-1)!;
+    const layout = mkdtempSync(join(tmpdir(), "dagger-import-"));
+    try {
+      const image = await unpackLayout(join(scratch, String(file.args["path"])), layout);
+      const missing = missingBlobs(layout, image.digest);
+      if (missing?.length !== 0) throw new EngineError(`failed to import: ${missing?.[0]?.digest ?? image.digest}: not found`);
+      const { layers, config } = readManifest(layout, image.digest);
+      const { rootfs, config: run } = readBlob<ImageConfig>(layout, config.digest);
+      const below = layers.map(({ mediaType, digest }, at) => {
+        return { mediaType, bytes: readFileSync(blobPath(layout, digest)), diffId: rootfs.diff_ids[at]! };
+      });
+      await writeExport(String(last.args["path"]), [...below, await layerOf([{ name: "late", text }])], run ?? {});
+      return last.args["path"];
+    } finally {
+      rmSync(layout, { recursive: true, force: true });
+    }
+  };
 
 type File = Partial<Header> & { name: string; text?: string };
 
@@ -27,32 +62,33 @@ const tarOf = async (files: readonly File[]): Promise<Buffer> => {
   return Buffer.concat(parts);
 };
 
+type Layer = { mediaType: string; bytes: Buffer; diffId: string };
+
+const layerOf = async (files: readonly File[]): Promise<Layer> => {
+  const tar = await tarOf(files);
+  return { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", bytes: gzipSync(tar), diffId: digestOf(tar) };
+};
+
 const digestOf = (bytes: string | Uint8Array): string => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 
 /**
  * Writes an image of these layers as an engine exports one: an OCI layout in a tar, with Docker's manifest.json beside, times of
  * the export in the config, and a history that knows nothing of the base.
  */
-const writeExport = async (file: string, layers: readonly (readonly File[])[], config: object): Promise<void> => {
-  const tars = await Promise.all(layers.map(tarOf));
-  const blobs = tars.map((tar) => gzipSync(tar));
+const writeExport = async (file: string, layers: readonly Layer[], config: object): Promise<void> => {
   const text = JSON.stringify({
     created: new Date().toISOString(),
     architecture: "amd64",
     os: "linux",
     config,
-    rootfs: { type: "layers", diff_ids: tars.map(digestOf) },
-    history: tars.map((_, at) => ({ created: new Date().toISOString(), created_by: `exec ${at}`, comment: "an engine" })),
+    rootfs: { type: "layers", diff_ids: layers.map(({ diffId }) => diffId) },
+    history: layers.map((_, at) => ({ created: new Date().toISOString(), created_by: `exec ${at}`, comment: "an engine" })),
   });
   const manifest = JSON.stringify({
     schemaVersion: 2,
     mediaType: "application/vnd.oci.image.manifest.v1+json",
     config: { mediaType: "application/vnd.oci.image.config.v1+json", digest: digestOf(text), size: text.length },
-    layers: blobs.map((blob) => ({
-      mediaType: "application/vnd.oci.image.layer.v1.tar+gzip",
-      digest: digestOf(blob),
-      size: blob.length,
-    })),
+    layers: layers.map(({ mediaType, bytes }) => ({ mediaType, digest: digestOf(bytes), size: bytes.length })),
   });
   const index = {
     schemaVersion: 2,
@@ -60,7 +96,7 @@ const writeExport = async (file: string, layers: readonly (readonly File[])[], c
   };
   const archive = pack();
   archive.entry({ name: "blobs/", type: "directory" });
-  for (const blob of [...blobs, Buffer.from(text), Buffer.from(manifest)])
+  for (const blob of [...layers.map(({ bytes }) => bytes), Buffer.from(text), Buffer.from(manifest)])
     archive.entry({ name: `blobs/${digestOf(blob).replace(":", "/")}` }, blob);
   archive.entry({ name: "index.json" }, JSON.stringify(index));
   archive.entry({ name: "manifest.json" }, "[]");

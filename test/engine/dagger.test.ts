@@ -219,7 +219,7 @@ tools:
     test("`testImage` finds in it what the plan promises", async () => {
       await expect(call("testImage", { image: "small" })).resolves.toBe("");
       await expect(call("testImage", { image: "broken" })).rejects.toThrow(
-        /^error STEP_FAILED: the image broken for .*\n {2}tool hello: exit \d+: .*\n {2}any uid \/home\/small: exit \d+: .*Permission denied\n/,
+        /^error IMAGE_FAILED: the image broken for .*\n {2}tool hello: exit \d+: .*\n {2}any uid \/home\/small: exit \d+: .*Permission denied\n/,
       );
     });
 

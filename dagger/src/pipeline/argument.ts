@@ -43,7 +43,7 @@ export const stageOf = (asked: string | undefined): StageName => {
 export const platformsOf = (image: Pick<ImageSpec, "platforms">, asked: string | undefined, own: Platform): Platform[] => {
   if (asked === "all") return image.platforms;
   if (asked === undefined) return [image.platforms.includes(own) ? own : image.platforms[0]!];
-  return asked.split(",").map((word) => {
+  const platforms = asked.split(",").map((word) => {
     const full = word.includes("/") ? word : `linux/${word}`;
     const known = platformNames.find((platform) => platform === full);
     if (known !== undefined) return known;
@@ -53,6 +53,7 @@ export const platformsOf = (image: Pick<ImageSpec, "platforms">, asked: string |
       fix: suggestion(word, platformNames),
     });
   });
+  return [...new Set(platforms)];
 };
 
 /** The value of a function's argument. @throws FactoryError USAGE */

@@ -52,7 +52,7 @@ export const rootFolder = "/output/root";
 
 /**
  * The commands of a Debian container, run as root with all capabilities, that leave the root filesystem of a bootstrapped base in
- * `rootFolder`. Maintainer scripts see none of the container's environment.
+ * `rootFolder`. Of the container's environment maintainer scripts see proxies alone.
  * @param epoch seconds since the Unix epoch, of every file newer than that
  */
 export const bootstrapStatements = (base: Extract<Base, { kind: "bootstrap" }>, epoch: number): string[] => {
@@ -77,12 +77,18 @@ export const bootstrapStatements = (base: Extract<Base, { kind: "bootstrap" }>, 
     "/tmp/root.tar",
     ...sourceLines(base),
   ];
+  const proxies = ["http_proxy", "https_proxy", "no_proxy"];
   return [
     "export DEBIAN_FRONTEND=noninteractive",
+    // As apt reads them; an engine may give them in capitals only.
+    ...proxies.map((name) => `export ${name}="\${${name}:-\${${name.toUpperCase()}:-}}"`),
+    // The workshop is of the same suite, and may reach no other mirror.
+    "rm -f /etc/apt/sources.list.d/*",
+    `printf '%s\\n' ${sourceLines(base).map(quote).join(" ")} > /etc/apt/sources.list`,
     "apt-get -qq update",
     "apt-get -qq install --yes --no-install-recommends mmdebstrap",
     ...(packages === null ? [] : [`printf %s ${quote(pinsText(packages))} > ${pins}`]),
-    `env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 TZ=UTC DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH=${epoch} ${words.map(quote).join(" ")}`,
+    `env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin ${proxies.map((name) => `"${name}=$${name}"`).join(" ")} LC_ALL=C.UTF-8 TZ=UTC DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH=${epoch} ${words.map(quote).join(" ")}`,
     // mmdebstrap leaves /dev out; a runtime that finds none makes one, with the time of day, and the first command's layer has it.
     `mkdir -p ${rootFolder}/dev`,
     // mmdebstrap sets the times of a tar, and of nothing else.

@@ -39,6 +39,24 @@ export const platformParts = (platform: Platform): { os: string; architecture: s
 };
 
 /** A stage's key in an image's manifest: `io.image-factory.stage.base-tools=69ea7857…`, one for each stage that the image holds. */
+/**
+ * The index of an image of several platforms. Each manifest says which key its highest stage has, so that whoever finds the index can tell
+ * what it is an image of without asking further.
+ */
+export const imageIndex = (
+  images: readonly { manifest: Descriptor; last: { stage: StageName; key: StageKey } }[],
+): ImageIndex => ({
+  schemaVersion: 2,
+  mediaType: mediaTypes.index,
+  manifests: images.map(({ manifest: { mediaType, digest, size, platform }, last }) => ({
+    mediaType,
+    digest,
+    size,
+    ...(platform === undefined ? {} : { platform }),
+    annotations: { [stageAnnotation(last.stage)]: last.key },
+  })),
+});
+
 export const stageAnnotation = (stage: StageName): string => `io.image-factory.stage.${stage}`;
 
 /** The keys of the stages that an image holds, the lowest first; none where the manifest is not ours. */

@@ -135,8 +135,6 @@ const litter = [
 export const junk = (subject: Subject): Prepared => {
   const all = ["", ...copiedFolders(subject)].flatMap((folder) => litter.map((name) => inside(folder, name)));
   const ignored = [...new Set(all)].filter((path) => subject.ignore.ignores(path));
-  if (ignored.length === 0)
-    return { absent: "nothing of what usually litters a checkout is ignored: there is no .dockerignore that names it" };
   const kept = litter.filter((name) => !ignored.some((path) => path === name || path.endsWith(`/${name}`)));
   const edits = ignored.map((path): Edit => ({ edit: "write", path: atRoot(subject, path), text: `${subject.nonce}\n` }));
   return {

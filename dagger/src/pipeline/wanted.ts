@@ -27,8 +27,11 @@ export const projectsOf = (stage: StageSpec): PythonInput[] => {
   });
 };
 
-/** Where a checkout keeps what was built from it: never part of a context, or each build would change the next one's key. */
+/** Where a checkout keeps what was built from it. */
 export const stateFolder = ".factory";
+
+/** Never part of a context, whatever else is ignored: each build would change the next one's key, and so would each look at git. */
+export const neverSent = ["**/.git", `**/${stateFolder}`];
 
 /** What of the context an image reads: nothing else is hashed, and nothing else is sent. */
 export const wantedOf = (spec: Spec, image: ImageSpec, contextIgnore: readonly string[]): Wanted => {
@@ -47,5 +50,9 @@ export const wantedOf = (spec: Spec, image: ImageSpec, contextIgnore: readonly s
       for (const input of inputs) roots.add(input);
     }
   }
-  return { roots: [...roots].sort(), texts: [...texts].sort(), ignore: [...contextIgnore, ...(image.ignore ?? []), stateFolder] };
+  return {
+    roots: [...roots].sort(),
+    texts: [...texts].sort(),
+    ignore: [...contextIgnore, ...(image.ignore ?? []), ...neverSent],
+  };
 };
