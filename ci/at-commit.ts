@@ -36,7 +36,12 @@ export const atCommit = async <T>(
     await must("tar", "-xf", archive, "-C", folder);
     rmSync(archive);
     // State of its own: the hashes of a folder that vanishes are worth nothing.
-    return await work({ cwd: folder, env: { ...world.env, FACTORY_STATE: join(folder, ".state") } });
+    return await work({ cwd: folder, env: { ...world.env, FACTORY_STATE: join(folder, ".state") } }).catch((error: unknown) => {
+      // Its files are not those that a person sees here.
+      if (!(error instanceof FactoryError)) throw error;
+      const { what, ...rest } = error.explanation;
+      throw new FactoryError(error.code, { ...rest, what: `at ${commit}: ${what}` }, { cause: error });
+    });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -69,6 +69,8 @@ const parse = (name: string, flags: Record<string, FlagSpec>, argv: readonly str
       Object.entries(flags).map(([key, { type, many }]) => [key, { type, multiple: many === true }]),
     );
     const parsed = parseArgs({ args: [...argv], options, strict: true, allowPositionals: positionals > 0 });
+    const unread = parsed.positionals.slice(positionals);
+    if (unread.length > 0) throw new Error(`cannot make anything of ${unread.join(" ")}`);
     return { values: parsed.values as Record<string, string | boolean | string[] | undefined>, positionals: parsed.positionals };
   } catch (error) {
     const message = error instanceof Error ? error.message.split(".")[0]! : String(error);
@@ -78,7 +80,7 @@ const parse = (name: string, flags: Record<string, FlagSpec>, argv: readonly str
       why: `flags: ${Object.keys(flags)
         .map((flag) => `--${flag}`)
         .join(" ")}`,
-      fix: unknown === undefined ? `factory ${name} --help` : suggestion(unknown, Object.keys(flags)),
+      fix: unknown === undefined ? `./task ${name} -- --help` : suggestion(unknown, Object.keys(flags)),
     });
   }
 };

@@ -2,7 +2,17 @@ import { FactoryError } from "../dagger/src/pipeline/error.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import type { World } from "./command.js";
 import { findStage, type StageRecord } from "./io/records.js";
-import { type OpenImage, openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "./project.js";
+import {
+  buildCommand,
+  type OpenImage,
+  openImage,
+  openProject,
+  planOf,
+  platformsOf,
+  type Project,
+  readBuildArgs,
+  stageOf,
+} from "./project.js";
 import { bringHere, lateRemote, remoteUseOf } from "./remote.js";
 
 /** A stage of today's plan that is kept on this machine with all its bytes, and the plan. */
@@ -35,9 +45,9 @@ export const keptStage = async (world: World, wish: Wish): Promise<Kept> => {
   const record = findStage(project.state, stage.key);
   if (record === null) {
     throw new FactoryError("INPUT_MISSING", {
-      what: `${name} of ${open.name} is not built`,
+      what: `${name} of ${open.name} for ${plan.platform} is not built`,
       why: `nothing is kept under its key ${stage.key.slice(0, 12)}`,
-      fix: `./task build IMAGE=${open.name}${name === "runtime" ? "" : ` STAGE=${name}`}`,
+      fix: buildCommand(plan, { stage: name, buildArgs: wish.buildArgs ?? [] }),
     });
   }
   await bringHere(project.state, lateRemote(use, project.state, plan, world), record);

@@ -3,7 +3,7 @@ import type { World } from "./command.js";
 import { commands, isCommand } from "./commands/index.js";
 import { suggestion } from "../dagger/src/pipeline/suggest.js";
 import { systemError } from "./io/system-error.js";
-import { withVariables } from "./variables.js";
+import { strayVariables, withVariables } from "./variables.js";
 import { overview, usage } from "./view/help.js";
 import { problemText } from "./view/problem.js";
 
@@ -55,6 +55,8 @@ const main = async (): Promise<number> => {
       world.stdout(usage(command));
       return 0;
     }
+    for (const stray of strayVariables(process.env["FACTORY_VARIABLES"], command.flags))
+      world.stderr(`note: ${stray}= means nothing to ${name}\n`);
     return await command.run(rest, world);
   } catch (caught) {
     const error = systemError(caught);

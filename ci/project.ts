@@ -9,7 +9,7 @@ import type { Lock } from "../dagger/src/pipeline/lock.js";
 import { imageOf, type Plan, planImage } from "../dagger/src/pipeline/plan.js";
 import { compileIgnore, type Ignore, readIgnoreLines } from "../dagger/src/pipeline/select.js";
 import type { ImageSpec, Spec } from "../dagger/src/pipeline/spec.js";
-import type { Platform } from "../dagger/src/pipeline/stage.js";
+import type { Platform, StageName } from "../dagger/src/pipeline/stage.js";
 import { valid } from "../dagger/src/pipeline/valid.js";
 import { wantedOf } from "../dagger/src/pipeline/wanted.js";
 import type { World } from "./command.js";
@@ -93,5 +93,17 @@ const hostPlatform = (): Platform => (arch === "arm64" ? "linux/arm64" : "linux/
 /** What to build for: what is asked, "all", or this machine's own. @throws FactoryError UNKNOWN_PLATFORM */
 export const platformsOf = (image: Pick<ImageSpec, "platforms">, asked: string | undefined): Platform[] =>
   platformsFor(image, asked, hostPlatform());
+
+/** What to type for a stage of a plan that is not there. */
+export const buildCommand = (
+  { image, platform }: Pick<Plan, "image" | "platform">,
+  { stage = "runtime", buildArgs = [] }: { stage?: StageName; buildArgs?: readonly string[] } = {},
+): string =>
+  [
+    `./task build IMAGE=${image}`,
+    ...(stage === "runtime" ? [] : [`STAGE=${stage}`]),
+    ...(platform === hostPlatform() ? [] : [`PLATFORM=${platform}`]),
+    ...(buildArgs.length === 0 ? [] : [`BUILD_ARGS="${buildArgs.join(" ")}"`]),
+  ].join(" ");
 
 export { readBuildArgs, stageOf };

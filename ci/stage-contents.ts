@@ -8,6 +8,7 @@ import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import { openStageRef } from "../dagger/src/stage-ref.js";
 import { findStage, type StageRecord } from "./io/records.js";
 import type { State } from "./io/state.js";
+import { buildCommand } from "./project.js";
 import { bringHere, type StageSource } from "./remote.js";
 
 /**
@@ -69,6 +70,6 @@ const executedStage = async (state: State, plan: Plan, stage: PlannedStage, remo
         : pulled.state === "unknown"
           ? `it is not here, and the registry gives no answer: ${pulled.why}`
           : pulled.what,
-    fix: `./task build IMAGE=${plan.image}`,
+    fix: buildCommand(plan),
   });
 };

@@ -1,4 +1,5 @@
 import { relative, resolve } from "node:path";
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { command } from "../command.js";
 import { healing } from "../heal.js";
 import { lastRecord, makeImage } from "../make-image.js";
@@ -26,6 +27,9 @@ export const build = command({
   },
   async run(flags, world) {
     const output = flags.output === undefined ? null : (await import("../outputs/index.js")).parseOutput(flags.output);
+    if (flags.refresh && !flags["no-cache"]) throw refreshAlone();
+    // Loaded where it is needed: most builds write nothing out.
+    if (output !== null) (await import("../../dagger/src/tags.js")).checkTags([flags.version]);
     const project = await openProject(world);
     const open = await openImage(project, flags.image);
     const upTo = stageOf(flags.stage);
@@ -53,3 +57,10 @@ export const build = command({
     return 0;
   },
 });
+
+const refreshAlone = (): FactoryError =>
+  new FactoryError("USAGE", {
+    what: "REFRESH=1 alone does nothing",
+    why: "it keeps the result of stages that are made again, and NO_CACHE=1 makes them again",
+    fix: "NO_CACHE=1 REFRESH=1",
+  });

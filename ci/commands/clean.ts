@@ -1,9 +1,11 @@
-import { rmSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { command } from "../command.js";
 import { engineStop } from "../engines/embedded.js";
 import { sweep } from "../io/oci-layout.js";
-import { allStages, forgetStage, sweepRuns } from "../io/records.js";
+import { countOf } from "../../dagger/src/pipeline/argument.js";
+import { allLastKeys, allStages, forgetStage, sweepRuns } from "../io/records.js";
+import { stateParts } from "../io/state.js";
 import { openProject } from "../project.js";
 import { bytes, plural } from "../view/table.js";
 
@@ -15,13 +17,23 @@ export const clean = command({
     all: { type: "boolean", about: "remove the whole state folder" },
   },
   async run({ keep, all }, world) {
+    const newest = countOf(keep, {
+      what: `cannot read KEEP=${keep}`,
+      of: "results of each stage",
+      fix: "for example: ./task clean KEEP=5",
+    });
     const { state } = await openProject(world);
     if (all) {
       await engineStop({ state });
-      rmSync(state.root, { recursive: true, force: true });
-      world.stdout(`removed ${state.root}\n`);
+      for (const part of stateParts) rmSync(join(state.root, part), { recursive: true, force: true });
+      const left = existsSync(state.root) ? readdirSync(state.root) : [];
+      if (left.length === 0) rmSync(state.root, { recursive: true, force: true });
+      else world.stderr(`note: left in ${state.root}, because it is none of ours: ${left.slice(0, 5).join(", ")}\n`);
+      world.stdout(`removed ${left.length === 0 ? "" : "what was built here from "}${state.root}\n`);
       return 0;
     }
+    // However old: what the last build of an image stands on is in use.
+    const inUse = allLastKeys(state);
     const seen = new Map<string, number>();
     const kept = new Set<string>();
     let forgotten = 0;
@@ -29,7 +41,7 @@ export const clean = command({
       const line = `${record.image} ${record.platform} ${record.stage}`;
       const count = (seen.get(line) ?? 0) + 1;
       seen.set(line, count);
-      if (count > Number(keep)) {
+      if (count > newest && !inUse.has(record.key)) {
         forgetStage(state, record.key);
         forgotten += 1;
         continue;

@@ -1,4 +1,5 @@
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { countOf } from "../../dagger/src/pipeline/argument.js";
 import { suggestion } from "../../dagger/src/pipeline/suggest.js";
 import { command } from "../command.js";
 import { enginePrune, engineStart, engineStatus, engineStop } from "../engines/embedded.js";
@@ -13,6 +14,11 @@ export const engine = command({
   positional: ["status|start|stop|prune"],
   flags: { keep: { type: "string", about: "with prune: how many GB of cache to keep", default: "0" } },
   async run({ keep }, world, [verb = "status"]) {
+    const gigabytes = countOf(keep, {
+      what: `cannot read KEEP=${keep}`,
+      of: "gigabytes",
+      fix: "for example: ./task engine KEEP=20 -- prune",
+    });
     const project = await openProject(world);
     const report = (line: string) => world.stderr(`engine: ${line}\n`);
     const setup = { state: project.state, env: world.env, report };
@@ -33,7 +39,7 @@ export const engine = command({
         world.stdout(`${await engineStop(setup)}\n`);
         return 0;
       case "prune":
-        world.stdout(`${await enginePrune(setup, Number(keep) * 1e9, world.signal)}\n`);
+        world.stdout(`${await enginePrune(setup, gigabytes * 1e9, world.signal)}\n`);
         return 0;
       default:
         throw new FactoryError("USAGE", {

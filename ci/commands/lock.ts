@@ -56,8 +56,10 @@ export const lock = command({
       },
       update: flags.update,
     }));
+    if (flags.tool === undefined && flags.version !== undefined) throw versionAlone(flags.version);
     const parts =
       flags.tool === undefined ? all.flatMap(partsOf) : all.flatMap((at) => versionParts(at, flags.tool!, flags.version));
+    if (parts.length === 0 && flags.tool !== undefined) throw nowhere(flags.tool, all);
     const failures = await resolveAll(parts, world.stderr, world.signal, world.colour);
     const moves = movesBetween(project.lock, after);
     const path = join(project.root, lockFile);
@@ -90,7 +92,7 @@ const resolveAll = async (
 
 const versionParts = (at: Resolving, name: string, version: string | undefined): Part[] => {
   const known = at.project.spec.tools;
-  if (known[name] === undefined)
+  if (!Object.hasOwn(known, name))
     throw new FactoryError("USAGE", {
       what: `no tool ${name}`,
       why: `tools: ${Object.keys(known).join(", ")}`,
@@ -100,7 +102,7 @@ const versionParts = (at: Resolving, name: string, version: string | undefined):
     throw new FactoryError("USAGE", {
       what: "no version to add",
       why: "a tool is locked version by version",
-      fix: `./task lock TOOL=${name} VERSION=${known[name].version}`,
+      fix: `./task lock TOOL=${name} VERSION=${known[name]!.version}`,
     });
   return stageNames.flatMap((stage) =>
     toolsOf(at.project.spec, at.open.image.stages[stage])
@@ -136,3 +138,17 @@ const lockText = (value: Lock): string => {
   document.commentBefore = " Written by `./task lock`; read it, commit it, do not edit it.";
   return document.toString({ lineWidth: 0 });
 };
+
+const versionAlone = (version: string): FactoryError =>
+  new FactoryError("USAGE", {
+    what: `VERSION=${version} of what?`,
+    why: "it is the version of a tool",
+    fix: `./task lock TOOL=task VERSION=${version}`,
+  });
+
+const nowhere = (tool: string, all: readonly Resolving[]): FactoryError =>
+  new FactoryError("USAGE", {
+    what: `no tool ${tool} in ${all.map(({ open }) => open.name).join(", ")}`,
+    why: "a checksum is locked for the source that an image takes the tool from",
+    fix: `name an image that has it, or add ${tool} to the tools of one of its stages`,
+  });

@@ -25,7 +25,7 @@ export const plan = command({
     allow: { type: "string", about: "with --check: stages that may be made again, with commas, such as application,runtime" },
   },
   async run(flags, world) {
-    const allowed = flags.allow?.split(",").map(stageOf) ?? [];
+    const allowed = flags.allow?.split(",").map((word) => stageOf(word.trim())) ?? [];
     const project = await openProject(world);
     const open = await openImage(project, flags.image);
     const context = measureContext(open.folder, open.ignore, { roots: open.wanted.roots, entries: open.facts.entries });

@@ -1,3 +1,4 @@
+import { countOf } from "../../dagger/src/pipeline/argument.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { imageOf } from "../../dagger/src/pipeline/plan.js";
 import { openRegistry } from "../../dagger/src/registry/client.js";
@@ -26,7 +27,7 @@ export const prune = command({
   },
   async run({ image, keep, grace, yes, json }, world) {
     const policy = { grace: graceOf(grace), now: world.now() };
-    const count = countOf(keep);
+    const count = countOf(keep, { what: `cannot read KEEP=${keep}`, of: "commits", fix: "for example: ./task prune KEEP=20" });
     const project = await openProject(world);
     const images = image === undefined ? Object.keys(project.spec.images) : [image];
     const names = repositoriesOf(project, images);
@@ -101,16 +102,6 @@ const graceOf = (text: string): number => {
     what: `cannot read GRACE=${text}`,
     why: "it is a time such as 7d, 12h or 0",
     fix: "for example: ./task prune GRACE=14d",
-  });
-};
-
-/** @throws FactoryError USAGE */
-const countOf = (text: string): number => {
-  if (/^\d{1,4}$/.test(text)) return Number(text);
-  throw new FactoryError("USAGE", {
-    what: `cannot read KEEP=${text}`,
-    why: "it is a number of commits",
-    fix: "for example: ./task prune KEEP=20",
   });
 };
 

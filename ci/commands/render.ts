@@ -13,7 +13,7 @@ export const render = command({
   about: "Write the Dockerfile of each image to builder/, for docker, buildah and podman",
   flags: {
     image: { ...imageFlag, about: "only this image; all when absent" },
-    platform: { ...platformFlag, about: "platforms of the file; all of the image's when absent" },
+    platform: { ...platformFlag, about: "with --stdout or --cache-args: platforms of the file; all of the image's when absent" },
     check: { type: "boolean", about: "write nothing; exit 2 when a file is not current" },
     stdout: { type: "boolean", about: "print the Dockerfile of one image" },
     "cache-args": { type: "boolean", about: "print the --build-context arguments that replace stages which are there already" },
@@ -41,7 +41,9 @@ export const render = command({
       if (before.length > 0) world.stderr(`first bring them into the storage of podman and buildah:\n  ${before.join("\n  ")}\n`);
       return 0;
     }
-    const files = (await Promise.all(names.map((name) => rendered(project, name, flags.platform ?? "all")))).flat();
+    const files = (
+      await Promise.all(names.map((name) => rendered(project, name, (flags.stdout ? flags.platform : undefined) ?? "all")))
+    ).flat();
     if (flags.stdout) {
       world.stdout(files[0]!.text);
       return 0;

@@ -87,6 +87,10 @@ export function saveHashes(file: string, hashes: KeptHashes): void {
     writeFileSync(draft, text);
     renameSync(draft, file);
   } catch {
-    rmSync(draft, { force: true });
+    try {
+      rmSync(draft, { force: true });
+    } catch {
+      // Where nothing can be written there is nothing to remove either.
+    }
   }
 }

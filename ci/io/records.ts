@@ -97,6 +97,19 @@ export const lastKeys = (state: State, image: string, platform: Platform): LastK
   }
 };
 
+/** The keys of the last builds of all images. */
+export const allLastKeys = (state: State): ReadonlySet<string> => {
+  const folder = join(state.root, "last");
+  const keys = (name: string): string[] => {
+    try {
+      return Object.values(JSON.parse(readFileSync(join(folder, name), "utf8")) as LastKeys);
+    } catch {
+      return [];
+    }
+  };
+  return new Set(existsSync(folder) ? readdirSync(folder).flatMap(keys) : []);
+};
+
 export const keepLastKeys = (state: State, image: string, platform: Platform, keys: LastKeys): void => {
   const was = lastKeys(state, image, platform);
   const now = { ...was, ...keys };

@@ -1,5 +1,5 @@
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { stateFolder } from "../../dagger/src/pipeline/wanted.js";
 
 /**
@@ -21,12 +21,19 @@ export type State = {
   engine: string;
 };
 
-/** The user's cache. */
+/** All that may stand in a state folder. Whoever empties one touches nothing else: FACTORY_STATE may name a folder that holds more. */
+export const stateParts = [
+  ...["layout", "runs", "contexts", "engine", "stages", "ingredients", "last", "layers", "frames", "hashes.json"],
+  // Of `.factory` itself: the compiled program and Task's notes, and what bench/ keeps.
+  ...["bin", "task", "task-on-path", "bench"],
+];
+
+/** The user's cache. An empty setting, as a variable of a CI job that is not set arrives, is none. */
 export const cacheFolder = (env: Readonly<Record<string, string | undefined>>): string =>
-  env["FACTORY_CACHE"] ?? join(env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "image-factory");
+  env["FACTORY_CACHE"] || join(env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "image-factory");
 
 export const stateOf = (project: string, env: Readonly<Record<string, string | undefined>>): State => {
-  const root = env["FACTORY_STATE"] ?? join(project, stateFolder);
+  const root = resolve(env["FACTORY_STATE"] || join(project, stateFolder));
   return {
     root,
     layout: join(root, "layout"),

@@ -27,6 +27,17 @@ export const systemError = (error: unknown): unknown => {
         },
         { cause: error },
       );
+    case "ENOTDIR":
+    case "EISDIR":
+      return new FactoryError(
+        "INPUT_MISSING",
+        {
+          what: `cannot use ${"path" in error ? String(error.path) : "a path"}`,
+          why,
+          fix: "there is a folder where a file is wanted, or the other way round: look at the path, and at FACTORY_STATE and FACTORY_CACHE",
+        },
+        { cause: error },
+      );
     default:
       return error;
   }

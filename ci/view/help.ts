@@ -3,7 +3,7 @@ import { table } from "./table.js";
 
 /** All commands. */
 export const overview = (commands: Readonly<Record<string, { about: string }>>): string =>
-  `factory <command> [flags]\n\n${table(Object.entries(commands).map(([name, { about }]) => [name, about]))}\n\nfactory <command> --help says more.\n`;
+  `factory <command> [flags]\n\n${table(Object.entries(commands).map(([name, { about }]) => [name, about]))}\n\n./task <command> -- --help says more.\n`;
 
 /** Usage of one command. */
 export const usage = (one: Command): string => {

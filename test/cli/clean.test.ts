@@ -1,10 +1,11 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { clean } from "../../ci/commands/clean.js";
 import { nameInLayout } from "../../ci/io/oci-layout.js";
-import { findStage, hasRecord, keepStage } from "../../ci/io/records.js";
+import { findStage, hasRecord, keepLastKeys, keepStage } from "../../ci/io/records.js";
 import { type State, stateOf } from "../../ci/io/state.js";
 import { writeBlob, writeJson } from "../../dagger/src/layout.js";
 import { mediaTypes } from "../../dagger/src/pipeline/oci.js";
@@ -48,4 +49,33 @@ test("the newest results of each stage stay, executed or assembled; older ones a
     expect(hasRecord(state, `${stage}-1`)).toBe(false);
     for (const at of [2, 3]) expect(findStage(state, `${stage}-${at}`)).toMatchObject({ at });
   }
+});
+
+test("what the last build of an image stands on stays, however old it is", async () => {
+  for (const at of [11, 12, 13]) await result(`dependencies-${at}`, "dependencies", at);
+  keepLastKeys(state, "box", "linux/amd64", { dependencies: "dependencies-11" });
+  const { world } = worldAt(folder, {});
+  expect(await clean.run(["--keep", "1"], world)).toBe(0);
+  expect([11, 12, 13].map((at) => hasRecord(state, `dependencies-${at}`))).toEqual([true, false, true]);
+});
+
+test("--all empties a state folder of what is ours, and touches nothing else that stands there", async () => {
+  await result("runtime-20", "runtime", 20);
+  const { world, stdout } = worldAt(folder, {});
+  expect(await clean.run(["--all"], world)).toBe(0);
+  expect(stdout()).toBe(`removed ${state.root}\n`);
+  expect(existsSync(state.root)).toBe(false);
+
+  const shared = join(folder, "shared");
+  await mkdir(join(shared, "runs"), { recursive: true });
+  await writeFile(join(shared, "thesis.txt"), "years of work");
+  const other = worldAt(folder, { FACTORY_STATE: shared });
+  expect(await clean.run(["--all"], other.world)).toBe(0);
+  expect(await readdir(shared)).toEqual(["thesis.txt"]);
+  expect(other.stderr()).toContain("thesis.txt");
+});
+
+test.each(["abc", "-1", ""])("KEEP=%j is no number of results", async (keep) => {
+  const { world } = worldAt(folder, {});
+  await expect(clean.run(["--keep", keep], world)).rejects.toMatchObject({ code: "USAGE" });
 });

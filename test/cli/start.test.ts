@@ -91,6 +91,15 @@ describe("the compiled program", () => {
     expect(readFileSync(said, "utf8")).toBe("none|none");
   });
 
+  test("a word too many is refused, and so is a flag that Task would take for itself", async () => {
+    await expect(factory("explain", "runtime", "application")).rejects.toMatchObject({
+      code: 64,
+      stderr: expect.stringContaining("cannot make anything of application") as string,
+    });
+    const typed = promisify(execFile)(join(root, "task"), ["plan", "--check"], { cwd: root });
+    await expect(typed).rejects.toMatchObject({ code: 64, stderr: expect.stringContaining("./task plan -- --check") as string });
+  });
+
   test("keeps nothing for a command that there is not", async () => {
     await expect(factory("nonsense")).rejects.toMatchObject({
       code: 64,

@@ -57,6 +57,14 @@ describe("decisions", () => {
     );
   });
 
+  test("what was made of the same and is kept no more was forgotten, and nobody's change is the cause", () => {
+    const plan = planOf();
+    const known = new Map(plan.stages.slice(0, 3).map(({ key }) => [key, { at: "state" } as const]));
+    const decisions = decide(plan, knowledge(plan, { known }), false);
+    expect(sentence(decisions[3]!.reasons[0]!)).toBe("it was made of the same, and what was kept of it is gone");
+    expect(causesOf(decisions).map(causeOf)).toEqual([null]);
+  });
+
   test("an executed stage that is known makes those below it dispensable; an assembled one only where nothing is made above it", () => {
     const plan = planOf({ spec: assembled });
     const knowing = (...at: number[]) => new Map([...knowledge(plan).known].filter((_, index) => at.includes(index)));

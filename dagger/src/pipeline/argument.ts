@@ -43,7 +43,8 @@ export const stageOf = (asked: string | undefined): StageName => {
 export const platformsOf = (image: Pick<ImageSpec, "platforms">, asked: string | undefined, own: Platform): Platform[] => {
   if (asked === "all") return image.platforms;
   if (asked === undefined) return [image.platforms.includes(own) ? own : image.platforms[0]!];
-  const platforms = asked.split(",").map((word) => {
+  const platforms = asked.split(",").map((text) => {
+    const word = text.trim();
     const full = word.includes("/") ? word : `linux/${word}`;
     const known = platformNames.find((platform) => platform === full);
     if (known !== undefined) return known;
@@ -54,6 +55,12 @@ export const platformsOf = (image: Pick<ImageSpec, "platforms">, asked: string |
     });
   });
   return [...new Set(platforms)];
+};
+
+/** A number of things. @throws FactoryError USAGE */
+export const countOf = (text: string, { what, of, fix }: { what: string; of: string; fix: string }): number => {
+  if (/^\d{1,6}$/.test(text)) return Number(text);
+  throw new FactoryError("USAGE", { what, why: `it is a number of ${of}`, fix });
 };
 
 /** The value of a function's argument. @throws FactoryError USAGE */

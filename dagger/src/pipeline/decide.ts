@@ -1,5 +1,5 @@
 import { differences, sameButParent } from "./difference.js";
-import type { Ingredients, StageKey } from "./key.js";
+import { type Ingredients, keyOf, type StageKey } from "./key.js";
 import type { Plan, PlannedStage } from "./plan.js";
 import type { Reason, Whereabouts } from "./reason.js";
 import type { StageName } from "./stage.js";
@@ -52,6 +52,7 @@ const reasonsFor = (plan: Plan, stage: PlannedStage, was: Ingredients | null, be
   if (was === null) return [{ why: "never-built" }];
   const own = differences(was, stage.ingredients, plan.declared);
   const parentMoved = "key" in was.parent && "key" in stage.ingredients.parent && was.parent.key !== stage.ingredients.parent.key;
+  if (keyOf(was) === stage.key) return [{ why: "forgotten" }];
   if (own.length === 0 && !parentMoved) return [{ why: "nothing-obvious" }];
   if (!parentMoved || below === null) return own;
   return [...own, { why: "parent", parent: below.stage.stage, reads: readsAccounts(stage) ? "account files" : null }];

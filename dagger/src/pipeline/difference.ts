@@ -17,18 +17,23 @@ export const differences = (
   if (was.format !== now.format) found.push({ why: "key-format", was: String(was.format), now: String(now.format) });
   if ("base" in was.parent && "base" in now.parent) found.push(...baseDifferences(was.parent.base, now.parent.base));
   for (const name of ["platform", "epoch", "compression"] as const)
-    if (was[name] !== now[name]) found.push({ why: "setting", name, was: String(was[name]), now: String(now[name]) });
+    if (was[name] !== now[name]) found.push({ why: "setting", name, was: settingText(name, was), now: settingText(name, now) });
   const before = steps(was);
   const after = steps(now);
   for (const [identity, { step, script }] of after) {
     const old = before.get(identity);
     if (old === undefined) found.push(...came(step, "now", declared));
     else if (canonical(old.step) !== canonical(step)) found.push(...changed(old.step, step, declared));
-    else if (canonical(old.script) !== canonical(script)) found.push({ why: "script", step: nameOf(step) });
+    // Scripts name the epoch: that it moved is said already.
+    else if (was.epoch === now.epoch && canonical(old.script) !== canonical(script))
+      found.push({ why: "script", step: nameOf(step) });
   }
   for (const [identity, { step }] of before) if (!after.has(identity)) found.push(...came(step, "was", declared));
   return [...new Map(found.map((one) => [canonical(one), one])).values()];
 };
+
+const settingText = (name: "platform" | "epoch" | "compression", { [name]: value }: Ingredients): string =>
+  name === "epoch" ? new Date(Number(value) * 1000).toISOString().replace(".000Z", "Z") : String(value);
 
 const projectOf = ({ source }: StepOf<"file">): string | null => ("text" in source ? (source.project ?? null) : null);
 

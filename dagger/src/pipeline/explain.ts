@@ -29,6 +29,7 @@ const reasons = {
   asked: () => "NO_CACHE asks for it",
   parent: ({ parent, reads }) => `after ${parent}${reads === null ? "" : ` (reads its ${reads})`}`,
   "never-built": () => "never built: nothing is known of this stage",
+  forgotten: () => "it was made of the same, and what was kept of it is gone",
   damaged: ({ what }) => `what is kept does not hold up: ${what}`,
   base: ({ was, now }) => `base ${was} → ${now}`,
   package: ({ of, name, was }) => `${of === "base" ? "base " : ""}package ${was === null ? "added" : "removed"}: ${name}`,
@@ -67,6 +68,7 @@ export const causeOf = (reason: Reason): string | null => {
     case "parent":
     case "never-built":
     case "damaged":
+    case "forgotten":
       return null;
     case "asked":
       return "NO_CACHE";

@@ -118,7 +118,7 @@ export const planImage = (input: PlanInput): Plan => {
 
 /** @throws FactoryError UNKNOWN_IMAGE */
 export const imageOf = (spec: Spec, name: string): ImageSpec => {
-  const image = spec.images[name];
+  const image = Object.hasOwn(spec.images, name) ? spec.images[name] : undefined;
   if (image !== undefined) return image;
   const known = Object.keys(spec.images);
   throw new FactoryError("UNKNOWN_IMAGE", {
@@ -133,13 +133,21 @@ export const buildArgOf = (tool: string): string => `${tool.toUpperCase().replac
 
 const versionsOf = (spec: Spec, image: ImageSpec, buildArgs: Readonly<Record<string, string>>): Record<string, string> => {
   const tools = stageNames.flatMap((stage) => toolsOf(spec, image.stages[stage]));
-  const known = new Map(tools.map(({ name }) => [buildArgOf(name), name]));
+  // Of one that is compiled the source says which version it is: another word for it would make it lie.
+  const known = new Map(tools.filter(({ source }) => source !== "go").map(({ name }) => [buildArgOf(name), name]));
+  const compiled = new Map(tools.map(({ name, tool, source }) => [buildArgOf(name), source === "go" ? tool.go!.source : null]));
   for (const argument of Object.keys(buildArgs)) {
     if (!known.has(argument)) {
       throw new FactoryError("UNKNOWN_BUILD_ARG", {
         what: `no build argument ${argument}`,
-        why: "a build argument is the version of one of the image's tools: anything else would change a build without changing its key",
-        fix: suggestion(argument, [...known.keys()]),
+        why:
+          compiled.get(argument) == null
+            ? "a build argument is the version of one of the image's tools: anything else would change a build without changing its key"
+            : `that tool is compiled, and its version is what ${compiled.get(argument)}/go.mod says`,
+        fix:
+          compiled.get(argument) == null
+            ? suggestion(argument, [...known.keys()])
+            : `change it there (go get), and its version under tools of images.yaml with it`,
       });
     }
   }

@@ -14,6 +14,8 @@ export type Reason =
   | { why: "parent"; parent: StageName; reads: "account files" | null }
   | { why: "never-built" }
   | { why: "damaged"; what: string }
+  /** It was made of the same, and what was kept of it is gone (clean). */
+  | { why: "forgotten" }
   | Difference;
 
 /** Where the result of a key is; at another commit and in another folder it is only known to be the same. */

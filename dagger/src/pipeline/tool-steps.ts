@@ -13,7 +13,7 @@ export const toolSteps = (context: StepContext, stage: StageSpec): Step[] => {
   return (made as Step[]).sort((a, b) => (a.do === b.do ? 0 : a.do === "compile" ? 1 : -1));
 };
 
-type Missing = { missing: string; version: string; source: string; known: readonly string[] };
+type Missing = { missing: string; tool: string; version: string; source: string; known: readonly string[] };
 
 const unlocked = (missing: readonly Missing[], platform: Platform): FactoryError =>
   new FactoryError("VERSION_UNKNOWN", {
@@ -21,7 +21,7 @@ const unlocked = (missing: readonly Missing[], platform: Platform): FactoryError
     why: missing
       .map(({ missing: name, source, known }) => `images.lock holds ${name} (${source}) in: ${known.join(", ") || "no version"}`)
       .join("\n"),
-    fix: missing.map(({ missing: name, version }) => `./task lock TOOL=${name} VERSION=${version}`).join("\n"),
+    fix: missing.map(({ tool, version }) => `./task lock TOOL=${tool} VERSION=${version}`).join("\n"),
   });
 
 /** One tool at one version. Also asked for the other locked versions, which the rendered Dockerfile offers as build arguments. */
@@ -33,7 +33,7 @@ export const toolStep = (context: StepContext, name: string, source: string, ver
   const file = versions[wanted]?.[platform];
   if (file === undefined) {
     const known = Object.keys(versions).filter((candidate) => versions[candidate]?.[platform] !== undefined);
-    return { missing: name, version: wanted, source, known };
+    return { missing: source === "go" ? `${name}'s Go toolchain` : name, tool: name, version: wanted, source, known };
   }
   const architecture = architectureOf(platform);
   const fill = (text: string, arch: string) =>

@@ -11,7 +11,10 @@ export const valid = <T>(code: "CONFIG_INVALID" | "LOCK_INVALID", file: string, 
   throw new FactoryError(code, {
     what: `${file} has ${count === 1 ? "a problem" : `${count} problems`}`,
     why: parsed.problems.map(({ message }) => message).join("\n"),
-    fix: code === "LOCK_INVALID" ? `mend it, or make it again: ./task lock` : `mend ${file}; its schema is images.schema.json`,
+    fix:
+      code === "LOCK_INVALID"
+        ? "mend it, or take what git has (git checkout images.lock); or remove it, then ./task lock"
+        : `mend ${file}; its schema is images.schema.json`,
     problems: parsed.problems,
   });
 };

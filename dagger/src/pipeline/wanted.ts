@@ -31,7 +31,7 @@ export const projectsOf = (stage: StageSpec): PythonInput[] => {
 export const stateFolder = ".factory";
 
 /** Never part of a context, whatever else is ignored: each build would change the next one's key, and so would each look at git. */
-export const neverSent = ["**/.git", `**/${stateFolder}`];
+const neverSent = ["**/.git", `**/${stateFolder}`];
 
 /** What of the context an image reads: nothing else is hashed, and nothing else is sent. */
 export const wantedOf = (spec: Spec, image: ImageSpec, contextIgnore: readonly string[]): Wanted => {
