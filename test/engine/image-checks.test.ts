@@ -141,6 +141,6 @@ describe.skipIf(absent !== null)(`the small image${absent === null ? "" : ` (ski
     await small.edit("app/start.sh", (text) => `${text}# changed\n`);
     const { code, stderr } = await factory(small.project, ["test-image"], small.env);
     expect(code).toBe(66);
-    expect(stderr).toContain("runtime of small is not built");
+    expect(stderr).toContain("runtime of small for linux/amd64 is not built");
   });
 });
