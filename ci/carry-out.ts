@@ -4,6 +4,7 @@ import { readManifest } from "../dagger/src/layout.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import { noteText } from "../dagger/src/pipeline/explain.js";
 import type { Descriptor } from "../dagger/src/pipeline/oci.js";
+import { notReproducible } from "../dagger/src/pipeline/stage-ref.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import { assemble } from "./assemble.js";
 import type { Workshop } from "./workshop.js";
@@ -100,11 +101,7 @@ const make = async (
 const settle = (shop: Workshop, stage: PlannedStage, kept: StageRecord | null, made: StageRecord, fresh: Fresh): void => {
   if (kept === null || fresh !== "compare") keepStage(shop.project.state, made);
   else if (kept.digest !== made.digest) {
-    throw new FactoryError("NOT_REPRODUCIBLE", {
-      what: `${stage.stage} came out different from what is kept under its key ${stage.key}`,
-      why: `kept: ${kept.digest}\nnow:  ${made.digest}`,
-      fix: "nothing was overwritten; REFRESH=1 keeps the new one. A run step that reads the time or a floating package is the usual cause",
-    });
+    throw notReproducible(stage, kept.digest, made.digest, "REFRESH=1 keeps the new one");
   }
 };
 

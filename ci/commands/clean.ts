@@ -1,9 +1,9 @@
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { keepOf } from "../../dagger/src/pipeline/argument.js";
 import { command } from "../command.js";
 import { engineStop } from "../engines/embedded.js";
 import { sweep } from "../io/oci-layout.js";
-import { countOf } from "../../dagger/src/pipeline/argument.js";
 import { allLastKeys, allStages, forgetStage, sweepRuns } from "../io/records.js";
 import { stateParts } from "../io/state.js";
 import { openProject } from "../project.js";
@@ -17,11 +17,7 @@ export const clean = command({
     all: { type: "boolean", about: "remove the whole state folder" },
   },
   async run({ keep, all }, world) {
-    const newest = countOf(keep, {
-      what: `cannot read KEEP=${keep}`,
-      of: "results of each stage",
-      fix: "for example: ./task clean KEEP=5",
-    });
+    const newest = keepOf(keep, "results of each stage", "./task clean KEEP=5");
     const { state } = await openProject(world);
     if (all) {
       await engineStop({ state });

@@ -1,5 +1,5 @@
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { countOf } from "../../dagger/src/pipeline/argument.js";
+import { keepOf } from "../../dagger/src/pipeline/argument.js";
 import { suggestion } from "../../dagger/src/pipeline/suggest.js";
 import { command } from "../command.js";
 import { enginePrune, engineStart, engineStatus, engineStop } from "../engines/embedded.js";
@@ -14,11 +14,7 @@ export const engine = command({
   positional: ["status|start|stop|prune"],
   flags: { keep: { type: "string", about: "with prune: how many GB of cache to keep", default: "0" } },
   async run({ keep }, world, [verb = "status"]) {
-    const gigabytes = countOf(keep, {
-      what: `cannot read KEEP=${keep}`,
-      of: "gigabytes",
-      fix: "for example: ./task engine KEEP=20 -- prune",
-    });
+    const gigabytes = keepOf(keep, "gigabytes", "./task engine KEEP=20 -- prune");
     const project = await openProject(world);
     const report = (line: string) => world.stderr(`engine: ${line}\n`);
     const setup = { state: project.state, env: world.env, report };

@@ -1,4 +1,4 @@
-import { countOf } from "../../dagger/src/pipeline/argument.js";
+import { keepOf } from "../../dagger/src/pipeline/argument.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { imageOf } from "../../dagger/src/pipeline/plan.js";
 import { openRegistry } from "../../dagger/src/registry/client.js";
@@ -27,7 +27,7 @@ export const prune = command({
   },
   async run({ image, keep, grace, yes, json }, world) {
     const policy = { grace: graceOf(grace), now: world.now() };
-    const count = countOf(keep, { what: `cannot read KEEP=${keep}`, of: "commits", fix: "for example: ./task prune KEEP=20" });
+    const count = keepOf(keep, "commits", "./task prune KEEP=20");
     const project = await openProject(world);
     const images = image === undefined ? Object.keys(project.spec.images) : [image];
     const names = repositoriesOf(project, images);

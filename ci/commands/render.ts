@@ -41,9 +41,9 @@ export const render = command({
       if (before.length > 0) world.stderr(`first bring them into the storage of podman and buildah:\n  ${before.join("\n  ")}\n`);
       return 0;
     }
-    const files = (
-      await Promise.all(names.map((name) => rendered(project, name, (flags.stdout ? flags.platform : undefined) ?? "all")))
-    ).flat();
+    // What is committed is of all platforms, whatever PLATFORM a CI job is for.
+    const platform = flags.stdout ? (flags.platform ?? "all") : "all";
+    const files = (await Promise.all(names.map((name) => rendered(project, name, platform)))).flat();
     if (flags.stdout) {
       world.stdout(files[0]!.text);
       return 0;

@@ -20,7 +20,8 @@ export type RunOptions = {
 };
 
 /**
- * A process that runs for as long as it takes. Here and in `ask` processes are started, and nowhere else. A non-zero exit is a result, not an error: the caller knows what it means.
+ * A process that runs for as long as it takes. Here and in `ask` processes are started, and nowhere else. A non-zero exit is a
+ * result, not an error: the caller knows what it means.
  * @throws FactoryError HOST_TOOL_MISSING when the program does not exist, INTERRUPTED when the signal fired
  */
 export async function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<Finished> {

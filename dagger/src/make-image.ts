@@ -9,12 +9,12 @@ import { asFailure } from "./failure.js";
 import { indexLayers } from "./index-layers.js";
 import { missingBlobs, readManifest } from "./layout.js";
 import { packLayout } from "./layout-tar.js";
-import { FactoryError } from "./pipeline/error.js";
 import type { AssemblyIndex } from "./pipeline/assembly-index.js";
 import type { StageContent } from "./pipeline/image-report.js";
 import { type Descriptor, mediaTypes, platformParts } from "./pipeline/oci.js";
 import type { Plan, PlannedStage } from "./pipeline/plan.js";
 import type { FullIndex } from "./pipeline/stage-entry.js";
+import { notReproducible } from "./pipeline/stage-ref.js";
 import type { Shelf } from "./shelf.js";
 import type { OpenImage } from "./source.js";
 import { openStageRef, writeStageRef } from "./stage-ref.js";
@@ -173,11 +173,7 @@ const compare = async (shelf: Shelf, layout: string, stage: PlannedStage, made: 
   const ref = await shelf.find(stage, layout);
   const kept = ref === null ? made : (openStageRef(layout, ref, stage.key)?.image.digest ?? made);
   if (kept === made) return;
-  throw new FactoryError("NOT_REPRODUCIBLE", {
-    what: `${stage.stage} came out different from what is kept under its key ${stage.key}`,
-    why: `kept: ${kept}\nnow:  ${made}`,
-    fix: "nothing was overwritten. A run step that reads the time or a floating package is the usual cause; --cache off neither compares nor keeps",
-  });
+  throw notReproducible(stage, kept, made, "--cache off neither compares nor keeps");
 };
 
 const assembled = async (shop: Workshop, place: Place, stage: PlannedStage, ground: Ground): Promise<Ground> => {

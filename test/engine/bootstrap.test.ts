@@ -122,7 +122,7 @@ describe.skipIf(absent !== null)(`a Debian base${absent === null ? "" : ` (skipp
     ])
       expect(entries.has(never), never).toBe(false);
     expect(entries.get("etc/machine-id")?.text ?? "").toBe("");
-    expect(entries.get("etc/apt/sources.list")?.text).toContain(" http://deb.debian.org/debian-security bookworm-security main");
+    expect(entries.get("etc/apt/sources.list")?.text).toContain(` ${debianMirror}-security bookworm-security main`);
     const proxied = [...entries].filter(
       ([, { text }]) => text.includes(proxy.address.slice("http://".length)) || text.includes("factory-debian-"),
     );

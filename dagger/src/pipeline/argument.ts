@@ -57,10 +57,14 @@ export const platformsOf = (image: Pick<ImageSpec, "platforms">, asked: string |
   return [...new Set(platforms)];
 };
 
-/** A number of things. @throws FactoryError USAGE */
-export const countOf = (text: string, { what, of, fix }: { what: string; of: string; fix: string }): number => {
+/** The number that KEEP is. @param of what it counts @throws FactoryError USAGE */
+export const keepOf = (text: string, of: string, example: string): number => {
   if (/^\d{1,6}$/.test(text)) return Number(text);
-  throw new FactoryError("USAGE", { what, why: `it is a number of ${of}`, fix });
+  throw new FactoryError("USAGE", {
+    what: `cannot read KEEP=${text}`,
+    why: `it is a number of ${of}`,
+    fix: `for example: ${example}`,
+  });
 };
 
 /** The value of a function's argument. @throws FactoryError USAGE */

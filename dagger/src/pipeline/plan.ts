@@ -133,28 +133,33 @@ export const buildArgOf = (tool: string): string => `${tool.toUpperCase().replac
 
 const versionsOf = (spec: Spec, image: ImageSpec, buildArgs: Readonly<Record<string, string>>): Record<string, string> => {
   const tools = stageNames.flatMap((stage) => toolsOf(spec, image.stages[stage]));
-  // Of one that is compiled the source says which version it is: another word for it would make it lie.
-  const known = new Map(tools.filter(({ source }) => source !== "go").map(({ name }) => [buildArgOf(name), name]));
-  const compiled = new Map(tools.map(({ name, tool, source }) => [buildArgOf(name), source === "go" ? tool.go!.source : null]));
+  const byArgument = new Map(tools.map((one) => [buildArgOf(one.name), one]));
   for (const argument of Object.keys(buildArgs)) {
-    if (!known.has(argument)) {
-      throw new FactoryError("UNKNOWN_BUILD_ARG", {
-        what: `no build argument ${argument}`,
-        why:
-          compiled.get(argument) == null
-            ? "a build argument is the version of one of the image's tools: anything else would change a build without changing its key"
-            : `that tool is compiled, and its version is what ${compiled.get(argument)}/go.mod says`,
-        fix:
-          compiled.get(argument) == null
-            ? suggestion(argument, [...known.keys()])
-            : `change it there (go get), and its version under tools of images.yaml with it`,
-      });
+    const one = byArgument.get(argument);
+    if (one === undefined) {
+      const open = [...byArgument].flatMap(([name, { source }]) => (source === "go" ? [] : [name]));
+      throw noBuildArg(
+        argument,
+        "a build argument is the version of one of the image's tools: anything else would change a build without changing its key",
+        suggestion(argument, open),
+      );
+    }
+    // The source of one that is compiled says which version it is: another word for it would make it lie.
+    if (one.source === "go") {
+      throw noBuildArg(
+        argument,
+        `that tool is compiled, and its version is what ${one.tool.go!.source}/go.mod says`,
+        "change it there (go get), and its version under tools of images.yaml with it",
+      );
     }
   }
   return Object.fromEntries(
     tools.map(({ name, tool, source }) => [name, buildArgs[buildArgOf(name)] ?? tool[source]!.version ?? tool.version]),
   );
 };
+
+const noBuildArg = (argument: string, why: string, fix: string): FactoryError =>
+  new FactoryError("UNKNOWN_BUILD_ARG", { what: `no build argument ${argument}`, why, fix });
 
 /** Seconds since the Unix epoch, from the spec's date. */
 export const epochOf = (spec: Spec): number => Math.floor(Date.parse(spec.epoch) / 1000);

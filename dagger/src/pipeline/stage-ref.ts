@@ -1,5 +1,7 @@
+import { FactoryError } from "./error.js";
 import { canonical, type Ingredients, type StageKey } from "./key.js";
 import { type Descriptor, type ImageIndex, type Manifest, mediaTypes } from "./oci.js";
+import type { PlannedStage } from "./plan.js";
 import type { StageName } from "./stage.js";
 
 /**
@@ -77,3 +79,11 @@ export const partsOf = (artifact: Partial<Manifest>): Readonly<Record<Part, Desc
 };
 
 export const ingredientsText = (ingredients: Ingredients): string => canonical(ingredients);
+
+/** A stage that was made again and is not what is kept of it. @param instead what to do to keep the new one */
+export const notReproducible = ({ stage, key }: PlannedStage, kept: string, now: string, instead: string): FactoryError =>
+  new FactoryError("NOT_REPRODUCIBLE", {
+    what: `${stage} came out different from what is kept under its key ${key}`,
+    why: `kept: ${kept}\nnow:  ${now}`,
+    fix: `nothing was overwritten; ${instead}. A run step that reads the time or a floating package is the usual cause`,
+  });
