@@ -20,6 +20,8 @@ export default defineConfig({
       group("cli", 1, 180_000),
       group("engine", 2, 900_000, ["test/engine/support/global-setup.ts"]),
       group("dagger", 3, 900_000),
+      // Many random inputs: a short run in the gate, a long one by ./task test:campaign (test/campaign/rounds.ts).
+      group("campaign", 4, 3_600_000),
     ],
     reporters: [["default", { summary: false }], "./test/closing-line.ts"],
   },
