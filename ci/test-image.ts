@@ -1,5 +1,3 @@
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { readBlob, readManifest } from "../dagger/src/layout.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import { type CheckResult, identityOf, type ImageCheck, strangerId, type Verdict } from "../dagger/src/pipeline/image-check.js";
@@ -11,6 +9,7 @@ import type { World } from "./command.js";
 import { runInRoot } from "./engines/container.js";
 import { openRoot, type Root } from "./engines/root.js";
 import { elfFiles } from "./io/elf.js";
+import { textInRoot } from "./io/in-root.js";
 import type { State } from "./io/state.js";
 
 /** What testing an image came to. Versioned: other programs read it. Seconds are those of each check. */
@@ -76,12 +75,14 @@ const prepared = async (state: State, digest: string, world: World): Promise<Gro
   }
   try {
     const people = { user: identity(root), stranger: { uid: Number(strangerId.split(":")[0]), gid: 0 } };
-    const run: RunCheck = async (as, command) => {
+    const run: RunCheck = async (as, command, needs) => {
       const user = people[as];
+      if (needs === "nesting" && root.shift === 0) return { outcome: "not-run", why: noNesting };
       if (user === null) return { outcome: "not-run", why: `the image has no user ${root.config.config?.User}` };
       const { Env, WorkingDir } = root.config.config ?? {};
-      const request = { command, user, env: Env ?? [], workdir: WorkingDir || "/", network: "none", interactive: false } as const;
-      const { exitCode, stdout, stderr } = await runInRoot(root, { ...request, timeout: patience }, around);
+      const usual = { env: Env ?? [], workdir: WorkingDir || "/", network: "none", streams: "captured" } as const;
+      const request = { ...usual, command, user, needs, timeout: patience };
+      const { exitCode, stdout, stderr } = await runInRoot(root, request, around);
       return { outcome: "ended", exitCode, stdout, stderr };
     };
     const why = await refusal(run);
@@ -93,17 +94,18 @@ const prepared = async (state: State, digest: string, world: World): Promise<Gro
   }
 };
 
+const noNesting = "a container in a container is tried in a user namespace of its own, and this machine gives none";
 const unable = new Set(["PERMISSION", "HOST_TOOL_MISSING"]);
 const oneLine = ({ explanation }: FactoryError): string => `${explanation.what}: ${explanation.why}`;
 
 const identity = ({ folder, config }: Root) => {
-  const text = (path: string) => (existsSync(join(folder, path)) ? readFileSync(join(folder, path), "utf8") : "");
-  return identityOf(config.config?.User ?? "", { passwd: text("etc/passwd"), group: text("etc/group") });
+  const text = (path: string) => textInRoot(folder, path);
+  return identityOf(config.config?.User ?? "", { passwd: text("/etc/passwd"), group: text("/etc/group") });
 };
 
 /** Whether containers of this image start here at all; what runc says otherwise. */
 const refusal = async (run: RunCheck): Promise<string | null> => {
-  const outcome = await run("user", ["/bin/sh", "-c", "exit 0"]);
+  const outcome = await run("user", ["/bin/sh", "-c", "exit 0"], "nothing");
   if (outcome.outcome === "not-run") return outcome.why;
   if (outcome.outcome !== "ended" || outcome.exitCode === 0) return null;
   const said = outcome.stderr.trim().split("\n").at(-1) ?? "";

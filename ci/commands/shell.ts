@@ -23,7 +23,7 @@ export const shell = command({
     try {
       const { Env, WorkingDir } = root.config.config ?? {};
       const interactive = text === undefined;
-      const { exitCode, stdout, stderr } = await runInRoot(
+      const { exitCode } = await runInRoot(
         root,
         {
           command: ["/bin/sh", "-c", text ?? "exec $(command -v bash || command -v sh)"],
@@ -31,12 +31,11 @@ export const shell = command({
           env: [...(Env ?? []), ...(interactive ? [`TERM=${world.env["TERM"] ?? "xterm"}`] : [])],
           workdir: WorkingDir || "/",
           network: "host",
-          interactive,
+          needs: "nothing",
+          streams: interactive ? "terminal" : "through",
         },
         around,
       );
-      world.stdout(stdout);
-      world.stderr(stderr);
       return exitCode;
     } finally {
       root.close();

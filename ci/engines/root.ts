@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { chmodSync, lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { openIn } from "../../dagger/src/index-layers.js";
 import { readBlob, readManifest } from "../../dagger/src/layout.js";
@@ -10,9 +10,14 @@ import { ensureHostPrograms, type HostEnv } from "../io/host.js";
 import { run } from "../io/process.js";
 import type { State } from "../io/state.js";
 import { unpackLayers } from "../io/unpack.js";
+import { capabilityFor } from "./file-capability.js";
+import { idShift } from "./id-shift.js";
 
-/** An image unpacked into a folder of this machine, for containers to run in and for looking at; `close` removes it. */
-export type Root = { folder: string; config: ImageConfig; close(): void };
+/**
+ * An image unpacked into a folder of this machine, for containers to run in and for looking at; `close` removes it. `shift` is how far
+ * the owners of its files were shifted (id-shift.ts).
+ */
+export type Root = { folder: string; shift: number; config: ImageConfig; close(): void };
 
 type Surroundings = { state: State; env: HostEnv; report: (line: string) => void; signal?: AbortSignal };
 
@@ -29,28 +34,50 @@ export const openRoot = async (digest: string, { state, env, report, signal }: S
       fix: "run it with sudo, or write the image with OUTPUT=docker:image.tar and use podman or docker",
     });
   }
-  // Beside the layers: where they have room, what they hold has.
-  const roots = join(state.root, "roots");
-  mkdirSync(roots, { recursive: true, mode: 0o700 });
-  for (const name of readdirSync(roots)) if (!isAlive(name)) rmSync(join(roots, name), { recursive: true, force: true });
-  const folder = join(roots, `${nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`);
-  const close = () => rmSync(folder, { recursive: true, force: true });
+  const own = newFolder(join(state.root, "roots"));
+  // Nobody else on this machine can reach a program of the image that has a setuid bit.
+  const folder = join(own, "rootfs");
+  const close = () => rmSync(own, { recursive: true, force: true });
   try {
     mkdirSync(folder);
     const { config, layers } = readManifest(state.layout, digest);
-    const { xattrs } = await unpackLayers(layers, openIn(state.layout), folder, { signal });
+    const shift = idShift();
+    if (shift === 0)
+      report("note: this machine gives no user namespace; the container's root is this machine's, with Docker's limits");
+    const { xattrs } = await unpackLayers(layers, openIn(state.layout), folder, { signal, shift });
     if (xattrs.length > 0) {
       const setfattr = (await ensureHostPrograms([{ program: "setfattr", apt: "attr" }], env, report, signal)).get("setfattr")!;
       for (const { path, name, value } of xattrs) {
-        const words = ["--no-dereference", "--name", name, "--value", `0s${value}`, "--", `${folder}${path}`];
+        const own = name === "security.capability" ? capabilityFor(value, shift) : value;
+        const words = ["--no-dereference", "--name", name, "--value", `0s${own}`, "--", `${folder}${path}`];
         const { exitCode, stderr } = await run(setfattr, words);
         // An attribute of a namespace that this file system does not have changes nothing that runs.
         if (exitCode !== 0) report(`${path}: ${stderr.trim()}`);
       }
     }
-    return { folder, config: readBlob<ImageConfig>(state.layout, config.digest), close };
+    return { folder, shift, config: readBlob<ImageConfig>(state.layout, config.digest), close };
   } catch (error) {
     close();
     throw error;
   }
 };
+
+/** A folder that is new, private and removed at the next start when this process dies. Beside the layers: where they have room, what they hold has. */
+const newFolder = (roots: string): string => {
+  mkdirSync(roots, { recursive: true, mode: 0o700 });
+  // A checkout may bring a link of this name.
+  if (!lstatSync(roots).isDirectory()) {
+    throw new FactoryError("PERMISSION", {
+      what: `will not unpack an image into ${roots}`,
+      why: "it is a link, and not a folder of the state folder",
+      fix: `remove it: rm ${roots}`,
+    });
+  }
+  chmodSync(roots, 0o700);
+  for (const name of readdirSync(roots))
+    if (ownName.test(name) && !isAlive(name)) rmSync(join(roots, name), { recursive: true, force: true });
+  const folder = join(roots, `${nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`);
+  mkdirSync(folder, { mode: 0o700 });
+  return folder;
+};
+const ownName = /^\d+-\d+-[0-9a-f]{8}$/;

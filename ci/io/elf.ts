@@ -1,7 +1,11 @@
-import { closeSync, type Dirent, lstatSync, openSync, readdirSync, readSync } from "node:fs";
+import { closeSync, type Dirent, lstatSync, readdirSync, readSync } from "node:fs";
 import { join } from "node:path";
+import { inRoot, openToLook } from "./in-root.js";
 
-/** The ELF files (programs, shared objects) below these folders of an unpacked image, and the machine that each is for. Links are not followed: what they lead to is told where it stands. */
+/**
+ * The ELF files (programs, shared objects) below these folders of an unpacked image, and the machine that each is for. Each is told
+ * where it stands: links that lead to a folder are followed inside the image, links below it are not.
+ */
 export const elfFiles = (root: string, folders: readonly string[]): { path: string; machine: number }[] => {
   const found = new Map<string, number>();
   const header = Buffer.alloc(20);
@@ -16,13 +20,16 @@ export const elfFiles = (root: string, folders: readonly string[]): { path: stri
       }
     }
   };
-  for (const folder of folders) visit(folder);
+  for (const folder of folders) {
+    const real = inRoot(root, folder);
+    if (real !== null) visit(real);
+  }
   return [...found].map(([path, machine]) => ({ path, machine })).sort((a, b) => (a.path < b.path ? -1 : 1));
 };
 
 /** `e_machine` (System V ABI, ELF header), in the byte order that the header tells. */
 const machineOf = (path: string, header: Buffer): number | null => {
-  const file = openSync(path, "r");
+  const file = openToLook(path);
   try {
     if (readSync(file, header, 0, header.length, 0) < header.length || header.readUInt32BE(0) !== 0x7f454c46) return null;
     return header[5] === 2 ? header.readUInt16BE(18) : header.readUInt16LE(18);

@@ -15,8 +15,11 @@ export type RunOptions = {
   timeout?: number;
   /** "inherit" hands the terminal to the process; "lines" calls onLine for each line of both streams while it runs. */
   onLine?: (line: string, stream: "stdout" | "stderr") => void;
-  /** Attach stdin, stdout and stderr of this process. */
-  interactive?: boolean;
+  /**
+   * `captured` is usual. `through`: what it prints goes where this process prints, byte by byte, and none of it is returned. `terminal`:
+   * stdin too.
+   */
+  streams?: "captured" | "through" | "terminal";
 };
 
 /**
@@ -35,8 +38,10 @@ export async function run(program: string, args: readonly string[], options: Run
       forceKillAfterDelay: 5_000,
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       ...(options.env === undefined ? {} : { env: options.env }),
-      ...(options.input === undefined ? { stdin: options.interactive ? "inherit" : "ignore" } : { input: options.input }),
-      ...(options.interactive ? { stdout: "inherit", stderr: "inherit" } : {}),
+      ...(options.input === undefined
+        ? { stdin: options.streams === "terminal" ? "inherit" : "ignore" }
+        : { input: options.input }),
+      ...(options.streams === undefined || options.streams === "captured" ? {} : { stdout: "inherit", stderr: "inherit" }),
       ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
       ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
     });

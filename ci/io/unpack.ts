@@ -1,66 +1,87 @@
 import * as fs from "node:fs";
 import type { Readable } from "node:stream";
-import { parentPath } from "../../dagger/src/pipeline/assembly-index.js";
-import { wordsOf } from "../../dagger/src/pipeline/file-tree.js";
 import { isErrno } from "../../dagger/src/errno.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { bytesOf, type TarHeader, textOf } from "../../dagger/src/pipeline/tar-header.js";
+import { FileTree, impliedFolder } from "../../dagger/src/pipeline/file-tree.js";
+import { cleanPath, layerPathOf } from "../../dagger/src/pipeline/layer-path.js";
+import { octal, type StageEntry } from "../../dagger/src/pipeline/stage-entry.js";
+import { bytesOf, type TarHeader } from "../../dagger/src/pipeline/tar-header.js";
 import { TarReader } from "../../dagger/src/pipeline/tar-reader.js";
 import { damaged, type LayerBlob, layerBytes, type ReadOptions } from "../../dagger/src/read-layer.js";
 
 /** What unpacking could not do itself: Node has no call for extended attributes and none for device files. */
 export type Rest = {
-  /** Values in base64. */
+  /** Values in base64. No folder that leads to such a path is a link. */
   xattrs: readonly { path: string; name: string; value: string }[];
   devices: readonly string[];
 };
 
+/** `shift` is added to every owner: the container of such a root maps its ids to those from `shift` on. */
+type UnpackOptions = ReadOptions & { shift?: number };
+
 /**
  * Lays layers one over the other in an empty folder, as a runtime does: owners, modes, links and times as they stand in them, whiteouts
- * applied. Each layer is held against its digest while it is read. Links are followed inside the folder and never out of it, whatever
- * a layer says. Needs root, or the right to give files away.
- * @throws FactoryError CHECKSUM_MISMATCH, DISK_FULL, INTERRUPTED
+ * applied. Each layer is held against its digest while it is read. Needs root, or the right to give files away.
+ *
+ * Nothing that a layer says is ever looked up on this machine: files are written under numbers of our own, the tree is laid out in memory,
+ * and only then is each of its paths made, once: folders first, then files, links last. So no link is there to be followed.
+ * @throws FactoryError CHECKSUM_MISMATCH, IMAGE_INVALID, DISK_FULL, INTERRUPTED
  */
 export const unpackLayers = async (
   layers: readonly LayerBlob[],
   open: (layer: LayerBlob) => Readable,
   root: string,
-  options: ReadOptions = {},
+  { shift = 0, ...options }: UnpackOptions = {},
 ): Promise<Rest> => {
-  const unpacker = new Unpacker(root);
+  const draft = new Draft(fs.mkdtempSync(`${root}/.parts-`), shift);
   for (const layer of layers) {
     try {
-      const reader = unpacker.start();
+      const reader = draft.start();
       for await (const piece of layerBytes(open(layer), layer, options)) reader.push(piece);
       reader.finish();
     } catch (error) {
+      draft.drop();
       throw isErrno(error, "ENOSPC", "EDQUOT") ? full(root, error) : damaged(layer, error, options.fix);
     }
   }
-  return unpacker;
+  try {
+    return layOut(draft.entries(), root, shift);
+  } catch (error) {
+    if (isErrno(error, "ENOSPC", "EDQUOT")) throw full(root, error);
+    throw error instanceof FactoryError ? error : impossible(error);
+  } finally {
+    draft.drop();
+  }
 };
 
-const whiteout = ".wh.";
-const opaque = ".wh..wh..opq";
-/** As many as Linux follows (path_resolution(7)). */
-const mostLinks = 40;
+/** A path of the image; `part`: where the content of a file was written. Hard links share one. */
+type Placed = StageEntry & { part: string | null; mtime: number };
 
-class Unpacker implements Rest {
-  readonly xattrs: { path: string; name: string; value: string }[] = [];
-  readonly devices: string[] = [];
-  readonly #root: Buffer;
-  /** Paths of the current layer and the folders that lead to them: its whiteouts speak of what is below it. */
-  #own = new Set<string>();
-  /** Folders by the path that leads to them; those that were found once are not looked for again. */
-  readonly #folders = new Map<string, string>();
-  #file: { handle: number; header: TarHeader; path: string } | null = null;
+/** Paths of an image; the largest have a million. */
+const mostEntries = 4_000_000;
+/** The highest id that a file can have; the one above means "leave it" to chown(2). */
+const highestId = 0xffff_fffe;
 
-  constructor(root: string) {
-    this.#root = Buffer.from(root);
+const attributeName = /^[\x21-\x7e]{1,255}$/;
+/** Of 64 KiB in base64 (xattr(7)). */
+const longestAttribute = 87_384;
+
+/** The tree of all layers so far, and the content of their files under numbers. */
+class Draft {
+  readonly #folder: string;
+  readonly #shift: number;
+  readonly #tree = new FileTree<Placed>([], (path) => ({ ...impliedFolder(path), part: null, mtime: 0 }));
+  #layer = 0;
+  #count = 0;
+  #open: { handle: number; header: TarHeader } | null = null;
+
+  constructor(folder: string, shift: number) {
+    this.#folder = folder;
+    this.#shift = shift;
   }
 
   start(): TarReader {
-    this.#own = new Set();
+    this.#layer += 1;
     return new TarReader({
       entry: (header) => this.#entry(header),
       data: (bytes) => this.#write(bytes),
@@ -68,128 +89,98 @@ class Unpacker implements Rest {
     });
   }
 
-  /** The path on this machine of a path of the image that holds no link. */
-  #at(path: string): Buffer {
-    return Buffer.concat([this.#root, bytesOf(path)]);
+  entries(): readonly Placed[] {
+    return this.#tree.entries();
+  }
+
+  drop(): void {
+    if (this.#open !== null) fs.closeSync(this.#open.handle);
+    this.#open = null;
+    fs.rmSync(this.#folder, { recursive: true, force: true });
   }
 
   #entry(header: TarHeader): void {
-    const words = wordsOf(header.path);
-    const name = words.at(-1);
-    if (name === undefined) return this.#setOwner("/", header);
-    if (words.includes("..")) throw new Error(`a layer with the path ${JSON.stringify(header.path)}`);
-    if (!name.startsWith(whiteout)) return this.#put(join(this.#folder(words.slice(0, -1), true)!, name), header);
-    const folder = this.#folder(words.slice(0, -1), false);
-    if (folder === null) return;
-    const gone = name === opaque ? this.#children(folder) : [name.slice(whiteout.length)];
-    for (const one of gone) this.#remove(join(folder, one));
-  }
-
-  #put(path: string, header: TarHeader): void {
-    for (let up = path; up !== "/" && !this.#own.has(up); up = parentPath(up)) this.#own.add(up);
-    const at = this.#at(path);
-    const there = fs.lstatSync(at, { throwIfNoEntry: false });
-    if (there !== undefined && !(there.isDirectory() && header.type === "directory")) {
-      fs.rmSync(at, { recursive: true, force: true });
-      if (!there.isFile()) this.#folders.clear();
-    }
-    for (const [name, value] of Object.entries(header.xattrs)) this.xattrs.push({ path, name, value });
-    switch (header.type) {
-      case "directory":
-        if (there?.isDirectory() !== true) fs.mkdirSync(at);
-        this.#setOwner(path, header);
-        break;
-      case "file":
-        this.#file = { handle: fs.openSync(at, "wx", 0o600), header, path };
-        break;
-      case "symlink":
-        fs.symlinkSync(Buffer.from(bytesOf(header.target)), at);
-        fs.lchownSync(at, header.uid, header.gid);
-        fs.lutimesSync(at, header.mtime, header.mtime);
-        break;
-      case "hardlink": {
-        const words = wordsOf(header.target);
-        const folder = this.#folder(words.slice(0, -1), false);
-        if (folder === null || words.includes(".."))
-          throw new Error(`${path} is a hard link to ${header.target}, which is not there`);
-        fs.linkSync(this.#at(join(folder, words.at(-1) ?? "")), at);
-        break;
-      }
-      case "character":
-      case "block":
-      case "fifo":
-        this.devices.push(path);
+    const { is, path } = layerPathOf(header.path);
+    if (is === "opaque") this.#tree.clear(path, this.#layer);
+    else if (is === "whiteout") this.#tree.remove(path, this.#layer);
+    else {
+      this.#count += 1;
+      if (this.#count > mostEntries) throw new Error(`layers with more than ${mostEntries} paths`);
+      this.#tree.put(this.#placed(path, header), this.#layer);
     }
   }
 
-  #setOwner(path: string, { uid, gid, mode }: TarHeader): void {
-    fs.lchownSync(this.#at(path), uid, gid);
-    fs.chmodSync(this.#at(path), mode);
+  #placed(path: string, header: TarHeader): Placed {
+    const { uid, gid, mode, mtime, xattrs, type, target } = header;
+    for (const id of [uid, gid])
+      if (!(Number.isInteger(id) && id >= 0 && id <= (this.#shift || highestId + 1) - 1))
+        throw new Error(`${path} has the owner ${id}`);
+    for (const [name, value] of Object.entries(xattrs))
+      if (!attributeName.test(name) || value.length > longestAttribute)
+        throw new Error(`${path} has an attribute that Linux does not keep`);
+    if (target.includes("\0")) throw new Error(`${path} leads to a path with a NUL`);
+    const common = { path, mode: octal(mode), uid, gid, mtime, part: null, xattrs };
+    if (type === "symlink") return { ...common, type, mode: "777", target };
+    if (type === "hardlink") {
+      const other = this.#tree.at(cleanPath(target));
+      if (other === null || other.type === "directory") throw new Error(`${path} is a hard link to ${target}, which is no file`);
+      return { ...other, path };
+    }
+    if (type !== "file") return { ...common, type };
+    const part = `${this.#folder}/${this.#count}`;
+    this.#open = { handle: fs.openSync(part, "wx", 0o600), header };
+    return { ...common, type, part };
   }
 
   #write(bytes: Uint8Array): void {
-    for (let at = 0; this.#file !== null && at < bytes.length;) at += fs.writeSync(this.#file.handle, bytes, at);
+    for (let at = 0; this.#open !== null && at < bytes.length;) at += fs.writeSync(this.#open.handle, bytes, at);
   }
 
   #end(): void {
-    const file = this.#file;
-    this.#file = null;
-    if (file === null) return;
-    const { handle, header } = file;
+    if (this.#open === null) return;
+    const { handle, header } = this.#open;
     // In this order: giving a file away takes its setuid bit.
-    fs.fchownSync(handle, header.uid, header.gid);
+    fs.fchownSync(handle, header.uid + this.#shift, header.gid + this.#shift);
     fs.fchmodSync(handle, header.mode);
     fs.futimesSync(handle, header.mtime, header.mtime);
     fs.closeSync(handle);
-  }
-
-  /** Takes away what the layers below have at a path. */
-  #remove(path: string): void {
-    if (!this.#own.has(path)) {
-      fs.rmSync(this.#at(path), { recursive: true, force: true });
-      this.#folders.clear();
-    } else for (const child of this.#children(path)) this.#remove(join(path, child));
-  }
-
-  #children(path: string): string[] {
-    if (fs.lstatSync(this.#at(path), { throwIfNoEntry: false })?.isDirectory() !== true) return [];
-    return fs.readdirSync(this.#at(path), { encoding: "buffer" }).map(textOf);
-  }
-
-  /** The folder that words lead to, through links as a process in the image would go; null where it is absent and not to be made. */
-  #folder(words: readonly string[], make: boolean): string | null {
-    const key = words.join("/");
-    const known = this.#folders.get(key);
-    if (known !== undefined) return known;
-    const rest = [...words].reverse();
-    let here = "/";
-    let links = 0;
-    for (let word = rest.pop(); word !== undefined; word = rest.pop()) {
-      const next = word === ".." ? parentPath(here) : join(here, word);
-      const there = fs.lstatSync(this.#at(next), { throwIfNoEntry: false });
-      if (there?.isSymbolicLink() === true && links < mostLinks) {
-        links += 1;
-        const target = textOf(fs.readlinkSync(this.#at(next), { encoding: "buffer" }));
-        if (target.startsWith("/")) here = "/";
-        rest.push(...wordsOf(target).reverse());
-        continue;
-      }
-      if (there?.isDirectory() !== true) {
-        if (!make) return null;
-        fs.rmSync(this.#at(next), { force: true });
-        fs.mkdirSync(this.#at(next));
-        // Of a folder that no layer tells, only this is sure; a setgid folder above would give it its group.
-        fs.lchownSync(this.#at(next), 0, 0);
-        fs.chmodSync(this.#at(next), 0o755);
-      }
-      here = next;
-    }
-    this.#folders.set(key, here);
-    return here;
+    this.#open = null;
   }
 }
 
-const join = (folder: string, name: string): string => (folder === "/" ? `/${name}` : `${folder}/${name}`);
+/** @param entries sorted by path: what leads to a path stands before it */
+const layOut = (entries: readonly Placed[], root: string, shift: number): Rest => {
+  const at = ({ path }: Placed) => Buffer.concat([Buffer.from(root), bytesOf(path)]);
+  const folders = entries.filter(({ type }) => type === "directory");
+  for (const entry of folders) if (entry.path !== "/") fs.mkdirSync(at(entry), 0o700);
+  const first = new Map<string, Buffer>();
+  for (const entry of entries) {
+    if (entry.part === null) continue;
+    const other = first.get(entry.part);
+    if (other === undefined) fs.renameSync(entry.part, at(entry));
+    else fs.linkSync(other, at(entry));
+    first.set(entry.part, other ?? at(entry));
+  }
+  for (const entry of entries) {
+    if (entry.type !== "symlink") continue;
+    fs.symlinkSync(Buffer.from(bytesOf(entry.target ?? "")), at(entry));
+    fs.lchownSync(at(entry), entry.uid + shift, entry.gid + shift);
+    fs.lutimesSync(at(entry), entry.mtime, entry.mtime);
+  }
+  // From the lowest up: what is made in a folder sets its time.
+  for (const entry of folders.toReversed()) {
+    fs.lchownSync(at(entry), entry.uid + shift, entry.gid + shift);
+    fs.chmodSync(at(entry), Number.parseInt(entry.mode, 8));
+    if (entry.path !== "/") fs.lutimesSync(at(entry), entry.mtime, entry.mtime);
+  }
+  return {
+    // A device file is not made.
+    xattrs: entries
+      .filter(({ type }) => type === "file" || type === "directory" || type === "symlink")
+      .flatMap(({ path, xattrs = {} }) => Object.entries(xattrs).map(([name, value]) => ({ path, name, value }))),
+    devices: entries.filter(({ type }) => ["character", "block", "fifo"].includes(type)).map(({ path }) => path),
+  };
+};
 
 const full = (root: string, cause: unknown): FactoryError =>
   new FactoryError(
@@ -198,6 +189,18 @@ const full = (root: string, cause: unknown): FactoryError =>
       what: "no room to unpack the image",
       why: `${root}: ${cause instanceof Error ? cause.message : String(cause)}`,
       fix: "free some space, or put the state folder elsewhere: FACTORY_STATE=…",
+    },
+    { cause },
+  );
+
+/** What its layers come to cannot be made on this machine's file system: a path is too long, say. */
+const impossible = (cause: unknown): FactoryError =>
+  new FactoryError(
+    "IMAGE_INVALID",
+    {
+      what: "the image cannot be unpacked",
+      why: cause instanceof Error ? cause.message : String(cause),
+      fix: "leave that path out of the image",
     },
     { cause },
   );

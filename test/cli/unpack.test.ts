@@ -2,9 +2,7 @@ import { lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { getuid } from "node:process";
-import { gzipSync } from "node:zlib";
 import * as fc from "fast-check";
-import { pack } from "tar-stream";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { findProgram } from "../../ci/io/host.js";
 import { nameInLayout } from "../../ci/io/oci-layout.js";
@@ -14,7 +12,7 @@ import { indexLayers, openIn } from "../../dagger/src/index-layers.js";
 import { writeBlob } from "../../dagger/src/layout.js";
 import { configText, layerType, manifestText, mediaTypes } from "../../dagger/src/pipeline/oci.js";
 import type { LayerBlob } from "../../dagger/src/read-layer.js";
-import { sha256 } from "../core/fixtures/scratch.js";
+import { type Item, layerIn } from "./support/layers.js";
 import { walk } from "./walk-folder.js";
 
 let folder = "";
@@ -29,33 +27,7 @@ afterEach(() => {
   if (folder !== "") rmSync(folder, { recursive: true, force: true });
 });
 
-type Item = {
-  name: string;
-  type?: "file" | "directory" | "symlink" | "link";
-  linkname?: string;
-  mode?: number;
-  uid?: number;
-  text?: string;
-  mtime?: number;
-  pax?: Record<string, string>;
-};
-
-const layerOf = async (items: readonly Item[]): Promise<LayerBlob & { diffId: string }> => {
-  const archive = pack();
-  for (const { text = "", type = "file", mode = type === "directory" ? 0o755 : 0o644, mtime = 1_000_000, ...rest } of items) {
-    const header = { gid: rest.uid ?? 0, ...rest, type, mode, mtime: new Date(mtime * 1000) };
-    archive.entry(header as Parameters<typeof archive.entry>[0], type === "file" ? text : "");
-  }
-  archive.finalize();
-  const parts: Buffer[] = [];
-  for await (const part of archive as AsyncIterable<Buffer>) parts.push(part);
-  const tar = Buffer.concat(parts);
-  return {
-    mediaType: layerType("gzip"),
-    ...(await writeBlob(layout, [gzipSync(tar, { level: 1 })])),
-    diffId: `sha256:${sha256(tar)}`,
-  };
-};
+const layerOf = (items: readonly Item[]) => layerIn(layout, items);
 
 /** Unpacks, and returns the folder as an index has it. */
 const unpacked = async (layers: readonly LayerBlob[], name: string) => {

@@ -1,25 +1,29 @@
 import type { StageEntry } from "./stage-entry.js";
 
 /** A path of a tree of files; `layer` tells which fold put it there, for whiteouts speak of the layers below only. */
-export type Node = { entry: StageEntry; layer: number; children: Map<string, Node> | null };
+export type Node<E extends StageEntry> = { entry: E; layer: number; children: Map<string, Node<E>> | null };
 
-const implied = (path: string): StageEntry => ({ path, type: "directory", mode: "755", uid: 0, gid: 0 });
+/** A folder that no layer tells and that a path of one leads through. */
+export const impliedFolder = (path: string) => ({ path, type: "directory", mode: "755", uid: 0, gid: 0 }) as const;
 /** As many as Linux follows (path_resolution(7)). */
 const mostLinks = 40;
 
 /** The files of a stage while its layers are laid one over the other. */
-export class FileTree {
-  readonly #root: Node;
+export class FileTree<E extends StageEntry> {
+  readonly #root: Node<E>;
+  readonly #implied: (path: string) => E;
 
-  constructor(entries: readonly StageEntry[]) {
+  constructor(entries: readonly E[], implied: (path: string) => E) {
+    this.#implied = implied;
     this.#root = { entry: implied("/"), layer: 0, children: new Map() };
     for (const entry of entries) this.put(entry, 0);
   }
 
   /** Puts an entry in place of what is there; a directory over a directory keeps what it holds. */
-  put(entry: StageEntry, layer: number): void {
+  put(entry: E, layer: number): void {
     const { parent, name } = this.#place(entry.path, layer);
     if (parent === null) {
+      if (entry.type !== "directory") throw new Error("a layer whose root is no folder");
       this.#root.entry = { ...entry, path: "/" };
       this.#root.layer = layer;
       return;
@@ -50,14 +54,14 @@ export class FileTree {
   }
 
   /** The entry at a path, links on the way followed, the last one not. */
-  at(path: string): StageEntry | null {
+  at(path: string): E | null {
     return this.#find(path)?.node.entry ?? null;
   }
 
   /** Sorted by path. */
-  entries(): StageEntry[] {
-    const all: StageEntry[] = [];
-    const visit = (node: Node): void => {
+  entries(): E[] {
+    const all: E[] = [];
+    const visit = (node: Node<E>): void => {
       all.push(node.entry);
       if (node.children !== null) for (const child of node.children.values()) visit(child);
     };
@@ -65,7 +69,7 @@ export class FileTree {
     return all.sort((a, b) => (a.path < b.path ? -1 : 1));
   }
 
-  #find(path: string): { node: Node; parent: Node | null } | null {
+  #find(path: string): { node: Node<E>; parent: Node<E> | null } | null {
     const words = wordsOf(path);
     const parent = this.#walk(words.slice(0, -1), null);
     const name = words.at(-1);
@@ -74,7 +78,7 @@ export class FileTree {
     return parent === null || node === undefined ? null : { node, parent };
   }
 
-  #place(path: string, layer: number): { parent: Node | null; name: string } {
+  #place(path: string, layer: number): { parent: Node<E> | null; name: string } {
     const words = wordsOf(path);
     const name = words.at(-1);
     if (name === undefined) return { parent: null, name: "" };
@@ -82,9 +86,9 @@ export class FileTree {
   }
 
   /** The directory that words lead to, as an extracting runtime finds it: through links, and never out of the root. */
-  #walk(words: readonly string[], makeIn: number | null): Node | null {
+  #walk(words: readonly string[], makeIn: number | null): Node<E> | null {
     const rest = [...words].reverse();
-    const trail: Node[] = [this.#root];
+    const trail: Node<E>[] = [this.#root];
     let links = 0;
     for (let word = rest.pop(); word !== undefined; word = rest.pop()) {
       const here = trail.at(-1)!;
@@ -102,7 +106,7 @@ export class FileTree {
       }
       if (next === undefined || next.children === null) {
         if (makeIn === null) return null;
-        next = { entry: implied(below(here.entry.path, word)), layer: makeIn, children: new Map() };
+        next = { entry: this.#implied(below(here.entry.path, word)), layer: makeIn, children: new Map() };
         here.children!.set(word, next);
       }
       trail.push(next);
@@ -116,7 +120,7 @@ const below = (folder: string, name: string): string => (folder === "/" ? `/${na
 /** The parts of a path; ".." stays, and means what it means at the place it is met. */
 export const wordsOf = (path: string): string[] => path.split("/").filter((word) => word !== "" && word !== ".");
 
-const prune = (node: Node, layer: number): void => {
+const prune = <E extends StageEntry>(node: Node<E>, layer: number): void => {
   if (node.children === null) return;
   for (const [name, child] of node.children) {
     if (child.layer < layer) node.children.delete(name);

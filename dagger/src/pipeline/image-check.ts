@@ -11,6 +11,7 @@ export type Probe =
   | {
       probe: "command";
       as: Runner;
+      needs: Needs;
       /** Each is a command; the first whose result passes settles it. */
       attempts: readonly (readonly string[])[];
       expect: Expectation;
@@ -22,6 +23,8 @@ export type Probe =
 
 /** user: as the image's config says. stranger: a UID that no file knows, with group 0, as OpenShift starts containers. */
 export type Runner = "user" | "stranger";
+/** Of the container: nothing beside what every one has, or what starting another container inside takes. */
+export type Needs = "nothing" | "nesting";
 /** Of a stranger, `uid:gid`. */
 export const strangerId = "1000700000:0";
 

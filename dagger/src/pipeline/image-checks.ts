@@ -1,4 +1,4 @@
-import type { Expectation, ImageCheck, Probe, Runner } from "./image-check.js";
+import type { Expectation, ImageCheck, Needs, Probe, Runner } from "./image-check.js";
 import {
   buildahScript,
   distributionsScript,
@@ -41,7 +41,8 @@ const command = (
   attempts: readonly (readonly string[])[],
   expect: Expectation = { expect: "success", tell: true },
   as: Runner = "user",
-): ImageCheck => ({ name, about, probe: { probe: "command", as, attempts, expect } });
+  needs: Needs = "nothing",
+): ImageCheck => ({ name, about, probe: { probe: "command", as, needs, attempts, expect } });
 
 const identity = (user: StepOf<"user"> | undefined, config: ImageConfig): ImageCheck[] => {
   if (user === undefined) return [];
@@ -198,5 +199,7 @@ const nested = (steps: readonly StepOf<"install">[]): ImageCheck[] => {
   ] as const;
   return jobs
     .filter(([name]) => names.has(name))
-    .map(([name, about, script]) => command(`nested ${name}`, about, [["/bin/sh", "-c", script]]));
+    .map(([name, about, script]) =>
+      command(`nested ${name}`, about, [["/bin/sh", "-c", script]], { expect: "success", tell: true }, "user", "nesting"),
+    );
 };

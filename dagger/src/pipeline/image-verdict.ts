@@ -3,8 +3,10 @@ import {
   type Expectation,
   type ImageCheck,
   machines,
+  type Needs,
   notAllowed,
   type Outcome,
+  type Runner,
   type Verdict,
 } from "./image-check.js";
 
@@ -28,13 +30,13 @@ export const verdictByRunning = async (check: ImageCheck, run: RunCheck): Promis
   const outcomes: Outcome[] = [];
   if (probe.probe === "command") {
     for (const command of probe.attempts) {
-      outcomes.push(await run(probe.as, command));
+      outcomes.push(await run(probe.as, command, probe.needs));
       if (verdictOf(check, outcomes).verdict !== "fail") break;
     }
   }
   return verdictOf(check, outcomes);
 };
-export type RunCheck = (as: "user" | "stranger", command: readonly string[]) => Promise<Outcome>;
+export type RunCheck = (as: Runner, command: readonly string[], needs: Needs) => Promise<Outcome>;
 
 const pass = (words: string): Verdict => ({ verdict: "pass", words });
 const fail = (words: string): Verdict => ({ verdict: "fail", words });

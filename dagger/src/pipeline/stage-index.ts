@@ -1,6 +1,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { installedPackages } from "./dpkg-status.js";
-import { FileTree } from "./file-tree.js";
+import { FileTree, impliedFolder } from "./file-tree.js";
+import { cleanPath, layerPathOf } from "./layer-path.js";
 import { type AccountFile, accountFiles, type FullIndex, octal, type PackageList, type StageEntry } from "./stage-entry.js";
 import type { TarHeader } from "./tar-header.js";
 import { TarReader } from "./tar-reader.js";
@@ -11,8 +12,6 @@ const rpmDatabases = ["/var/lib/rpm", "/usr/lib/sysimage/rpm", "/usr/share/rpm"]
   ["rpmdb.sqlite", "Packages", "Packages.db"].map((name) => `${folder}/${name}`),
 );
 const texts = new Set<string>([...accountFiles, dpkgStatus]);
-const whiteout = ".wh.";
-const opaque = ".wh..wh..opq";
 
 /**
  * Folds layers over the index of what is below them (OCI image spec 1.1, layer.md). Each layer is pushed as the plain bytes of
@@ -25,7 +24,7 @@ const opaque = ".wh..wh..opq";
  * @throws Error on bytes that are no layer; the caller knows which layer it was
  */
 export class IndexFold {
-  readonly #tree: FileTree;
+  readonly #tree: FileTree<StageEntry>;
   readonly #texts = new Map<string, string>();
   #packages: PackageList;
   #layer = 0;
@@ -33,7 +32,7 @@ export class IndexFold {
   #current: { header: TarHeader; path: string; hash: Hash | null; parts: Uint8Array[] | null } | null = null;
 
   constructor(parent: FullIndex | null) {
-    this.#tree = new FileTree(parent?.entries ?? []);
+    this.#tree = new FileTree<StageEntry>(parent?.entries ?? [], impliedFolder);
     for (const [path, text] of Object.entries(parent?.accounts ?? {})) this.#texts.set(path, text);
     this.#packages = parent?.packages ?? { manager: "none" };
   }
@@ -75,11 +74,9 @@ export class IndexFold {
   }
 
   #entry(header: TarHeader): void {
-    const path = cleaned(header.path);
-    const slash = path.lastIndexOf("/");
-    const name = path.slice(slash + 1);
-    if (name === opaque) this.#tree.clear(path.slice(0, slash) || "/", this.#layer);
-    else if (name.startsWith(whiteout)) this.#tree.remove(`${path.slice(0, slash)}/${name.slice(whiteout.length)}`, this.#layer);
+    const { is, path } = layerPathOf(header.path);
+    if (is === "opaque") this.#tree.clear(path, this.#layer);
+    else if (is === "whiteout") this.#tree.remove(path, this.#layer);
     else {
       const content = header.type === "file";
       this.#current = {
@@ -114,9 +111,10 @@ export class IndexFold {
       case "symlink":
         return { ...common, type: "symlink", mode: "777", target: header.target };
       case "hardlink": {
-        const hardlink = cleaned(header.target);
+        const hardlink = cleanPath(header.target);
         const other = this.#tree.at(hardlink);
-        if (other === null) throw new Error(`${common.path} is a hard link to ${hardlink}, which is not there`);
+        if (other === null || other.type === "directory")
+          throw new Error(`${common.path} is a hard link to ${hardlink}, which is ${other === null ? "not there" : "a folder"}`);
         if (texts.has(common.path) && this.#texts.has(hardlink)) this.#texts.set(common.path, this.#texts.get(hardlink)!);
         return { ...other, path: common.path, hardlink };
       }
@@ -128,10 +126,3 @@ export class IndexFold {
     }
   }
 }
-
-/** Absolute, without `.`, doubled and trailing slashes; `..` goes nowhere in a layer. */
-const cleaned = (path: string): string => {
-  const words = path.split("/").filter((word) => word !== "" && word !== ".");
-  if (words.includes("..")) throw new Error(`a layer with the path ${JSON.stringify(path)}`);
-  return `/${words.join("/")}`;
-};
