@@ -1,6 +1,7 @@
 import { assembleStage } from "../dagger/src/assemble.js";
 import type { AssemblyIndex } from "../dagger/src/pipeline/assembly-index.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
+import { lowestTrust } from "../dagger/src/pipeline/trust-level.js";
 import type { Workshop } from "./workshop.js";
 import type { Ground } from "./ground.js";
 import { rememberedFrames, rememberedLayers } from "./io/layers.js";
@@ -54,6 +55,7 @@ export const assemble = async (
     digest,
     ref: null,
     parent: ground.digest,
+    trust: lowestTrust(state.trust, ground.trust),
     // Its own layer is here; the layers below are where the stage below has them.
     elsewhere: ground.elsewhere,
     engine: "assembler",

@@ -8,9 +8,10 @@ import { notReproducible } from "../dagger/src/pipeline/stage-ref.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import { assemble } from "./assemble.js";
 import type { Workshop } from "./workshop.js";
+import { ChainBroken } from "./chain.js";
 import { type Ground, groundOf } from "./ground.js";
 import { nameAllInLayout } from "./io/oci-layout.js";
-import { findStage, keepIngredients, keepLastKeys, keepStage, type StageRecord } from "./io/records.js";
+import { findStage, isBuiltOn, keepIngredients, keepLastKeys, keepStage, type StageRecord } from "./io/records.js";
 import type { State } from "./io/state.js";
 
 /** A stage that exists now, with the layers it adds to the one below. `record` is null for one that the stage above holds. */
@@ -28,6 +29,7 @@ export type Fresh = "no" | "compare" | "replace";
 /**
  * Carries out decisions from base-tools upwards, up to and with the wanted stage. Each stage is made on the result of the
  * one below as it is kept, so that the first machine and every later one take the same path to the same digest.
+ * @throws ChainBroken where a stage would be made on anything else, whatever the decisions say
  * @throws FactoryError LOCK_STALE before anything runs, NOT_REPRODUCIBLE, and whatever an engine or the assembler throws
  */
 export const carryOut = async (shop: Workshop, plan: Plan, decisions: readonly Decision[], fresh: Fresh): Promise<Done[]> => {
@@ -38,8 +40,8 @@ export const carryOut = async (shop: Workshop, plan: Plan, decisions: readonly D
   const named: Record<string, Descriptor> = {};
   /** Stages that are executed already, on one whose ref is still being made. */
   const begun = new Map<PlannedStage, Promise<Made>>();
-  const begin = (at: number, ground: Ground | null): Promise<Made> =>
-    make(shop, plan, decisions[at]!.stage, ground, fresh, (made) => {
+  const begin = async (at: number, ground: Ground | null): Promise<Made> =>
+    make(shop, plan, onParent(decisions, at, ground), ground, fresh, (made) => {
       const next = decisions[at + 1];
       if (next?.action !== "execute" || fresh !== "no") return;
       const ahead = begin(at + 1, made);
@@ -75,10 +77,22 @@ export const carryOut = async (shop: Workshop, plan: Plan, decisions: readonly D
   }
 };
 
-/** What is kept of a stage, unless it was assembled on something else than this image stands on. */
+/** What is kept of a stage, unless it was built on something else than this image is. */
 const keptOn = (state: State, { key, kind }: PlannedStage, ground: Ground | null): StageRecord | null => {
   const record = findStage(state, key);
-  return kind === "assembled" && ground !== null && record?.parent !== ground.digest ? null : record;
+  if (record === null || (ground === null && kind === "assembled")) return null;
+  return ground === null || isBuiltOn(state, record, ground) ? record : null;
+};
+
+/** The stage to make, if this is the result of the stage below it. @throws ChainBroken */
+const onParent = (decisions: readonly Decision[], at: number, ground: Ground | null): PlannedStage => {
+  const { stage } = decisions[at]!;
+  const below = at === 0 ? null : decisions[at - 1]!.stage.stage;
+  if ((ground?.stage ?? null) === below) return stage;
+  throw new ChainBroken(
+    `${stage.stage} cannot be built: ${below ?? "nothing"} is what is below it`,
+    `what is there is ${ground === null ? "nothing" : ground.stage}; what was kept changed since it was looked at`,
+  );
 };
 
 /** A stage that was made just now; of an assembled one its image, which is not named yet, and the index of what it holds. */

@@ -5,7 +5,7 @@ import { type Base, baseKeyOf } from "../dagger/src/pipeline/key.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import { labelsOf } from "../dagger/src/pipeline/label.js";
 import { architectureOf, parentOf } from "../dagger/src/pipeline/stage.js";
-import { readManifest } from "../dagger/src/layout.js";
+import { dropDamaged, readManifest } from "../dagger/src/layout.js";
 import type { Descriptor } from "../dagger/src/pipeline/oci.js";
 import { openStageRef, writeStageRef } from "../dagger/src/stage-ref.js";
 import { bootstrapDebian } from "./bootstrap/debian.js";
@@ -14,6 +14,7 @@ import { stageContext } from "./io/context.js";
 import { gatherSecrets, proxies } from "./io/secrets.js";
 import { findStage, keepStage, type StageRecord } from "./io/records.js";
 import { stageTag } from "../dagger/src/pipeline/stage-ref.js";
+import { lowestTrust, type TrustLevel } from "../dagger/src/pipeline/trust-level.js";
 import type { Ground } from "./ground.js";
 import { nameInLayout } from "./io/oci-layout.js";
 import { bringHere } from "./remote.js";
@@ -54,7 +55,8 @@ export const execute = async (
     const ended = world.now();
     emit({ type: "stage-ended", at: ended, stage: stage.stage, platform: plan.platform, digest });
     const keeping = keepRef(shop, stage, digest, ground);
-    made(groundAhead(project.state.layout, stage, digest, keeping));
+    const trust = ground === null ? project.state.trust : lowestTrust(project.state.trust, ground.trust);
+    made(groundAhead(project.state.layout, stage, digest, trust, keeping));
     const ref = await keeping;
     return {
       key: stage.key,
@@ -63,7 +65,8 @@ export const execute = async (
       platform: plan.platform,
       digest,
       ref: ref.digest,
-      parent: null,
+      parent: ground?.digest ?? null,
+      trust,
       elsewhere: null,
       engine: `${engine.name} (${engine.address})`,
       at: started,
@@ -88,7 +91,15 @@ const keepRef = async (
 };
 
 /** A stage whose ref is under way, for another that is executed on it: all its layers are here. */
-const groundAhead = (layout: string, { stage, key }: PlannedStage, digest: string, keeping: Promise<Descriptor>): Ground => ({
+const groundAhead = (
+  layout: string,
+  { stage, key }: PlannedStage,
+  digest: string,
+  trust: TrustLevel,
+  keeping: Promise<Descriptor>,
+): Ground => ({
+  stage,
+  trust,
   digest,
   elsewhere: null,
   ref: null,
@@ -148,6 +159,10 @@ export const ensureBase = async (
   base: Extract<Base, { kind: "bootstrap" }>,
 ): Promise<string> => {
   const key = baseKeyOf(base, plan.platform, plan.epoch);
+  const whole = findStage(project.state, key);
+  // Its bytes are what the engine gets: what is damaged is bootstrapped again.
+  if (whole !== null)
+    await dropDamaged(project.state.layout, readManifest(project.state.layout, whole.digest).layers, world.signal);
   const kept = findStage(project.state, key);
   if (kept !== null) return kept.digest;
   const started = world.now();
@@ -172,6 +187,7 @@ export const ensureBase = async (
     digest,
     ref: null,
     parent: null,
+    trust: project.state.trust,
     elsewhere: null,
     engine: "mmdebstrap",
     at: started,

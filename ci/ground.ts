@@ -5,12 +5,18 @@ import { assembleLayer } from "../dagger/src/pipeline/layer-entries.js";
 import type { PlannedStage } from "../dagger/src/pipeline/plan.js";
 import type { FullIndex } from "../dagger/src/pipeline/stage-entry.js";
 import { openStageRef } from "../dagger/src/stage-ref.js";
+import type { StageName } from "../dagger/src/pipeline/stage.js";
+import type { TrustLevel } from "../dagger/src/pipeline/trust-level.js";
+import { ChainBroken } from "./chain.js";
 import { bringHere } from "./remote.js";
 import type { Workshop } from "./workshop.js";
 import type { StageRecord } from "./io/records.js";
 
 /** A stage as the next one stands on it. What it holds is found out only when someone asks: a code change needs the small index alone. */
 export type Ground = {
+  stage: StageName;
+  /** The lowest of all that it is built on. */
+  trust: TrustLevel;
   /** Of its manifest. */
   digest: string;
   /** A repository that holds the blobs which are not here. */
@@ -32,15 +38,17 @@ export const groundOf = (
   index?: () => AssemblyIndex,
 ): Ground => {
   const { layers } = readManifest(state.layout, record.digest);
-  const place = { digest: record.digest, elsewhere: record.elsewhere, ref: record.ref, layers: layers.length };
+  const { digest, elsewhere, ref, trust } = record;
+  const place = { stage, digest, elsewhere, ref, trust, layers: layers.length };
   if (kind === "executed" || below === null) {
     const opened = record.ref === null ? null : openStageRef(state.layout, record.ref, key);
-    if (opened === null) throw new Error(`${stage} was executed and has no stage ref`);
+    if (opened === null)
+      throw new ChainBroken(`${stage} cannot be built on`, "it was executed, and its stage ref is missing or damaged");
     return {
       ...place,
       assembly: once(opened.assembly),
       full: async () => {
-        await bringHere(state, remote, record);
+        await bringHere(state, remote, record, [opened.parts.full]);
         return opened.full();
       },
     };

@@ -1,5 +1,6 @@
 import { closure } from "../dagger/src/layout.js";
 import { PartGone } from "../dagger/src/part-gone.js";
+import { ChainBroken } from "./chain.js";
 import { mediaTypes } from "../dagger/src/pipeline/oci.js";
 import type { Plan } from "../dagger/src/pipeline/plan.js";
 import { readRecord } from "./io/records.js";
@@ -9,8 +10,8 @@ import type { Distrusted } from "./known.js";
 /**
  * Does work that stands on kept stages, and does it again without those of which a part turns out to be nowhere: a registry that lost a
  * layer behind a valid manifest, a state folder that lost a file. Such a stage is made again, never trusted, never fatal. What is kept
- * stays as it is until there is something to put in its place.
- * @throws whatever the work throws; PartGone where no kept stage is to blame
+ * stays as it is until there is something to put in its place. Where what is kept changed since it was looked at, it is looked at again, once.
+ * @throws whatever the work throws; PartGone where no kept stage is to blame and the same part was missed before
  */
 export const healing = async <T>(
   state: State,
@@ -19,13 +20,18 @@ export const healing = async <T>(
   work: (distrusted: Distrusted) => Promise<T>,
 ): Promise<T> => {
   const distrusted = new Set<string>();
+  /** Parts that were missed, and whether the chain was found broken. */
+  const missed = new Set<string>();
   for (;;) {
     try {
       return await work(distrusted);
     } catch (error) {
-      if (!(error instanceof PartGone)) throw error;
-      const blamed = holdersOf(state, plans, error.digest).filter((digest) => !distrusted.has(digest));
-      if (blamed.length === 0) throw error;
+      if (!(error instanceof PartGone || error instanceof ChainBroken)) throw error;
+      const part = error instanceof PartGone ? error.digest : "";
+      const blamed = holdersOf(state, plans, part).filter((digest) => !distrusted.has(digest));
+      // A damaged part was removed when it was found: the second time it is there, or whoever makes it again makes it anew.
+      if (blamed.length === 0 && missed.has(part)) throw error;
+      missed.add(part);
       for (const digest of blamed) distrusted.add(digest);
       warn(`${error.explanation.what} (${error.explanation.why}); going on without the stages that hold it`);
     }

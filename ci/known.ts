@@ -5,7 +5,7 @@ import type { Plan } from "../dagger/src/pipeline/plan.js";
 import type { Whereabouts } from "../dagger/src/pipeline/reason.js";
 import type { StageName } from "../dagger/src/pipeline/stage.js";
 import { stageTag } from "../dagger/src/pipeline/stage-ref.js";
-import { findIngredients, findStage, hasRecord, lastKeys, type StageRecord } from "./io/records.js";
+import { faultOf, findIngredients, findStage, isBuiltOn, lastKeys, type StageRecord } from "./io/records.js";
 import type { State } from "./io/state.js";
 import type { World } from "./command.js";
 import type { StageSource } from "./remote.js";
@@ -36,6 +36,8 @@ export type Distrusted = ReadonlySet<string>;
 
 /**
  * What is known of a plan's stages: what is kept here, what the registry has, and what the last build was made from where the key is new.
+ * A stage is known only with the results that it was built on. An executed stage's image holds all layers down to the base: what is known
+ * below it must be what it holds. An assembled stage is known only where the very result below it is known.
  * The registry is only asked for executed stages, and only for the highest one that it has: that one holds all below it.
  * @throws FactoryError of the registry when it gives no answer and must
  */
@@ -46,21 +48,23 @@ export const knowledgeOf = async (
   distrusted: Distrusted = new Set(),
 ): Promise<Knowledge> => {
   const damaged = new Map<StageKey, string>();
-  const shunned = asking?.remote.shunned ?? null;
   const find = (key: StageKey) => {
     const record = findStage(state, key);
-    return record === null || (shunned !== null && record.elsewhere === shunned) ? null : trusted(state, record, distrusted);
+    return record === null ? null : undoubted(state, record, distrusted);
   };
   if (asking !== null) await ask(plan, find, asking, distrusted, damaged);
   const known = new Map<StageKey, Whereabouts>();
   const previous = new Map<StageName, Ingredients>();
   let below: StageRecord | null = null;
   for (const { key, stage, kind } of plan.stages) {
-    const record: StageRecord | null = find(key);
-    // What was assembled on another result of the stage below is none of this image's: no mixed ones.
-    const fits = record !== null && (kind === "executed" || below === null || record.parent === below.digest);
-    if (fits) known.set(key, whereabouts(record, key, stage));
-    if (kind === "executed" || fits) below = record;
+    const record = find(key);
+    const fits: boolean = record !== null && (below === null ? kind === "executed" : isBuiltOn(state, record, below));
+    const holds: boolean = record !== null && !fits && kind === "executed" && record.parent === null;
+    // What was pulled goes before what is kept below it: others build on the pulled one too.
+    if (holds) known.clear();
+    if (record !== null && (fits || holds)) known.set(key, whereabouts(record, key, stage));
+    else if (record !== null && kind === "executed") damaged.set(key, "it was built on another result of the stage below");
+    below = fits || holds ? record : null;
   }
   const lastBuilt = plan.stages.every(({ key }) => known.has(key)) ? {} : lastKeys(state, plan.image, plan.platform);
   for (const { key, stage } of plan.stages) {
@@ -68,13 +72,13 @@ export const knowledgeOf = async (
     const was = lastBuilt[stage];
     const ingredients = was === undefined ? null : findIngredients(state, was);
     if (ingredients !== null) previous.set(stage, ingredients);
-    if (!damaged.has(key) && hasRecord(state, key) && findStage(state, key) === null)
-      damaged.set(key, `a blob of ${stage}-${key.slice(0, 12)} is missing or has another size`);
+    const fault = damaged.has(key) || findStage(state, key) !== null ? null : faultOf(state, key);
+    if (fault !== null) damaged.set(key, `${stage}-${key.slice(0, 12)}: ${fault}`);
   }
   return { known, previous, damaged };
 };
 
-const trusted = (state: State, record: StageRecord, distrusted: Distrusted): StageRecord | null => {
+const undoubted = (state: State, record: StageRecord, distrusted: Distrusted): StageRecord | null => {
   const digest = record.ref ?? record.digest;
   if (!distrusted.has(digest)) return record;
   return missingBlobs(state.layout, digest)?.length === 0 ? record : null;

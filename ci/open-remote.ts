@@ -21,7 +21,8 @@ import { keepStage, type StageRecord } from "./io/records.js";
 import type { State } from "./io/state.js";
 import { registryFor, type Traffic } from "./registry-for.js";
 import type { Remote, RemoteOptions } from "./remote.js";
-import { branchSuffix, scopeHere, shunnedBy } from "./scope.js";
+import { branchSuffix, scopeHere } from "./scope.js";
+import { lowestTrust, type TrustLevel } from "../dagger/src/pipeline/trust-level.js";
 import { bytes } from "./view/table.js";
 
 /**
@@ -65,7 +66,8 @@ export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: 
       : await bringStage(from, state.layout, stage, tagged);
     if (pulled.state !== "found") return pulled;
     holders.set(tagged.ref.digest, (holders.get(tagged.ref.digest) ?? new Set()).add(from.name));
-    if (!same) await keepPulled(state, planned, stage, from, pulled.value, world);
+    const level = from.name === home.name ? "protected" : "branch";
+    if (!same) await keepPulled(state, planned, stage, from, level, pulled.value, world);
     if (!same && kept !== null)
       world.stderr(`note: ${from.name} has ${stage.stage} of this key from another machine: the image stands on that one\n`);
     return pulled;
@@ -79,7 +81,6 @@ export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: 
     home,
     read,
     write: scope === "fork" ? null : (branches ?? home),
-    shunned: shunnedBy(world.env, home.name),
     traffic,
     ask: (stages) => {
       for (const stage of stages) void ask(stage);
@@ -128,6 +129,7 @@ const keepPulled = async (
   plan: Plan,
   stage: PlannedStage,
   from: Repository,
+  level: TrustLevel,
   { ref, image }: PulledStage,
   world: World,
 ): Promise<void> => {
@@ -140,6 +142,7 @@ const keepPulled = async (
     digest: image.digest,
     ref: ref.digest,
     parent: null,
+    trust: lowestTrust(state.trust, level),
     elsewhere: from.name,
     engine: `registry (${from.name})`,
     at: world.now(),

@@ -13,6 +13,7 @@ import type { Platform, StageName } from "../dagger/src/pipeline/stage.js";
 import { valid } from "../dagger/src/pipeline/valid.js";
 import { wantedOf } from "../dagger/src/pipeline/wanted.js";
 import type { World } from "./command.js";
+import { scopeHere } from "./scope.js";
 import { loadHashes, saveHashes } from "./io/hash-cache.js";
 import { remembered } from "./io/remembered.js";
 import { type State, stateOf } from "./io/state.js";
@@ -38,7 +39,7 @@ export const openProject = async (world: Pick<World, "cwd" | "env">): Promise<Pr
   const lock = await remembered(lockFile, existsSync(lockPath) ? readFileSync(lockPath, "utf8") : emptyLock, async (text) =>
     valid("LOCK_INVALID", lockFile, (await parser()).parseLock(text, lockFile)),
   );
-  return { root, spec, lock, state: stateOf(root, world.env) };
+  return { root, spec, lock, state: stateOf(root, world.env, scopeHere(world.env).scope) };
 };
 
 const emptyLock = "format: 1\n";

@@ -7,7 +7,8 @@ import { type History, moveTags, standingsOf, tagImage, type TagMove } from "../
 import type { World } from "./command.js";
 import { healing } from "./heal.js";
 import { historyOf } from "./io/git.js";
-import { readRecord } from "./io/records.js";
+import { checkMade } from "./chain.js";
+import { findStage } from "./io/records.js";
 import { type Distrusted, firstOnly, knowledgeOf } from "./known.js";
 import { type ImageRequest, makeImage, type MadeImage } from "./make-image.js";
 import type { OpenImage, Project } from "./project.js";
@@ -76,6 +77,7 @@ export const publishImage = async (
   const warn = (text: string) => world.stderr(`note: ${text}\n`);
   const { made, image, asked } = await healing(state, plans, warn, async (distrusted) => {
     const made = await makeForAll(project, open, world, remote, request, distrusted);
+    checkMade(state, made);
     const pushed = await pushMade(state, remote, made, world, request.refresh, () => standingsOf(home, tags, past, null));
     return { made, ...pushed };
   });
@@ -113,7 +115,7 @@ const makeForAll = async (
   };
   const made = await makeImage(project, open, world, request);
   if (made.record.platforms.every(({ stages }) => stages.every(({ action }) => action !== "execute"))) return made;
-  const digests = () => plans.flatMap(({ stages }) => stages.map(({ key }) => readRecord(state, key)?.digest)).join();
+  const digests = () => plans.flatMap(({ stages }) => stages.map(({ key }) => findStage(state, key)?.digest)).join();
   const ours = digests();
   remote.forget();
   const asking = { remote, prefer: "registry", warn: firstOnly(world) } as const;

@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
 import { allOf } from "../dagger/src/at-once.js";
-import { blobPath, closure } from "../dagger/src/layout.js";
+import { blobBytes, closure } from "../dagger/src/layout.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import { type Descriptor, mediaTypes } from "../dagger/src/pipeline/oci.js";
 import type { Plan } from "../dagger/src/pipeline/plan.js";
@@ -57,7 +56,7 @@ const usedRefs = (state: State, { platforms }: MadeImage): UsedRef[] =>
   platforms.flatMap(({ done }) =>
     done.flatMap(({ decision: { stage }, record }) => {
       if (record?.ref == null) return [];
-      const { length: size } = readFileSync(blobPath(state.layout, record.ref));
+      const { length: size } = blobBytes(state.layout, record.ref);
       return [{ tag: stageTag(stage.stage, stage.key), ref: { mediaType: mediaTypes.index, digest: record.ref, size } }];
     }),
   );
@@ -90,7 +89,7 @@ export const pushMade = async <T>(
   await push.below();
   const root = () => push.root(made.root.digest);
   const missing = write === null ? [] : refs.filter(({ ref }) => doubt || !isHeld(remote, ref.digest));
-  const bytes = readFileSync(blobPath(state.layout, made.root.digest));
+  const bytes = blobBytes(state.layout, made.root.digest);
   const image = { root: made.root, bytes };
   if (missing.length === 0 || write === null) {
     const [, asked] = await allOf(root(), meanwhile());

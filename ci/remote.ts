@@ -1,5 +1,5 @@
 import type { Pulled } from "../dagger/src/pull-stage.js";
-import { hasBlob, missingBlobs } from "../dagger/src/layout.js";
+import { closure, dropDamaged, hasBlob, missingBlobs } from "../dagger/src/layout.js";
 import { PartGone } from "../dagger/src/part-gone.js";
 import { wordOf } from "../dagger/src/pipeline/argument.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
@@ -10,7 +10,7 @@ import type { World } from "./command.js";
 import type { StageRecord } from "./io/records.js";
 import type { State } from "./io/state.js";
 import type { Traffic } from "./registry-for.js";
-import { type Scope, shunnedBy } from "./scope.js";
+import type { Scope } from "./scope.js";
 
 /** auto: what the registry knows helps, and what it does not say is warned of once. require: nothing runs without its answer. */
 export type RemoteUse = "auto" | "off" | "require";
@@ -28,8 +28,6 @@ export type RemoteOptions = {
 
 /** Where kept stages are looked for beside the state folder. */
 export type StageSource = RemoteOptions & {
-  /** The name of a repository whose stages count for nothing, not even those that an earlier build brought into the state folder. */
-  shunned: string | null;
   /** Asks for the tags of stages, all at once, and waits for nothing: `find` does. What was asked already is not asked again. */
   ask(stages: readonly PlannedStage[]): void;
   /**
@@ -77,7 +75,6 @@ export const lateRemote = (use: RemoteUse, state: State, plan: Pick<Plan, "repos
   const open = () => (opened ??= import("./open-remote.js").then(({ openRemote }) => openRemote(state, plan, world, options)));
   return {
     ...options,
-    shunned: shunnedBy(world.env, plan.repository),
     // Whoever awaits the answer hears of a failure to open.
     ask: (stages) =>
       void open().then(
@@ -90,7 +87,8 @@ export const lateRemote = (use: RemoteUse, state: State, plan: Pick<Plan, "repos
 };
 
 /**
- * Makes sure that a kept result is here: who runs on it, writes it out or looks into it needs its bytes.
+ * Makes sure that a kept result is here to its last byte: who runs on it, writes it out or looks into it needs its bytes. Each of them is
+ * hashed; what is damaged is as good as absent.
  * @param only these of its blobs; all of them when absent
  * @throws FactoryError INPUT_MISSING when they are in a registry that may not be asked
  */
@@ -100,11 +98,23 @@ export const bringHere = async (
   record: Stored,
   only?: readonly Descriptor[],
 ): Promise<void> => {
-  const missing = only?.filter((blob) => !hasBlob(state.layout, blob)) ?? missingBlobs(state.layout, record.ref ?? record.digest);
+  const root = record.ref ?? record.digest;
+  await dropDamaged(state.layout, only ?? blobsOf(state.layout, root));
+  const missing = only?.filter((blob) => !hasBlob(state.layout, blob)) ?? missingBlobs(state.layout, root);
   if (missing?.length === 0) return;
   if (remote === null) throw notHere(record.digest);
   if (missing === null) throw new PartGone(record.digest, "it cannot be read from the state folder");
   await remote.fetch(record, missing);
+};
+
+const blobsOf = (layout: string, digest: string): readonly Descriptor[] => {
+  try {
+    return closure(layout, { mediaType: "", digest, size: 0 });
+  } catch (error) {
+    // Its manifests are missing or damaged, which missingBlobs tells.
+    if (error instanceof PartGone) return [];
+    throw error;
+  }
 };
 
 const notHere = (digest: string): FactoryError =>

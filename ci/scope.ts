@@ -14,10 +14,6 @@ const scopes: readonly Scope[] = ["protected", "branch", "fork"];
 /** The suffix of the sibling repository. */
 export const branchSuffix = "-branches";
 
-/** The repository whose stages a protected build never takes; null for the others. @throws FactoryError USAGE */
-export const shunnedBy = (env: World["env"], repository: string): string | null =>
-  scopeHere(env).scope === "protected" ? `${repository}${branchSuffix}` : null;
-
 /** @throws FactoryError USAGE */
 export const scopeHere = (env: World["env"]): { scope: Scope; why: string } => scopeOf(env, () => readEvent(env));
 

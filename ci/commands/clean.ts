@@ -4,8 +4,8 @@ import { keepOf } from "../../dagger/src/pipeline/argument.js";
 import { command } from "../command.js";
 import { engineStop } from "../engines/embedded.js";
 import { sweep } from "../io/oci-layout.js";
-import { allLastKeys, allStages, forgetStage, sweepRuns } from "../io/records.js";
-import { stateParts } from "../io/state.js";
+import { allLastKeys, allStages, forgetStage, recordedKeys, type StageRecord, sweepRuns } from "../io/records.js";
+import { requireWritable, type State, stateParts } from "../io/state.js";
 import { openProject } from "../project.js";
 import { bytes, plural } from "../view/table.js";
 
@@ -19,6 +19,7 @@ export const clean = command({
   async run({ keep, all }, world) {
     const newest = keepOf(keep, "results of each stage", "./task clean KEEP=5");
     const { state } = await openProject(world);
+    requireWritable(state);
     if (all) {
       await engineStop({ state });
       for (const part of stateParts) rmSync(join(state.root, part), { recursive: true, force: true });
@@ -28,27 +29,44 @@ export const clean = command({
       world.stdout(`removed ${left.length === 0 ? "" : "what was built here from "}${state.root}\n`);
       return 0;
     }
-    // However old: what the last build of an image stands on is in use.
-    const inUse = allLastKeys(state);
-    const seen = new Map<string, number>();
-    const kept = new Set<string>();
-    let forgotten = 0;
-    for (const record of allStages(state).sort((a, b) => b.at - a.at)) {
-      const line = `${record.image} ${record.platform} ${record.stage}`;
-      const count = (seen.get(line) ?? 0) + 1;
-      seen.set(line, count);
-      if (count > newest && !inUse.has(record.key)) {
-        forgetStage(state, record.key);
-        forgotten += 1;
-        continue;
-      }
-      for (const digest of [record.digest, record.ref]) if (digest !== null) kept.add(digest);
-    }
-    const freed = await sweep(state.layout, kept);
+    const kept = keptRecords(state, newest);
+    const forgotten = recordedKeys(state).filter((key) => !kept.has(key));
+    for (const key of forgotten) forgetStage(state, key);
+    const freed = await sweep(state.layout, new Set([...kept.values()].map(({ digest, ref }) => ref ?? digest)));
     rmSync(state.contexts, { recursive: true, force: true });
     rmSync(join(state.root, "hashes.json"), { force: true });
     sweepRuns(state, 10);
-    world.stdout(`forgot ${plural(forgotten, "stage")}, freed ${bytes(freed)}\n`);
+    world.stdout(`forgot ${plural(forgotten.length, "stage")}, freed ${bytes(freed)}\n`);
     return 0;
   },
 });
+
+/**
+ * The newest results of each stage of each image and platform, however old those of the last build, and all that these are built on: what
+ * stays is closed under "is built on". What cannot be used (damaged, or assembled on a result that is gone) does not stay.
+ */
+const keptRecords = (state: State, newest: number): ReadonlyMap<string, StageRecord> => {
+  const all = allStages(state).sort((a, b) => b.at - a.at);
+  const below = ({ parent, image, platform }: StageRecord): StageRecord[] =>
+    parent === null ? [] : all.filter((one) => one.digest === parent && one.image === image && one.platform === platform);
+  // An executed stage holds what is below it (it has a ref); an assembled one is nothing without it.
+  const isUsable = (record: StageRecord): boolean =>
+    record.parent === null || record.ref !== null || below(record).some(isUsable);
+  const usable = all.filter(isUsable);
+  const inUse = allLastKeys(state);
+  const counts = new Map<string, number>();
+  const isKept = ({ key, image, platform, stage }: StageRecord): boolean => {
+    const line = `${image} ${platform} ${stage}`;
+    const count = (counts.get(line) ?? 0) + 1;
+    counts.set(line, count);
+    return count <= newest || inUse.has(key);
+  };
+  const kept = new Map<string, StageRecord>();
+  const keep = (record: StageRecord): void => {
+    if (kept.has(record.key)) return;
+    kept.set(record.key, record);
+    below(record).forEach(keep);
+  };
+  usable.filter(isKept).forEach(keep);
+  return kept;
+};

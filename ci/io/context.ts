@@ -20,7 +20,7 @@ import type { Entry } from "../../dagger/src/pipeline/facts.js";
 
 /**
  * A folder that holds exactly these entries (and the folders that lead to them), for an engine to read: files 644 or 755,
- * folders 755. It is named by the hash of its entries and made once. Its times are those of its making: BuildKit takes a
+ * folders 755. It is named by the hash of its entries, made once, and held against their hashes whenever it is used. Its times are those of its making: BuildKit takes a
  * file of equal size and time for unchanged, so they must never be set to a constant.
  * @param source the folder the entries were gathered from
  * @param store where such folders are kept; may not exist yet
@@ -31,14 +31,14 @@ export async function stageContext(source: string, entries: readonly Entry[], st
   const wanted = withParents(entries);
   const name = createHash("sha256").update(JSON.stringify(wanted)).digest("hex");
   const folder = join(store, name);
-  if (holds(folder, wanted)) return folder;
+  if (await holds(folder, wanted)) return folder;
   const draft = join(store, `.${name.slice(0, 12)}.${process.pid}.${randomBytes(4).toString("hex")}`);
   try {
     mkdirSync(draft, { recursive: true });
     chmodSync(draft, 0o755);
     await fill(draft, source, wanted);
     // A damaged folder of that name makes way; one that another process finished meanwhile is as good as ours.
-    if (existsSync(folder) && !holds(folder, wanted)) rmSync(folder, { recursive: true, force: true });
+    if (existsSync(folder) && !(await holds(folder, wanted))) rmSync(folder, { recursive: true, force: true });
     if (!existsSync(folder)) settle(draft, folder);
   } finally {
     rmSync(draft, { recursive: true, force: true });
@@ -118,13 +118,17 @@ const changedSince = (path: string, cause?: unknown) =>
     { cause },
   );
 
-/** Whether a folder looks like these entries: names, kinds, sizes, modes and link targets, without reading a file. */
-function holds(folder: string, entries: readonly Entry[]): boolean {
+/** Whether a folder is these entries: names, kinds, modes, link targets and bytes. */
+async function holds(folder: string, entries: readonly Entry[]): Promise<boolean> {
   if (!existsSync(folder)) return false;
   const seen = new Set(listAll(folder));
-  return (
-    seen.size === entries.length && entries.every((entry) => seen.has(entry.path) && looksLike(join(folder, entry.path), entry))
-  );
+  if (seen.size !== entries.length) return false;
+  for (const entry of entries) {
+    const file = join(folder, entry.path);
+    if (!seen.has(entry.path) || !looksLike(file, entry)) return false;
+    if (entry.kind === "file" && (await hashFile(file, entry.path, lstatSync(file))).sha256 !== entry.sha256) return false;
+  }
+  return true;
 }
 
 function listAll(folder: string): string[] {

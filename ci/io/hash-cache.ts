@@ -1,7 +1,7 @@
-import { randomBytes } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { readFileSync } from "node:fs";
 import type { HashCache } from "../../dagger/src/hash-file.js";
+import { textChecksum } from "./note.js";
+import { replaceFile } from "./replace-file.js";
 
 /** Times in milliseconds, with their fractions. */
 type Row = readonly [path: string, size: number, mtimeMs: number, ctimeMs: number, ino: number, sha256: string];
@@ -69,28 +69,25 @@ const isRow = (value: unknown): value is Row =>
   value.length === 6 &&
   value.every((part, at) => typeof part === (at === 0 || at === 5 ? "string" : "number"));
 
+/** The first line of the file is the checksum of the rest: a hash in which a digit has changed would make a wrong image. */
 export function loadHashes(file: string): KeptHashes {
   try {
-    return parseHashes(readFileSync(file, "utf8"));
+    const text = readFileSync(file, "utf8");
+    const at = text.indexOf("\n") + 1;
+    const rest = text.slice(at);
+    return parseHashes(text.slice(0, at) === `${textChecksum(rest)}\n` ? rest : null);
   } catch {
     return parseHashes(null);
   }
 }
 
-/** Written beside its place and renamed, so that a reader sees the old file or the new one. Failing costs only time. */
+/** Failing costs only time: where nothing can be written a plan is made all the same. */
 export function saveHashes(file: string, hashes: KeptHashes): void {
   const text = hashes.toJson();
   if (text === null) return;
-  const draft = `${file}.${process.pid}.${randomBytes(4).toString("hex")}`;
   try {
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(draft, text);
-    renameSync(draft, file);
+    replaceFile(file, `${textChecksum(text)}\n${text}`);
   } catch {
-    try {
-      rmSync(draft, { force: true });
-    } catch {
-      // Where nothing can be written there is nothing to remove either.
-    }
+    return;
   }
 }

@@ -1,7 +1,8 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { BuildRecord } from "../../dagger/src/pipeline/record.js";
 import type { StageName } from "../../dagger/src/pipeline/stage.js";
+import { readNote } from "./note.js";
 import type { State } from "./state.js";
 
 /** How long executing these stages took before: the sum of each one's median, and of how many builds. */
@@ -29,11 +30,9 @@ export const expectedTime = (state: State, image: string, platform: string, stag
 function* records(state: State): Generator<BuildRecord> {
   const names = existsSync(state.runs) ? readdirSync(state.runs).sort().reverse() : [];
   for (const name of names) {
-    try {
-      yield JSON.parse(readFileSync(join(state.runs, name, "record.json"), "utf8")) as BuildRecord;
-    } catch {
-      // A run that failed or was stopped has no record.
-    }
+    // A run that failed or was stopped has no record.
+    const record = readNote<BuildRecord>(join(state.runs, name, "record.json"));
+    if (record !== null) yield record;
   }
 }
 

@@ -1,24 +1,28 @@
-import { readFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Remembered, RememberedFrames } from "../../dagger/src/assemble.js";
 import type { KnownFrames } from "../../dagger/src/frames.js";
+import { isTrustedAt, type TrustLevel } from "../../dagger/src/pipeline/trust-level.js";
 import type { WrittenLayer } from "../../dagger/src/write-layer.js";
-import { replaceFile } from "./replace-file.js";
+import { readNote, writeNote } from "./note.js";
 import type { State } from "./state.js";
 
-/** Layers by layer key, one small file each, so that two builds at once need no lock. A damaged note is as good as none. */
+/** What a note is about, and by whom it was made: a note under another's name, or of a lower trust level, is as good as none. */
+type Signed = { about: string; trust: TrustLevel };
+
+const readSigned = <T extends Signed>({ trust }: State, file: string, about: string): T | null => {
+  const note = readNote<T>(file);
+  return note?.about === about && isTrustedAt(note.trust, trust) ? note : null;
+};
+
+/** Layers by layer key, one small file each, so that two builds at once need no lock. */
 export const rememberedLayers = (state: State, anew: boolean): Remembered => {
   const file = (key: string) => join(state.root, "layers", `${key}.json`);
   return {
     get(key) {
-      if (anew) return undefined;
-      try {
-        return JSON.parse(readFileSync(file(key), "utf8")) as WrittenLayer;
-      } catch {
-        return undefined;
-      }
+      return anew ? undefined : readSigned<Signed & { layer: WrittenLayer }>(state, file(key), key)?.layer;
     },
-    set: (key, layer) => replaceFile(file(key), `${JSON.stringify(layer)}\n`),
+    set: (key, layer) => writeNote(file(key), { about: key, trust: state.trust, layer }),
   };
 };
 
@@ -26,19 +30,11 @@ export const rememberedLayers = (state: State, anew: boolean): Remembered => {
 export const rememberedFrames = (state: State, place: string, anew: boolean): RememberedFrames => {
   const file = join(state.root, "frames", `${place}.json`);
   return {
-    get(encoder) {
-      if (anew) return null;
-      try {
-        const note = JSON.parse(readFileSync(file, "utf8")) as KnownFrames & { encoder: string };
-        return note.encoder === encoder && Array.isArray(note.frames) ? note : null;
-      } catch {
-        return null;
-      }
-    },
+    get: (encoder) => (anew ? null : readSigned<Signed & KnownFrames>(state, file, `${place} ${encoder}`)),
     set(encoder, made) {
       // Renaming over a file makes ext4 write the new one out at once; a note that is absent for a moment costs nobody anything.
       rmSync(file, { force: true });
-      replaceFile(file, `${JSON.stringify({ encoder, ...made })}\n`);
+      writeNote(file, { about: `${place} ${encoder}`, trust: state.trust, ...made });
     },
   };
 };

@@ -1,6 +1,8 @@
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { isErrno } from "../../dagger/src/errno.js";
 import { closure } from "../../dagger/src/layout.js";
+import { isImageIndex, jsonOf } from "../../dagger/src/pipeline/oci-check.js";
 import { type Descriptor, type ImageIndex, mediaTypes, refName } from "../../dagger/src/pipeline/oci.js";
 import { withLock } from "./alive.js";
 import { replaceFile } from "./replace-file.js";
@@ -24,26 +26,40 @@ export const nameAllInLayout = (
         ...Object.entries(images).map(([name, image]) => ({ ...image, annotations: { [refName]: name } })),
       ];
       const version = join(layout, "oci-layout");
-      if (!existsSync(version)) replaceFile(version, '{"imageLayoutVersion":"1.0.0"}');
+      if (!existsSync(version) || readFileSync(version, "utf8") !== layoutText) replaceFile(version, layoutText);
       replaceFile(join(layout, "index.json"), JSON.stringify({ ...index, manifests }));
     },
     { signal },
   );
 
+const layoutText = '{"imageLayoutVersion":"1.0.0"}';
+
+/**
+ * Names are for other programs that read the layout; what is kept is found by its record. So a damaged index is an empty one, and what it
+ * named is named again with the next build of it.
+ */
 const readIndex = (layout: string): ImageIndex => {
-  const path = join(layout, "index.json");
-  return existsSync(path)
-    ? (JSON.parse(readFileSync(path, "utf8")) as ImageIndex)
-    : { schemaVersion: 2, mediaType: mediaTypes.index, manifests: [] };
+  const empty: ImageIndex = { schemaVersion: 2, mediaType: mediaTypes.index, manifests: [] };
+  try {
+    const value = jsonOf(readFileSync(join(layout, "index.json")));
+    return isImageIndex(value) ? value : empty;
+  } catch (error) {
+    if (isErrno(error, "ENOENT", "EISDIR")) return empty;
+    throw error;
+  }
 };
 
-/** Removes the blobs that no named image reaches any more; returns how many bytes that freed. */
+/**
+ * Removes the blobs that no kept image reaches any more; returns how many bytes that freed.
+ * @param keep digests of manifests and indexes; each must be readable
+ */
 export const sweep = (layout: string, keep: ReadonlySet<string>): Promise<number> =>
   withLock(join(layout, ".lock"), async () => {
     const index = readIndex(layout);
     const manifests = index.manifests.filter(({ digest }) => keep.has(digest));
     replaceFile(join(layout, "index.json"), JSON.stringify({ ...index, manifests }));
-    const reached = new Set(manifests.flatMap((one) => closure(layout, one)).map(({ digest }) => digest));
+    const roots = [...keep].map((digest): Descriptor => ({ mediaType: mediaTypes.manifest, digest, size: 0 }));
+    const reached = new Set(roots.flatMap((one) => closure(layout, one)).map(({ digest }) => digest));
     const folder = join(layout, "blobs", "sha256");
     let freed = 0;
     for (const name of existsSync(folder) ? readdirSync(folder) : []) {

@@ -1,11 +1,12 @@
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
-import type { Ingredients } from "../../dagger/src/pipeline/key.js";
+import { type Ingredients, keyOf } from "../../dagger/src/pipeline/key.js";
 import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
-import { missingBlobs, readManifest } from "../../dagger/src/layout.js";
-import { replaceFile } from "./replace-file.js";
-import type { State } from "./state.js";
+import { isTrustedAt, type TrustLevel } from "../../dagger/src/pipeline/trust-level.js";
+import { extendsImage, missingBlobs, readManifest } from "../../dagger/src/layout.js";
+import { readNote, writeNote } from "./note.js";
+import { notWritable, type State } from "./state.js";
 
 /** What this checkout knows of an executed stage (or base): the digest that its key led to. */
 export type StageRecord = {
@@ -17,8 +18,10 @@ export type StageRecord = {
   digest: string;
   /** Of the stage ref of an executed stage; null for a base and for what is assembled. */
   ref: string | null;
-  /** Manifest of the stage that it was assembled on: it is part of no image that stands on another. Null for what is executed or pulled. */
+  /** Manifest of the stage that it was built on: it is part of no image that is built on another. Null for a base, base-tools and what is pulled. */
   parent: string | null;
+  /** The lowest trust level of the build that made or fetched it, of the repository that it came from, and of all it is built on. */
+  trust: TrustLevel;
   /** A repository that holds the blobs which are not here, `host/name`; null where all of them must be here. */
   elsewhere: string | null;
   engine: string;
@@ -30,21 +33,21 @@ const recordFile = (state: State, key: string): string => join(state.root, "stag
 
 /** What is recorded under a key, whole or not; null where it cannot be read. */
 export const readRecord = (state: State, key: string): StageRecord | null => {
-  const path = recordFile(state, key);
-  if (!existsSync(path)) return null;
-  try {
-    const record = JSON.parse(readFileSync(path, "utf8")) as StageRecord;
-    // A record of an earlier format says nothing of where its blobs are.
-    return record.key === key && record.elsewhere !== undefined ? record : null;
-  } catch {
-    return null;
-  }
+  const record = readNote<StageRecord>(recordFile(state, key));
+  return record?.key === key ? record : null;
 };
 
-/** A stage that is recorded and whole. A damaged one is as good as absent: it is built again, never trusted, never fatal. */
+/**
+ * A stage that is recorded, whole, and trusted as far as this build must trust what it uses. Any other is as good as absent: it is built
+ * again, never used, never fatal.
+ */
 export const findStage = (state: State, key: string): StageRecord | null => {
   const record = readRecord(state, key);
-  if (record === null) return null;
+  return record === null || !isTrustedAt(record.trust, state.trust) ? null : wholeRecord(state, record);
+};
+
+/** A record whose blobs are here or in its repository; null for any other. */
+const wholeRecord = (state: State, record: StageRecord): StageRecord | null => {
   const missing = missingBlobs(state.layout, record.ref ?? record.digest);
   if (missing === null) return null;
   if (missing.length === 0) return record;
@@ -63,51 +66,56 @@ const layersOf = (state: State, digest: string): string[] => {
   }
 };
 
+/**
+ * Whether a kept stage was built on this result of the stage below. What is executed or assembled here says so in its record. A stage
+ * that was pulled holds all that is below it: there the layers must agree.
+ */
+export const isBuiltOn = (state: State, record: StageRecord, below: { digest: string }): boolean =>
+  record.parent === null ? extendsImage(state.layout, record.digest, below.digest) : record.parent === below.digest;
+
 /** A stage that is recorded, whole or not. */
 export const hasRecord = (state: State, key: string): boolean => existsSync(recordFile(state, key));
 
-export const keepStage = (state: State, record: StageRecord): void =>
-  replaceFile(recordFile(state, record.key), `${JSON.stringify(record, null, 2)}\n`);
+/** What is wrong with a stage that is recorded and that findStage does not find; null where nothing is recorded. */
+export const faultOf = (state: State, key: string): string | null => {
+  if (!hasRecord(state, key)) return null;
+  const record = readRecord(state, key);
+  if (record === null) return "its record cannot be read";
+  if (!isTrustedAt(record.trust, state.trust))
+    return `it comes from a build of a ${record.trust}, and this build is ${state.trust}`;
+  return wholeRecord(state, record) === null ? "a part of it is missing or damaged" : null;
+};
+
+export const keepStage = (state: State, record: StageRecord): void => writeNote(recordFile(state, record.key), record, 2);
 
 const ingredientsFile = (state: State, key: string): string => join(state.root, "ingredients", `${key}.json`);
 
 /** What a key was made from, for explanations: kept longer than the result. */
 export const keepIngredients = (state: State, key: string, ingredients: Ingredients): void => {
-  if (!existsSync(ingredientsFile(state, key))) replaceFile(ingredientsFile(state, key), JSON.stringify(ingredients));
+  if (!existsSync(ingredientsFile(state, key))) writeNote(ingredientsFile(state, key), ingredients);
 };
 
 export const findIngredients = (state: State, key: string): Ingredients | null => {
-  try {
-    return JSON.parse(readFileSync(ingredientsFile(state, key), "utf8")) as Ingredients;
-  } catch {
-    return null;
-  }
+  const ingredients = readNote<Ingredients>(ingredientsFile(state, key));
+  return ingredients !== null && keyOf(ingredients) === key ? ingredients : null;
 };
 
 type LastKeys = Partial<Record<StageName, string>>;
 const lastFile = (state: State, image: string, platform: Platform): string =>
   join(state.root, "last", `${image}-${platform.replace("/", "-")}.json`);
 
+type LastNote = { image: string; platform: Platform; keys: LastKeys };
+
 /** The keys of the last build of an image, by stage. */
 export const lastKeys = (state: State, image: string, platform: Platform): LastKeys => {
-  try {
-    return JSON.parse(readFileSync(lastFile(state, image, platform), "utf8")) as LastKeys;
-  } catch {
-    return {};
-  }
+  const note = readNote<LastNote>(lastFile(state, image, platform));
+  return note?.image === image && note.platform === platform ? note.keys : {};
 };
 
 /** The keys of the last builds of all images. */
 export const allLastKeys = (state: State): ReadonlySet<string> => {
-  const folder = join(state.root, "last");
-  const keys = (name: string): string[] => {
-    try {
-      return Object.values(JSON.parse(readFileSync(join(folder, name), "utf8")) as LastKeys);
-    } catch {
-      return [];
-    }
-  };
-  return new Set(existsSync(folder) ? readdirSync(folder).flatMap(keys) : []);
+  const keys = (name: string): string[] => Object.values(readNote<LastNote>(join(state.root, "last", name))?.keys ?? {});
+  return new Set(namesIn(join(state.root, "last")).flatMap(keys));
 };
 
 export const keepLastKeys = (state: State, image: string, platform: Platform, keys: LastKeys): void => {
@@ -117,31 +125,39 @@ export const keepLastKeys = (state: State, image: string, platform: Platform, ke
   const file = lastFile(state, image, platform);
   // Renaming over a file makes ext4 write the new one out at once; a note that is absent for a moment costs nobody anything.
   rmSync(file, { force: true });
-  replaceFile(file, `${JSON.stringify(now)}\n`);
+  writeNote(file, { image, platform, keys: now } satisfies LastNote);
 };
 
-export const allStages = (state: State): StageRecord[] => {
-  const folder = join(state.root, "stages");
-  if (!existsSync(folder)) return [];
-  const keys = readdirSync(folder)
-    .filter((name) => name.endsWith(".json"))
-    .map((name) => name.slice(0, -".json".length));
-  return keys.flatMap((key) => findStage(state, key) ?? []);
-};
+/** All keys under which something is recorded, readable or not. */
+export const recordedKeys = (state: State): string[] =>
+  namesIn(join(state.root, "stages")).flatMap((name) => (name.endsWith(".json") ? [name.slice(0, -".json".length)] : []));
+
+/** All stages that are recorded and whole, of whatever trust level. */
+export const allStages = (state: State): StageRecord[] =>
+  recordedKeys(state).flatMap((key) => {
+    const record = readRecord(state, key);
+    return record === null ? [] : (wholeRecord(state, record) ?? []);
+  });
+
+const namesIn = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder) : []);
 
 export const forgetStage = (state: State, key: string): void => rmSync(recordFile(state, key), { force: true });
 
 /** The log of one run: every event as it came, one JSON object a line. All else that is told of a run is a fold over it. */
 export const openRunLog = (state: State, id: string) => {
   const folder = join(state.runs, id);
-  mkdirSync(folder, { recursive: true });
   const file = join(folder, "events.jsonl");
-  // There even where nothing happens: a build names it.
-  writeFileSync(file, "");
+  try {
+    mkdirSync(folder, { recursive: true });
+    // There even where nothing happens: a build names it.
+    writeFileSync(file, "");
+  } catch (error) {
+    throw notWritable(state, error);
+  }
   return {
     folder,
     write: (event: BuildEvent) => appendFileSync(file, `${JSON.stringify(event)}\n`),
-    finish: (record: unknown) => replaceFile(join(folder, "record.json"), `${JSON.stringify(record, null, 2)}\n`),
+    finish: (record: object) => writeNote(join(folder, "record.json"), record, 2),
   };
 };
 

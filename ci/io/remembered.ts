@@ -1,8 +1,6 @@
-import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { replaceFile } from "./replace-file.js";
+import { readNote, textChecksum, writeNote } from "./note.js";
 
 /**
  * The folder of the compiled program, null where none runs (tests, tsx). What a program remembers stands beside it, so that
@@ -26,22 +24,14 @@ export const remembered = async <T>(
 ): Promise<T> => {
   if (folder === null) return make(text);
   const file = join(folder, `${name}.json`);
-  const sha256 = createHash("sha256").update(text).digest("hex");
-  const note = readNote<T>(file);
-  if (note?.sha256 === sha256) return note.value;
+  const sha256 = textChecksum(text);
+  const note = readNote<{ name: string; sha256: string; value: T }>(file);
+  if (note?.name === name && note.sha256 === sha256) return note.value;
   const value = await make(text);
   try {
-    replaceFile(file, JSON.stringify({ sha256, value }));
+    writeNote(file, { name, sha256, value });
   } catch {
     // A program in a place that cannot be written makes the value each time.
   }
   return value;
-};
-
-const readNote = <T>(file: string): { sha256: string; value: T } | null => {
-  try {
-    return JSON.parse(readFileSync(file, "utf8")) as { sha256: string; value: T };
-  } catch {
-    return null;
-  }
 };

@@ -1,11 +1,20 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 
-/** A small file replaced whole, for records; a reader never sees a part. */
+/** A small file replaced whole, for records; a reader never sees a part, and a failure leaves what was there and nothing beside it. */
 export const replaceFile = (path: string, content: string | Uint8Array): void => {
   mkdirSync(dirname(path), { recursive: true });
   const draft = `${path}.${randomBytes(6).toString("hex")}`;
-  writeFileSync(draft, content);
-  renameSync(draft, path);
+  try {
+    writeFileSync(draft, content);
+    renameSync(draft, path);
+  } catch (error) {
+    try {
+      rmSync(draft, { force: true });
+    } catch {
+      // What kept the file from being written is what is told.
+    }
+    throw error;
+  }
 };

@@ -1,5 +1,8 @@
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import type { TrustLevel } from "../../dagger/src/pipeline/trust-level.js";
 import { stateFolder } from "../../dagger/src/pipeline/wanted.js";
 
 /**
@@ -19,11 +22,13 @@ export type State = {
   cache: string;
   /** The embedded engine: binaries, socket, lock and BuildKit's own state. */
   engine: string;
+  /** What the build that uses it counts as: nothing of a lower level is found, and what it keeps has this level at most. */
+  trust: TrustLevel;
 };
 
 /** All that may stand in a state folder. Whoever empties one touches nothing else: FACTORY_STATE may name a folder that holds more. */
 export const stateParts = [
-  ...["layout", "runs", "contexts", "engine", "stages", "ingredients", "last", "layers", "frames", "hashes.json"],
+  ...["layout", "runs", "contexts", "engine", "stages", "ingredients", "last", "layers", "frames", "hashes.json", "users"],
   // Of `.factory` itself: the compiled program and Task's notes, and what bench/ keeps.
   ...["bin", "task", "task-on-path", "bench"],
 ];
@@ -32,7 +37,12 @@ export const stateParts = [
 export const cacheFolder = (env: Readonly<Record<string, string | undefined>>): string =>
   env["FACTORY_CACHE"] || join(env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "image-factory");
 
-export const stateOf = (project: string, env: Readonly<Record<string, string | undefined>>): State => {
+/** @param trust what the build counts as; where nobody says it, everything is found and nothing that is kept is trusted */
+export const stateOf = (
+  project: string,
+  env: Readonly<Record<string, string | undefined>>,
+  trust: TrustLevel = "fork",
+): State => {
   const root = resolve(env["FACTORY_STATE"] || join(project, stateFolder));
   return {
     root,
@@ -41,5 +51,33 @@ export const stateOf = (project: string, env: Readonly<Record<string, string | u
     contexts: join(root, "contexts"),
     cache: cacheFolder(env),
     engine: join(root, "engine"),
+    trust,
   };
+};
+
+/** @throws FactoryError PERMISSION, DISK_FULL where nothing can be written into a state folder */
+export const requireWritable = (state: State): void => {
+  const probe = join(state.root, `.probe-${process.pid}`);
+  try {
+    mkdirSync(state.root, { recursive: true });
+    writeFileSync(probe, "");
+    rmSync(probe, { force: true });
+  } catch (error) {
+    throw notWritable(state, error);
+  }
+};
+
+/** What keeps a build from writing into its state folder, with the way out: the folder can be another one. */
+export const notWritable = ({ root }: Pick<State, "root">, cause: unknown): FactoryError => {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  const full = /^(?:ENOSPC|EDQUOT)\b/.test(why);
+  return new FactoryError(
+    full ? "DISK_FULL" : "PERMISSION",
+    {
+      what: `cannot write the state folder ${root}`,
+      why,
+      fix: `name a folder that can be written${full ? " and has room" : ""}: FACTORY_STATE=DIR; plan and explain only read`,
+    },
+    { cause },
+  );
 };

@@ -60,7 +60,7 @@ export const openScratch = async (world: World, image: string | undefined): Prom
     // An engine that outlives its build would lose its files under its feet.
     const env = { ...world.env, FACTORY_STATE: join(folder, "state"), FACTORY_ENGINE_KEEP: undefined };
     // Hashes of the user's files are kept with the copy's, so that nothing of the user's changes.
-    const project = { ...real, state: stateOf(root, env) };
+    const project = { ...real, state: stateOf(root, env, real.state.trust) };
     const open = await openImage(project, image);
     copyProject(project, open, root);
     const inside: World = { ...world, cwd: root, env };

@@ -1,6 +1,8 @@
 import { createReadStream } from "node:fs";
 import type { Readable } from "node:stream";
-import { blobPath } from "./layout.js";
+import { blobPath, dropDamaged, hasBlob } from "./layout.js";
+import { PartGone } from "./part-gone.js";
+import { FactoryError } from "./pipeline/error.js";
 import type { FullIndex } from "./pipeline/stage-entry.js";
 import { IndexFold } from "./pipeline/stage-index.js";
 import { damaged, type LayerBlob, layerBytes, type ReadOptions } from "./read-layer.js";
@@ -10,14 +12,25 @@ import { damaged, type LayerBlob, layerBytes, type ReadOptions } from "./read-la
  * digest while they are read. Memory: the names, and a window of the decompressor (8 MB).
  * @param layout folder of the OCI layout
  * @param below index of the parent stage, null where the layers begin at nothing
- * @throws FactoryError CHECKSUM_MISMATCH for a layer that is damaged, INTERRUPTED
+ * @throws PartGone for a layer that is damaged or not there; FactoryError CHECKSUM_MISMATCH for one that is no layer, INTERRUPTED
  */
 export const indexLayers = (
   layout: string,
   layers: readonly LayerBlob[],
   below: FullIndex | null,
   signal?: AbortSignal,
-): Promise<FullIndex> => indexBlobs(openIn(layout), layers, below, { signal });
+): Promise<FullIndex> =>
+  indexBlobs(openIn(layout), layers, below, { signal }).catch(async (error: unknown) => {
+    // A layer that is damaged here is as good as absent: it goes, so that whoever makes it again is not handed the same bytes.
+    if (!(error instanceof FactoryError) || error.code !== "CHECKSUM_MISMATCH") throw error;
+    await dropDamaged(layout, layers, signal);
+    const gone = layers.find((layer) => !hasBlob(layout, layer));
+    if (gone === undefined) throw error;
+    throw new PartGone(gone.digest, "what stood for it in the state folder was something else", {
+      cause: error,
+      code: "CHECKSUM_MISMATCH",
+    });
+  });
 
 /** Opens blobs of an OCI layout. */
 export const openIn =

@@ -1,13 +1,61 @@
 import { createHash, randomBytes } from "node:crypto";
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, write, writeSync } from "node:fs";
+import {
+  closeSync,
+  createReadStream,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  write,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { isErrno } from "./errno.js";
+import { PartGone } from "./part-gone.js";
 import { type Descriptor, type ImageIndex, type Manifest, mediaTypes } from "./pipeline/oci.js";
 
 /** Blobs of an OCI image layout in a folder (OCI image spec 1.1, image-layout.md), by digest; shared by all images of the layout. */
 export const blobPath = (layout: string, digest: string): string => join(layout, "blobs", digest.replace(":", "/"));
 
-export const readBlob = <T>(layout: string, digest: string): T => JSON.parse(readFileSync(blobPath(layout, digest), "utf8")) as T;
+/**
+ * The bytes of a blob, held against its digest; null where it is not there. A damaged blob is as good as absent, and is removed, so that
+ * whoever looks for it by its name alone (an engine that exports into the layout) writes it anew.
+ */
+const soundBlob = (layout: string, digest: string): Buffer | null => {
+  const path = blobPath(layout, digest);
+  try {
+    const bytes = readFileSync(path);
+    if (`sha256:${createHash("sha256").update(bytes).digest("hex")}` === digest) return bytes;
+  } catch (error) {
+    if (isErrno(error, "ENOENT", "ENOTDIR", "EISDIR")) return null;
+    throw error;
+  }
+  discard(path);
+  return null;
+};
+
+/** Where nothing can be removed the blob counts as absent all the same. */
+const discard = (path: string): void => {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    return;
+  }
+};
+
+/** The bytes of a blob that must be there. @throws PartGone for one that is not there, or is damaged */
+export const blobBytes = (layout: string, digest: string): Buffer => {
+  const bytes = soundBlob(layout, digest);
+  if (bytes === null)
+    throw new PartGone(digest, "it is not in the state folder, or was damaged there", { code: "CHECKSUM_MISMATCH" });
+  return bytes;
+};
+
+/** @throws PartGone for a blob that is not there, or is damaged */
+export const readBlob = <T>(layout: string, digest: string): T => JSON.parse(blobBytes(layout, digest).toString("utf8")) as T;
 export const readManifest = (layout: string, digest: string): Manifest => readBlob<Manifest>(layout, digest);
 
 /** Everything that an image index or manifest reaches, the thing itself last: the order in which a copy is never half there. */
@@ -18,10 +66,7 @@ export const closure = (layout: string, root: Descriptor): Descriptor[] => {
   return [...new Map([...below, ...parts, root].map((descriptor) => [descriptor.digest, descriptor])).values()];
 };
 
-/**
- * The blobs that an image needs and that are not there with their size; null where not even its manifests can be read. What blobs
- * hold is checked by whoever reads them.
- */
+/** The blobs that an image needs and that are not there (see hasBlob); null where not even its manifests can be read. */
 export const missingBlobs = (layout: string, digest: string): Descriptor[] | null => {
   try {
     const size = statSync(blobPath(layout, digest)).size;
@@ -75,9 +120,47 @@ export const writeBlob = async (
   }
 };
 
-/** Whether a blob is there with its size; what it holds is checked by whoever reads it. */
-export const hasBlob = (layout: string, { digest, size }: Pick<Descriptor, "digest" | "size">): boolean =>
-  statSync(blobPath(layout, digest), { throwIfNoEntry: false })?.size === size;
+/** Bytes up to which a blob is hashed whenever somebody asks for it: manifests, configs and the indexes that an assembler reads. */
+const small = 1 << 17;
+
+/**
+ * Whether a blob is there: a small one with its bytes, a large one with its size. What large ones hold is checked when they are read
+ * (dropDamaged, indexLayers): hashing them costs as much as copying them.
+ */
+export const hasBlob = (layout: string, { digest, size }: Pick<Descriptor, "digest" | "size">): boolean => {
+  const found = statSync(blobPath(layout, digest), { throwIfNoEntry: false });
+  if (found === undefined) return false;
+  return found.size === size && size > small ? true : soundBlob(layout, digest)?.length === size;
+};
+
+/**
+ * Hashes blobs whole, and removes those that are damaged: before layers are copied out, executed on, or handed to another program.
+ * Those that are not there are passed over.
+ */
+export const dropDamaged = async (
+  layout: string,
+  blobs: readonly Pick<Descriptor, "digest">[],
+  signal?: AbortSignal,
+): Promise<void> => {
+  for (const { digest } of blobs) {
+    const path = blobPath(layout, digest);
+    const hash = createHash("sha256");
+    try {
+      for await (const piece of createReadStream(path, { highWaterMark: 1 << 20, ...(signal === undefined ? {} : { signal }) }))
+        hash.update(piece as Buffer);
+    } catch (error) {
+      if (isErrno(error, "ENOENT", "ENOTDIR", "EISDIR")) continue;
+      throw error;
+    }
+    if (`sha256:${hash.digest("hex")}` !== digest) discard(path);
+  }
+};
+
+/** Whether one image begins with all layers of another, in order: whether it can have been built on it. */
+export const extendsImage = (layout: string, digest: string, below: string): boolean => {
+  const { layers } = readManifest(layout, digest);
+  return readManifest(layout, below).layers.every((layer, at) => layers[at]?.digest === layer.digest);
+};
 
 /** A value as a blob of JSON. */
 export const writeJson = async (layout: string, mediaType: string, value: unknown): Promise<Descriptor> => ({

@@ -7,7 +7,7 @@ import { type BuiltStage, type Context, type Piece, stageContainers } from "./co
 import { engineCompression, enginePlatform } from "./engine-words.js";
 import { asFailure } from "./failure.js";
 import { indexLayers } from "./index-layers.js";
-import { missingBlobs, readManifest } from "./layout.js";
+import { extendsImage, missingBlobs, readManifest } from "./layout.js";
 import { packLayout } from "./layout-tar.js";
 import type { AssemblyIndex } from "./pipeline/assembly-index.js";
 import type { StageContent } from "./pipeline/image-report.js";
@@ -122,6 +122,8 @@ const shelved = async (shop: Workshop, place: Place, stage: PlannedStage, ground
   const opened = ref === null ? null : openStageRef(layout, ref, stage.key);
   if (opened === null) return null;
   const { digest, size } = opened.image;
+  // It holds all that is below it. Where that is another result than the one this image has, it is made again on this one.
+  if (ground !== null && !extendsImage(layout, digest, ground.digest)) return null;
   const { layers } = readManifest(layout, digest);
   const full = async () => shelf.fullIndex(stage, ref!, layout);
   const kept: Ground = {

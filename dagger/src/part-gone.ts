@@ -7,10 +7,17 @@ import { FactoryError } from "./pipeline/error.js";
 export class PartGone extends FactoryError {
   readonly digest: string;
 
-  /** @param where in words: what was asked for it, and what came of that */
-  constructor(digest: string, where: string, options?: ErrorOptions) {
+  /**
+   * @param where in words: what was asked for it, and what came of that
+   * @param code CHECKSUM_MISMATCH where no registry was asked
+   */
+  constructor(
+    digest: string,
+    where: string,
+    { code = "REGISTRY_FAILED", ...options }: ErrorOptions & { code?: "REGISTRY_FAILED" | "CHECKSUM_MISMATCH" } = {},
+  ) {
     super(
-      "REGISTRY_FAILED",
+      code,
       {
         what: `a part of a kept stage cannot be had: ${digest.slice(0, 19)}`,
         why: `${digest}: ${where}`,

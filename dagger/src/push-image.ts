@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import { createReadStream, readFileSync } from "node:fs";
+import { createReadStream } from "node:fs";
 import { rm } from "node:fs/promises";
 import { eachAtOnce } from "./at-once.js";
-import { blobPath, hasBlob, readBlob } from "./layout.js";
+import { blobBytes, blobPath, hasBlob, readBlob } from "./layout.js";
 import { PartGone } from "./part-gone.js";
 import { FactoryError } from "./pipeline/error.js";
 import { type Descriptor, type ImageIndex, type Manifest, mediaTypes } from "./pipeline/oci.js";
@@ -50,7 +50,7 @@ export const openPush = (to: Repository, layout: string, root: Descriptor, elsew
     count[how] += 1;
   };
   const put = async ({ digest, mediaType }: Descriptor, reference: string): Promise<void> => {
-    const bytes = readFileSync(blobPath(layout, digest));
+    const bytes = blobBytes(layout, digest);
     for (let tries = 1; ; tries += 1) {
       const answer = await to.putManifest(reference, mediaType, bytes);
       if (answer.state === "put") return;

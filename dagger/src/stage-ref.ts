@@ -1,10 +1,8 @@
-import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { encoderOf } from "./encoders.js";
-import { blobPath, hasBlob, readBlob, readManifest, writeBlob } from "./layout.js";
+import { blobBytes, hasBlob, readBlob, readManifest, writeBlob } from "./layout.js";
 import { type AssemblyIndex, assemblyOf } from "./pipeline/assembly-index.js";
 import { inFrames } from "./pipeline/compress.js";
-import { FactoryError } from "./pipeline/error.js";
 import type { Ingredients, StageKey } from "./pipeline/key.js";
 import { type Descriptor, type ImageIndex, type Manifest, mediaTypes, platformParts } from "./pipeline/oci.js";
 import type { PlannedStage } from "./pipeline/plan.js";
@@ -51,7 +49,7 @@ export const writeStageRef = async (
   const image = {
     mediaType: mediaTypes.manifest,
     digest: imageDigest,
-    size: readFileSync(blobPath(layout, imageDigest)).length,
+    size: blobBytes(layout, imageDigest).length,
     platform: platformParts(stage.ingredients.platform),
   };
   return put(layout, mediaTypes.index, stageRefText(stage.stage, stage.key, image, artifact));
@@ -101,18 +99,6 @@ export const openStageRef = (layout: string, refDigest: string, key: StageKey): 
   }
 };
 
-const unpack = <T>(layout: string, { digest }: Descriptor): T => {
-  try {
-    return JSON.parse(gunzipSync(readFileSync(blobPath(layout, digest))).toString("utf8")) as T;
-  } catch (cause) {
-    throw new FactoryError(
-      "CHECKSUM_MISMATCH",
-      {
-        what: `a part of a kept stage cannot be read`,
-        why: `${digest}: ${cause instanceof Error ? cause.message : String(cause)}`,
-        fix: "forget what is kept and build it again: ./task clean -- --all",
-      },
-      { cause },
-    );
-  }
-};
+/** @throws PartGone for a part that is not here or is damaged */
+const unpack = <T>(layout: string, { digest }: Descriptor): T =>
+  JSON.parse(gunzipSync(blobBytes(layout, digest)).toString("utf8")) as T;

@@ -57,8 +57,8 @@ const bare = ({ architecture, os, variant, config }: ImageConfig): ImageConfig =
 });
 
 const bringBlob = (from: string, to: string): void => {
-  // The same layer may stand twice in a chain, and may be there already.
-  if (!existsSync(to)) renameSync(from, to);
+  // The same layer may stand twice in a chain. What the layout has under that name may be damaged: these bytes were hashed just now.
+  if (existsSync(from)) renameSync(from, to);
 };
 
 const shorter = (found: number, below: number): FactoryError =>

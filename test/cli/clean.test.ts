@@ -34,7 +34,17 @@ const result = async (key: string, stage: "dependencies" | "runtime", at: number
       : await writeJson(state.layout, mediaTypes.index, { schemaVersion: 2, manifests: [image], annotations: { key } });
   await nameInLayout(state.layout, key, ref ?? image);
   const record = { image: "box", platform: "linux/amd64", digest: image.digest, ref: ref?.digest ?? null } as const;
-  keepStage(state, { key, stage, ...record, elsewhere: null, parent: null, engine: "a test", at, seconds: 1 });
+  keepStage(state, {
+    key,
+    stage,
+    ...record,
+    elsewhere: null,
+    parent: null,
+    trust: "protected",
+    engine: "a test",
+    at,
+    seconds: 1,
+  });
 };
 
 test("the newest results of each stage stay, executed or assembled; older ones are forgotten with their blobs", async () => {

@@ -65,14 +65,17 @@ describe("decisions", () => {
     expect(causesOf(decisions).map(causeOf)).toEqual([null]);
   });
 
-  test("an executed stage that is known makes those below it dispensable; an assembled one only where nothing is made above it", () => {
+  test("an executed stage that is known holds those below it; an assembled one counts only where all below it is there", () => {
     const plan = planOf({ spec: assembled });
     const knowing = (...at: number[]) => new Map([...knowledge(plan).known].filter((_, index) => at.includes(index)));
     const of = (...at: number[]) =>
       decide(plan, { known: knowing(...at), previous: new Map(), damaged: new Map() }, false).map(({ action }) => action);
     expect(of(1)).toEqual(["reuse", "reuse", "assemble", "assemble"]);
-    expect(of(3)).toEqual(["reuse", "reuse", "reuse", "reuse"]);
-    // Assembling runtime reads the account files of an executed stage, which application does not hold.
-    expect(of(2)).toEqual(["execute", "execute", "reuse", "assemble"]);
+    expect(of(1, 2, 3)).toEqual(["reuse", "reuse", "reuse", "reuse"]);
+    expect(of(3)).toEqual(["execute", "execute", "assemble", "assemble"]);
+    expect(of(2)).toEqual(["execute", "execute", "assemble", "assemble"]);
+    expect(of(1, 3)).toEqual(["reuse", "reuse", "assemble", "assemble"]);
+    expect(of(0, 3)).toEqual(["reuse", "execute", "assemble", "assemble"]);
+    expect(of(0, 2, 3)).toEqual(["reuse", "execute", "assemble", "assemble"]);
   });
 });

@@ -26,33 +26,48 @@ export type Knowledge = {
  */
 export const decide = (plan: Plan, { known, previous, damaged }: Knowledge, anew: boolean): Decision[] => {
   const decisions: Decision[] = [];
-  // What is known makes everything below it dispensable, as long as nothing must be assembled that reads the stages below.
-  const top = plan.stages.findLastIndex(
-    ({ key, kind }, at) => known.has(key) && (kind === "executed" || at === plan.stages.length - 1),
-  );
+  // An executed stage holds all that is below it. An assembled one counts only on a stage that is there itself: it is made anew in no
+  // time, and what is left out below it would be left out of the image.
+  const top = plan.stages.findLastIndex(({ key, kind }) => known.has(key) && kind === "executed");
   for (const [at, stage] of plan.stages.entries()) {
     const make = stage.kind === "executed" ? "execute" : "assemble";
+    const below = decisions.at(-1) ?? null;
     const where = known.get(stage.key);
     if (anew) decisions.push({ stage, action: make, reasons: [{ why: "asked" }] });
-    else if (where !== undefined) decisions.push({ stage, action: "reuse", reasons: [{ why: "kept", where }] });
+    else if (where !== undefined && (stage.kind === "executed" || isThere(below)))
+      decisions.push({ stage, action: "reuse", reasons: [{ why: "kept", where }] });
     else if (at < top) decisions.push({ stage, action: "reuse", reasons: [{ why: "held", by: plan.stages[top]!.stage }] });
     else {
       const was = previous.get(stage.stage) ?? null;
       const what = damaged.get(stage.key);
-      const below = decisions.at(-1) ?? null;
-      const reasons: Reason[] = what === undefined ? reasonsFor(plan, stage, was, below) : [{ why: "damaged", what }];
-      const kept = make === "assemble" && was !== null && sameButParent(was, stage.ingredients) && !readsAccounts(stage);
+      const reasons: Reason[] =
+        where !== undefined && below !== null
+          ? [{ why: "parent", parent: below.stage.stage, reads: null }]
+          : what === undefined
+            ? reasonsFor(plan, stage, was, below)
+            : [{ why: "damaged", what }];
+      const kept =
+        make === "assemble" &&
+        what === undefined &&
+        was !== null &&
+        sameButParent(was, stage.ingredients) &&
+        !readsAccounts(stage);
       decisions.push(kept ? { stage, action: "reuse", reasons: [{ why: "layer-kept" }] } : { stage, action: make, reasons });
     }
   }
   return decisions;
 };
 
+/** Whether a stage is there: to be reused, or held by a stage above. */
+const isThere = (decision: Decision | null): boolean =>
+  decision !== null && decision.reasons.some(({ why }) => why === "kept" || why === "held");
+
 const reasonsFor = (plan: Plan, stage: PlannedStage, was: Ingredients | null, below: Decision | null): Reason[] => {
   if (was === null) return [{ why: "never-built" }];
   const own = differences(was, stage.ingredients, plan.declared);
   const parentMoved = "key" in was.parent && "key" in stage.ingredients.parent && was.parent.key !== stage.ingredients.parent.key;
-  if (keyOf(was) === stage.key) return [{ why: "forgotten" }];
+  if (keyOf(was) === stage.key)
+    return [below === null || isThere(below) ? { why: "forgotten" } : { why: "parent", parent: below.stage.stage, reads: null }];
   if (own.length === 0 && !parentMoved) return [{ why: "nothing-obvious" }];
   if (!parentMoved || below === null) return own;
   return [...own, { why: "parent", parent: below.stage.stage, reads: readsAccounts(stage) ? "account files" : null }];

@@ -95,6 +95,7 @@ export const openToolbox = async (): Promise<Toolbox> => {
           digest,
           ref: ref.digest,
           parent: null,
+          trust: "protected",
           elsewhere: null,
           engine: "by hand",
           at: 0,

@@ -1,0 +1,91 @@
+import { extendsImage, readBlob, readManifest } from "../dagger/src/layout.js";
+import { FactoryError } from "../dagger/src/pipeline/error.js";
+import type { ImageConfig } from "../dagger/src/pipeline/image-config.js";
+import { keyOf } from "../dagger/src/pipeline/key.js";
+import { type Descriptor, type ImageIndex, mediaTypes, stageKeysOf } from "../dagger/src/pipeline/oci.js";
+import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
+import { isTrustedAt } from "../dagger/src/pipeline/trust-level.js";
+import { openStageRef } from "../dagger/src/stage-ref.js";
+import type { Done } from "./carry-out.js";
+import { isBuiltOn, type StageRecord } from "./io/records.js";
+import type { State } from "./io/state.js";
+
+/**
+ * A stage that would be built on something else than the result of the stage below, or an image that is not what its plan says. Nothing
+ * was built or published. Whoever decided what to make may decide again, of what is there now (heal.ts).
+ */
+export class ChainBroken extends FactoryError {
+  constructor(what: string, why: string) {
+    super("CACHE_BROKEN", {
+      what,
+      why,
+      fix: "build the image again: ./task build NO_CACHE=1 REFRESH=1; ./task clean -- --all forgets all of it",
+    });
+    this.name = "ChainBroken";
+  }
+}
+
+/**
+ * Holds an image against its plan, before anything of it gets a tag: every stage has the key of the plan, is built on the one below, and
+ * the image holds the layers of all of them, in order; nothing of it is of a lower trust level than the build.
+ * @throws ChainBroken
+ */
+export const checkMade = (
+  state: State,
+  { root, platforms }: { root: Descriptor; platforms: readonly { plan: Plan; done: readonly Done[] }[] },
+): void => {
+  const digests = platforms.map(({ plan, done }) => checkPlatform(state, plan, done));
+  const held =
+    root.mediaType === mediaTypes.index
+      ? readBlob<ImageIndex>(state.layout, root.digest).manifests.map(({ digest }) => digest)
+      : [root.digest];
+  if (held.join() !== digests.join())
+    throw new ChainBroken("the image is not made of its platforms", `it names ${held.join(", ")}`);
+};
+
+const checkPlatform = (state: State, plan: Plan, done: readonly Done[]): string => {
+  const { layout } = state;
+  let below: StageRecord | null = null;
+  for (const [at, { decision, record }] of done.entries()) {
+    const { stage } = decision;
+    const refuse = (why: string): never => {
+      throw new ChainBroken(`${stage.stage} of ${plan.image} for ${plan.platform} is not what its plan says`, why);
+    };
+    if (stage.key !== plan.stages[at]?.key) refuse(`its key is ${stage.key}`);
+    // Held by an executed stage above, whose layers are looked at.
+    if (record === null) continue;
+    if (record.key !== stage.key) refuse(`its record is of ${record.key}`);
+    if (!isTrustedAt(record.trust, state.trust))
+      refuse(`it comes from a build of a ${record.trust}, and this build is ${state.trust}`);
+    if (below !== null && !isBuiltOn(state, record, below)) refuse("it is built on another result of the stage below");
+    if (below !== null && !extendsImage(layout, record.digest, below.digest)) refuse("it lacks layers of the stage below");
+    if (stage.kind === "executed") checkRef(layout, stage, record, refuse);
+    else if (below === null || done[at - 1]?.record !== below) refuse("the stage below it was not made");
+    below = record;
+  }
+  const last = done.at(-1);
+  if (below === null || last === undefined || done.length !== plan.stages.length || last.record !== below)
+    throw new ChainBroken(
+      `${plan.image} for ${plan.platform} is not whole`,
+      `${done.length} of ${plan.stages.length} stages were made`,
+    );
+  const manifest = readManifest(layout, below.digest);
+  const { rootfs } = readBlob<ImageConfig>(layout, manifest.config.digest);
+  if (rootfs.diff_ids.length !== manifest.layers.length)
+    throw new ChainBroken(
+      `${plan.image} for ${plan.platform} is not whole`,
+      "its config and its manifest count layers differently",
+    );
+  // An engine's image says nothing of stages; an assembled one names all that it holds.
+  const keys = plan.stages.map(({ key }) => key).join();
+  if (last.decision.stage.kind === "assembled" && stageKeysOf(manifest).join() !== keys)
+    throw new ChainBroken(`${plan.image} for ${plan.platform} is not what its plan says`, "its manifest names other keys");
+  return below.digest;
+};
+
+const checkRef = (layout: string, { key }: PlannedStage, record: StageRecord, refuse: (why: string) => never): void => {
+  const opened = record.ref === null ? null : openStageRef(layout, record.ref, key);
+  if (opened === null) return refuse("its stage ref is missing or damaged");
+  if (opened.image.digest !== record.digest) refuse("its stage ref is of another image");
+  if (keyOf(opened.ingredients()) !== key) refuse("its stage ref was made of other ingredients");
+};

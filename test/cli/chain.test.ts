@@ -1,0 +1,225 @@
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { carryOut } from "../../ci/carry-out.js";
+import { checkMade } from "../../ci/chain.js";
+import { keepStage, readRecord, type StageRecord } from "../../ci/io/records.js";
+import { stateOf } from "../../ci/io/state.js";
+import { makeImage } from "../../ci/make-image.js";
+import { openImage, openProject } from "../../ci/project.js";
+import type { Decision } from "../../dagger/src/pipeline/decide.js";
+import type { Plan } from "../../dagger/src/pipeline/plan.js";
+import { worldAt } from "../core/fixtures/world.js";
+import { built, command, planned } from "./support/command.js";
+import { openToolbox, type Toolbox } from "./support/toolbox.js";
+
+/**
+ * A stage counts only with all that it is built on, down to the base: what is lost in the middle is made again, never left out.
+ * (application is shown as reuse where its layer is there and only its manifest is written: "its layer does not depend on what changed".)
+ */
+let box: Toolbox;
+let project: string;
+let state: string;
+let plan: Plan;
+let digest: string;
+beforeAll(async () => void (box = await openToolbox()));
+afterAll(() => box.close());
+beforeEach(async () => {
+  project = await box.checkout();
+  state = await box.machine("executed");
+  plan = await box.plan(project);
+  digest = await built(project, state);
+});
+
+const keyOf = (stage: string) => plan.stages.find((one) => one.stage === stage)!.key;
+const forget = (stage: string) => rm(join(state, "stages", `${keyOf(stage)}.json`));
+const local = () => stateOf(project, { FACTORY_STATE: state }, "protected");
+
+describe("a stage in the middle that is lost", () => {
+  test("dependencies: it is executed again, and nothing is built on base-tools in its place", async () => {
+    await forget("dependencies");
+    expect(await planned(project, state)).toEqual([
+      "base-tools reuse",
+      "dependencies execute",
+      "application reuse",
+      "runtime assemble",
+    ]);
+    expect((await command(project, state, "plan")).stdout).not.toContain("holds it");
+    expect(await command(project, state, "build")).toMatchObject({ code: 69, error: { code: "ENGINE_MISSING" } });
+  });
+
+  test("application: it is assembled again, to the same image", async () => {
+    await forget("application");
+    expect(await planned(project, state)).toEqual([
+      "base-tools reuse",
+      "dependencies reuse",
+      "application reuse",
+      "runtime assemble",
+    ]);
+    expect(await built(project, state)).toBe(digest);
+  });
+
+  test("base-tools: dependencies holds all of it", async () => {
+    await forget("base-tools");
+    expect(await planned(project, state)).toEqual([
+      "base-tools reuse",
+      "dependencies reuse",
+      "application reuse",
+      "runtime reuse",
+    ]);
+    expect(await built(project, state)).toBe(digest);
+  });
+
+  test("all that is executed: runtime holds nothing by itself", async () => {
+    await forget("base-tools");
+    await forget("dependencies");
+    expect(await planned(project, state)).toEqual([
+      "base-tools execute",
+      "dependencies execute",
+      "application reuse",
+      "runtime assemble",
+    ]);
+  });
+
+  test("two that are lost, and any part of one that is damaged", async () => {
+    await forget("dependencies");
+    await forget("application");
+    expect((await command(project, state, "build")).code).toBe(69);
+    await box.executed(state, project);
+    const { digest: kept } = readRecord(local(), keyOf("dependencies"))!;
+    await writeFile(join(state, "layout/blobs", kept.replace(":", "/")), "{}");
+    expect((await planned(project, state))[1]).toBe("dependencies execute");
+  });
+});
+
+describe("a stage below that has another result now", () => {
+  test("what was built on the one before does not count", async () => {
+    const other = await box.machine("empty");
+    await box.executed(other, project, "other");
+    // As NO_CACHE=1 REFRESH=1 STAGE=dependencies leaves a state folder: a new result under the same key.
+    await box.executed(state, project, "other");
+    expect(await planned(project, state)).toEqual([
+      "base-tools reuse",
+      "dependencies reuse",
+      "application reuse",
+      "runtime assemble",
+    ]);
+    expect(await built(project, state)).toBe(await built(project, other));
+    expect(await built(project, state)).not.toBe(digest);
+  });
+
+  test("of base-tools alone: dependencies is executed again", async () => {
+    const other = await box.machine("empty");
+    await box.executed(other, project, "other");
+    const before = readRecord(local(), keyOf("dependencies"))!;
+    const base = readRecord(local(), keyOf("base-tools"))!.digest;
+    await box.executed(state, project, "other");
+    keepStage(local(), { ...before, parent: base });
+    expect(await planned(project, state)).toEqual([
+      "base-tools reuse",
+      "dependencies execute",
+      "application reuse",
+      "runtime assemble",
+    ]);
+    expect((await command(project, state, "plan")).stdout).toContain("it was built on another result of the stage below");
+  });
+});
+
+describe("whatever was decided", () => {
+  const shop = async (decide: (plan: Plan) => Decision[]) => {
+    const { world } = worldAt(project, {
+      FACTORY_STATE: state,
+      FACTORY_REMOTE: "off",
+      FACTORY_BUILDKIT: "none",
+      FACTORY_SCOPE: "protected",
+    });
+    const opened = await openProject(world);
+    const engine = () => Promise.reject(new Error("no engine is asked for"));
+    const around = {
+      project: opened,
+      open: await openImage(opened, undefined),
+      world,
+      engine,
+      remote: null,
+      emit: () => undefined,
+    };
+    return carryOut(around, plan, decide(plan), "no");
+  };
+  const reuse = (stage: Plan["stages"][number]): Decision => ({
+    stage,
+    action: "reuse",
+    reasons: [{ why: "kept", where: { at: "state" } }],
+  });
+  const held = (stage: Plan["stages"][number]): Decision => ({
+    stage,
+    action: "reuse",
+    reasons: [{ why: "held", by: "runtime" }],
+  });
+  const make = (stage: Plan["stages"][number]): Decision => ({
+    stage,
+    action: stage.kind === "executed" ? "execute" : "assemble",
+    reasons: [{ why: "asked" }],
+  });
+
+  test.each<[string, readonly ((stage: Plan["stages"][number]) => Decision)[]]>([
+    ["assembled on base-tools", [reuse, held, make, reuse]],
+    ["assembled on dependencies in place of application", [reuse, reuse, held, make]],
+    ["assembled on nothing", [held, held, make, make]],
+    ["executed on nothing", [held, make, make, make]],
+    ["reused without what it is built on", [held, held, held, reuse]],
+  ])("no stage is %s", async (_, decisions) => {
+    await forget("application");
+    await forget("runtime");
+    await expect(shop(({ stages }) => stages.map((stage, at) => decisions[at]!(stage)))).rejects.toMatchObject({
+      code: "CACHE_BROKEN",
+    });
+  });
+});
+
+describe("before any tag, an image is held against its plan", () => {
+  const made = async () => {
+    const { world } = worldAt(project, {
+      FACTORY_STATE: state,
+      FACTORY_REMOTE: "off",
+      FACTORY_BUILDKIT: "none",
+      FACTORY_SCOPE: "protected",
+    });
+    const opened = await openProject(world);
+    return makeImage(opened, await openImage(opened, undefined), world, {
+      plans: [plan],
+      upTo: "runtime",
+      fresh: "no",
+      engine: "auto",
+      verbose: false,
+      remote: null,
+      prefer: "kept",
+      distrusted: new Set(),
+    });
+  };
+
+  test("one that is whole passes; one that lacks a stage, a layer or trust does not", async () => {
+    const image = await made();
+    expect(() => checkMade(local(), image)).not.toThrow();
+    const [one] = image.platforms;
+    const withRecord = (at: number, change: (record: StageRecord) => StageRecord | null) => ({
+      ...image,
+      platforms: [
+        { ...one!, done: one!.done.map((done, index) => (index === at ? { ...done, record: change(done.record!) } : done)) },
+      ],
+    });
+    const broken = expect.objectContaining({ code: "CACHE_BROKEN" }) as Error;
+    const wrong = [
+      withRecord(1, () => null),
+      withRecord(2, () => null),
+      withRecord(3, () => null),
+      withRecord(2, (record) => ({ ...record, parent: one!.done[0]!.record!.digest })),
+      withRecord(3, (record) => ({ ...record, parent: one!.done[1]!.record!.digest })),
+      withRecord(3, (record) => ({ ...record, digest: one!.done[1]!.record!.digest })),
+      withRecord(1, (record) => ({ ...record, ref: one!.done[0]!.record!.ref })),
+      withRecord(1, (record) => ({ ...record, trust: "branch" })),
+      { ...image, platforms: [{ ...one!, done: one!.done.slice(0, 3) }] },
+      { ...image, root: { ...image.root, digest: one!.done[2]!.record!.digest } },
+    ];
+    for (const [at, each] of wrong.entries()) expect(() => checkMade(local(), each), `case ${at}`).toThrow(broken);
+  });
+});
