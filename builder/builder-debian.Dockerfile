@@ -60,9 +60,9 @@ RUN --mount=type=secret,id=host-ca,target=/run/secrets/host-ca.crt \
     ca=/run/secrets/host-ca.crt; if [ -s $ca ]; then export SSL_CERT_FILE=$ca CURL_CA_BUNDLE=$ca PIP_CERT=$ca \
         REQUESTS_CA_BUNDLE=$ca NODE_EXTRA_CA_CERTS=$ca GIT_SSL_CAINFO=$ca ; fi; \
     export DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH=315619200; \
-    apt-get -qq update; \
-    apt-get -qq install --yes --no-install-recommends --no-install-suggests -o Dpkg::Use-Pty=0 -o \
-        Dpkg::Options::=--force-unsafe-io -o 'Dpkg::Options::=--path-exclude=/usr/share/man/*' -o \
+    apt-get -qq -o APT::Update::Error-Mode=any update; \
+    apt-get -qq install --yes --no-install-recommends --no-install-suggests -o APT::Cmd::Pattern-Only=true -o \
+        Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-unsafe-io -o 'Dpkg::Options::=--path-exclude=/usr/share/man/*' -o \
         'Dpkg::Options::=--path-exclude=/usr/share/doc/*' -o \
         'Dpkg::Options::=--path-include=/usr/share/doc/*/copyright' -o \
         'Dpkg::Options::=--path-exclude=/usr/share/locale/*' buildah=1.28.2+ds1-3+deb12u1+b3 conmon=2.1.6+ds1-1 \
@@ -214,6 +214,9 @@ RUN --mount=type=secret,id=host-ca,target=/run/secrets/host-ca.crt \
     ca=/run/secrets/host-ca.crt; if [ -s $ca ]; then export SSL_CERT_FILE=$ca CURL_CA_BUNDLE=$ca PIP_CERT=$ca \
         REQUESTS_CA_BUNDLE=$ca NODE_EXTRA_CA_CERTS=$ca GIT_SSL_CAINFO=$ca ; fi; \
     export SOURCE_DATE_EPOCH=315619200 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore; \
+    python3.11 -m pip --version >/dev/null || { echo \
+        'python3.11 has no pip: add it to the packages of base-tools (Debian: python3-pip, dnf: python3.11-pip)' >&2; \
+        exit 65; }; \
     python3.11 -m venv --without-pip /opt/venv; \
     case "$TARGETARCH" in \
     amd64) \
@@ -246,8 +249,8 @@ RUN --mount=type=secret,id=host-ca,target=/run/secrets/host-ca.crt \
       ;; \
     *) echo "no such platform: $TARGETARCH" >&2; exit 67 ;; \
     esac; \
-    python3.11 -m pip --python /opt/venv/bin/python install --quiet --no-compile --require-hashes --no-deps \
-        --requirement /tmp/requirements.txt; \
+    python3.11 -m pip --python /opt/venv/bin/python install --quiet --no-input --no-compile --require-hashes \
+        --no-deps --requirement /tmp/requirements.txt; \
     rm /tmp/requirements.txt
 
 FROM dependencies AS application-files-0

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { blobPath, writeJson } from "../dagger/src/layout.js";
 import { type Decision, decide } from "../dagger/src/pipeline/decide.js";
 import { noteText } from "../dagger/src/pipeline/explain.js";
+import { lackingError } from "../dagger/src/pipeline/needs.js";
 import { type Descriptor, imageIndex, mediaTypes, platformParts } from "../dagger/src/pipeline/oci.js";
 import type { Plan } from "../dagger/src/pipeline/plan.js";
 import type { BuildRecord } from "../dagger/src/pipeline/record.js";
@@ -59,8 +60,13 @@ export const makeImage = async (project: Project, open: OpenImage, world: World,
       return { plan, decisions: decide(cut, await knowledgeOf(state, cut, asking, request.distrusted), fresh !== "no") };
     }),
   );
+  for (const { plan, decisions } of work) {
+    const executed = new Set(decisions.flatMap(({ action, stage }) => (action === "execute" ? [stage.stage] : [])));
+    const lacking = plan.notes.filter((note) => note.note === "lacking").filter(({ stage }) => executed.has(stage));
+    if (lacking.length > 0) throw lackingError(plan.image, lacking);
+  }
   if (work.some(({ decisions }) => decisions.some(({ action }) => action === "execute"))) await request.beforeExecution?.();
-  for (const note of request.plans[0]!.notes) world.stderr(`note: ${noteText(note)}\n`);
+  for (const text of new Set(request.plans.flatMap(({ notes }) => notes.map(noteText)))) world.stderr(`note: ${text}\n`);
 
   const log = openRunLog(state, `${new Date(started).toISOString().replaceAll(/[:.]/g, "-")}-${open.name}`);
   const display = (world.live ? openLive : openPlain)(world.screen, { colour: world.colour, verbose: request.verbose });

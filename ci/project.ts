@@ -21,7 +21,7 @@ import { type State, stateOf } from "./io/state.js";
 /** What a command starts from: the spec, the lock and where things are kept. */
 export type Project = { root: string; spec: Spec; lock: Lock; state: State };
 
-const specFile = "images.yaml";
+export const specFile = "images.yaml";
 export const lockFile = "images.lock";
 
 /**

@@ -1,20 +1,26 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Document } from "yaml";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { Lock } from "../../dagger/src/pipeline/lock.js";
-import { type Move, movesBetween } from "../../dagger/src/pipeline/lock-diff.js";
+import { type Move, movesBetween, rewordedBetween } from "../../dagger/src/pipeline/lock-diff.js";
 import { noteText } from "../../dagger/src/pipeline/explain.js";
+import { canonical } from "../../dagger/src/pipeline/key.js";
+import { lackingError } from "../../dagger/src/pipeline/needs.js";
+import { isBehind, type Note } from "../../dagger/src/pipeline/note.js";
+import { parseSpec } from "../../dagger/src/pipeline/parse.js";
 import { epochOf } from "../../dagger/src/pipeline/plan.js";
-import { stageNames } from "../../dagger/src/pipeline/stage.js";
+import { version as versionSchema } from "../../dagger/src/pipeline/spec.js";
+import { type Platform, stageNames } from "../../dagger/src/pipeline/stage.js";
 import { suggestion } from "../../dagger/src/pipeline/suggest.js";
 import { toolsOf } from "../../dagger/src/pipeline/wanted.js";
 import { command } from "../command.js";
 import { engineOf } from "../engine-choice.js";
 import { ensureBase } from "../execute.js";
 import { replaceFile } from "../io/replace-file.js";
-import { type Part, partsOf, type Resolving, toolPart } from "../lock/resolve.js";
-import { lockFile, openImage, openProject, planOf } from "../project.js";
+import { type Part, partsOf, type Resolving } from "../lock/resolve.js";
+import { toolPart } from "../lock/tool-part.js";
+import { lockFile, openImage, type OpenImage, openProject, planOf, type Project, specFile } from "../project.js";
 import { plural, table } from "../view/table.js";
 import { problemText } from "../view/problem.js";
 import { imageFlag } from "./flags.js";
@@ -40,7 +46,7 @@ export const lock = command({
       );
       for (const text of new Set(behind.map(noteText))) world.stdout(`${text}\n`);
       if (behind.length === 0) world.stderr(`${lockFile} answers images.yaml\n`);
-      return behind.some(({ note }) => note === "stale") ? 2 : 0;
+      return behind.some(isBehind) ? 2 : 0;
     }
     const net = { env: world.env, signal: world.signal };
     const all = opened.map((open): Resolving => ({
@@ -49,6 +55,7 @@ export const lock = command({
       world,
       lock: after,
       net,
+      locate: (path) => parseSpec(readFileSync(join(project.root, specFile), "utf8"), specFile).locate(path),
       workshop: {
         engine: () => engineOf(project, world, "auto", "dockerfiles"),
         base: (base, platform) =>
@@ -57,17 +64,39 @@ export const lock = command({
       update: flags.update,
     }));
     if (flags.tool === undefined && flags.version !== undefined) throw versionAlone(flags.version);
-    const parts =
-      flags.tool === undefined ? all.flatMap(partsOf) : all.flatMap((at) => versionParts(at, flags.tool!, flags.version));
-    if (parts.length === 0 && flags.tool !== undefined) throw nowhere(flags.tool, all);
+    const parts = flags.tool === undefined ? all.flatMap(partsOf) : versionParts(all, flags.tool, flags.version);
+    if (parts.length === 0 && flags.tool !== undefined) {
+      world.stdout(`${lockFile}: holds ${flags.tool} ${flags.version} already\n`);
+      return 0;
+    }
     const failures = await resolveAll(parts, world.stderr, world.signal, world.colour);
-    const moves = movesBetween(project.lock, after);
     const path = join(project.root, lockFile);
-    if (moves.length > 0 || !existsSync(path)) replaceFile(path, lockText(after));
-    world.stdout(movesText(moves));
+    const changed = canonical(project.lock) !== canonical(after);
+    if (changed || !existsSync(path)) replaceFile(path, lockText(after));
+    world.stdout(changed ? changesText(project.lock, after) : `${lockFile}: nothing moved\n`);
+    if (failures.length === 0 && flags.tool === undefined)
+      for (const open of opened) requireUsable({ ...project, lock: after }, open);
     return failures[0]?.exitCode ?? 0;
   },
 });
+
+/** What is locked may show that an image lacks what its own steps need. @throws FactoryError CONFIG_INVALID */
+const requireUsable = (project: Project, open: OpenImage): void => {
+  for (const platform of open.image.platforms) {
+    const lacking = notesIn(project, open, platform).filter((note) => note.note === "lacking");
+    if (lacking.length > 0) throw lackingError(open.name, lacking);
+  }
+};
+
+/** A file of the context that is not made yet is no matter of the lock. */
+const notesIn = (...asked: [Project, OpenImage, Platform]): readonly Note[] => {
+  try {
+    return planOf(...asked, {}).notes;
+  } catch (error) {
+    if (error instanceof FactoryError && error.code === "INPUT_MISSING") return [];
+    throw error;
+  }
+};
 
 /** Each part on its own: what one mirror refuses must not lose what another gave. */
 const resolveAll = async (
@@ -90,8 +119,9 @@ const resolveAll = async (
   return failures;
 };
 
-const versionParts = (at: Resolving, name: string, version: string | undefined): Part[] => {
-  const known = at.project.spec.tools;
+/** The parts that add a version of a tool; none where images.lock holds it. */
+const versionParts = (all: readonly Resolving[], name: string, version: string | undefined): Part[] => {
+  const known = all[0]!.project.spec.tools;
   if (!Object.hasOwn(known, name))
     throw new FactoryError("USAGE", {
       what: `no tool ${name}`,
@@ -104,15 +134,34 @@ const versionParts = (at: Resolving, name: string, version: string | undefined):
       why: "a tool is locked version by version",
       fix: `./task lock TOOL=${name} VERSION=${known[name]!.version}`,
     });
-  return stageNames.flatMap((stage) =>
-    toolsOf(at.project.spec, at.open.image.stages[stage])
-      .filter((one) => one.name === name)
-      .flatMap(({ source }) => toolPart(at, name, source, version)),
+  const { data } = versionSchema.safeParse(version);
+  if (data === undefined) throw notAVersion(name, version);
+  const chosen = all.flatMap((at) =>
+    stageNames.flatMap((stage) =>
+      toolsOf(at.project.spec, at.open.image.stages[stage]).flatMap((one) =>
+        one.name === name ? [{ at, source: one.source }] : [],
+      ),
+    ),
   );
+  if (chosen.length === 0) throw nowhere(name, all);
+  // The version of a tool that is compiled is what its source says: locked is the toolchain that compiles it.
+  const { go } = known[name]!;
+  const fitting = chosen.filter(({ source }) => source !== "go" || version === go?.toolchain);
+  if (fitting.length === 0) throw compiled(name, version, go!.toolchain);
+  return fitting.flatMap(({ at, source }) => toolPart(at, name, source, version));
+};
+
+const changesText = (before: Lock, after: Lock): string => {
+  const moves = movesBetween(before, after);
+  const reworded = rewordedBetween(before, after).map(({ where, added, removed }) => {
+    const words = [...added.map((word) => `+${word}`), ...removed.map((word) => `-${word}`)].join(" ");
+    return `${where}: the requirements changed (${words}), the pins are kept\n`;
+  });
+  if (moves.length > 0) return reworded.join("") + movesText(moves);
+  return `${reworded.join("")}${lockFile}: written, no version moved\n`;
 };
 
 const movesText = (moves: readonly Move[]): string => {
-  if (moves.length === 0) return `${lockFile}: nothing moved\n`;
   const shown =
     moves.length > 60
       ? summary(moves)
@@ -144,6 +193,20 @@ const versionAlone = (version: string): FactoryError =>
     what: `VERSION=${version} of what?`,
     why: "it is the version of a tool",
     fix: `./task lock TOOL=task VERSION=${version}`,
+  });
+
+const notAVersion = (tool: string, version: string): FactoryError =>
+  new FactoryError("USAGE", {
+    what: `VERSION=${JSON.stringify(version)} is no version`,
+    why: "a version has letters, digits and . + ~ _ -, and no leading v",
+    fix: `./task lock TOOL=${tool} VERSION=1.2.3`,
+  });
+
+const compiled = (tool: string, version: string, toolchain: string): FactoryError =>
+  new FactoryError("USAGE", {
+    what: `${tool} ${version} cannot be locked`,
+    why: `${tool} is compiled: its version is what its source says, and what is locked is its Go toolchain, ${toolchain}`,
+    fix: `change the version in the source's go.mod and in ${specFile}; another toolchain in tools.${tool}.go.toolchain, then ./task lock`,
   });
 
 const nowhere = (tool: string, all: readonly Resolving[]): FactoryError =>

@@ -52,11 +52,23 @@ export const minbase = (apt: Apt, include: readonly string[]): Promise<Choice[]>
   return choose(apt, include, join(apt.folder, "status"), [pattern, "apt"]);
 };
 
+/** Without it a name that no package has is read as a regular expression, and whatever it matches is installed. */
+const exact = ["-o", "APT::Cmd::Pattern-Only=true"];
+
 /** Says what apt would install for `names` on a machine whose dpkg status is `status`. */
 async function choose(apt: Apt, names: readonly string[], status: string, also: readonly string[] = []): Promise<Choice[]> {
   const invalid = names.filter((name) => !/^[a-z0-9][a-z0-9+.-]*[a-z0-9+.](=[A-Za-z0-9.+:~-]+)?$/.test(name));
   if (invalid.length > 0) throw notPackages(invalid);
-  const answer = await apt.get(["install", "-q", "--print-uris", "-o", `Dir::State::status=${status}`, ...also, ...names]);
+  const answer = await apt.get([
+    "install",
+    "-q",
+    "--print-uris",
+    ...exact,
+    "-o",
+    `Dir::State::status=${status}`,
+    ...also,
+    ...names,
+  ]);
   if (answer.exitCode !== 0) throw await unsolvable(apt, words(answer));
   return readUris(answer.stdout);
 }

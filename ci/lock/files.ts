@@ -1,42 +1,41 @@
 import { createHash, type Hash } from "node:crypto";
+import { open } from "node:fs/promises";
 import * as z from "zod";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { architectureOf, type Platform } from "../../dagger/src/pipeline/stage.js";
-import { shownUrl as shown } from "../../dagger/src/registry/proxy.js";
-import { ask, chunks, text, unreachable, type Answer, type Net } from "./http.js";
+import { readJson } from "./answer.js";
+import { ask, type Answer, chunks, limits, type Net, shownAddress as shown, text, unreachable, urlOf } from "./http.js";
+import { readSimple } from "./simple-index.js";
 import { wheelFit } from "./wheel.js";
+
+export { readSimple };
 
 export type ResolvedFile = { url: string; sha256: string };
 
 /**
- * Downloads a file to learn its hash; nothing is kept.
- * @throws FactoryError VERSION_UNKNOWN (the server has no such file), MIRROR_UNREACHABLE, INTERRUPTED
+ * Downloads a file to learn its hash.
+ * @param into where the file is kept; by default nothing is
+ * @throws FactoryError VERSION_UNKNOWN (the server has no such file), MIRROR_UNREACHABLE, MIRROR_FAILED (too large), INTERRUPTED
  */
-export async function resolveToolFile(file: { url: string }, net: Net): Promise<ResolvedFile> {
+export async function resolveToolFile(file: { url: string }, net: Net, into?: string): Promise<ResolvedFile> {
   const sha256 = createHash("sha256");
-  await hashInto(await found(file.url, net, `no file at ${shown(file.url)}`), [sha256]);
+  await hashInto(await found(file.url, net, `no file at ${shown(file.url)}`), [sha256], into);
   return { url: file.url, sha256: sha256.digest("hex") };
 }
 
 export type PypiRequest = { package: string; version: string; platform: Platform; python: string };
 
-const simpleProject = z.object({
-  files: z.array(
-    z.object({
-      filename: z.string(),
-      url: z.string(),
-      hashes: z.object({ sha256: z.string().optional() }),
-      yanked: z.unknown(),
-    }),
-  ),
-});
-
 /**
  * The wheel of an exact version that pip would choose on the platform (glibc 2.34), with the hash that the index gives.
  * The index is PIP_INDEX_URL, UV_DEFAULT_INDEX or PyPI; the answer's `url` holds no credentials but is of that index.
- * @throws FactoryError VERSION_UNKNOWN (no such version, or no wheel that fits), MIRROR_UNREACHABLE, INTERRUPTED
+ * @param into where the wheel is kept, once it is downloaded and checked; by default it is not downloaded
+ * @throws FactoryError VERSION_UNKNOWN (no such version, or no wheel that fits), CHECKSUM_MISMATCH, MIRROR_UNREACHABLE, MIRROR_FAILED, INTERRUPTED
  */
-export async function resolvePypiFile(request: PypiRequest, net: Net): Promise<ResolvedFile & { filename: string }> {
+export async function resolvePypiFile(
+  request: PypiRequest,
+  net: Net,
+  into?: string,
+): Promise<ResolvedFile & { filename: string }> {
   const index = (net.env["PIP_INDEX_URL"] ?? net.env["UV_DEFAULT_INDEX"] ?? "https://pypi.org/simple").replace(/\/+$/, "");
   const name = request.package.toLowerCase().replace(/[-_.]+/g, "-");
   const headers = { accept: "application/vnd.pypi.simple.v1+json, text/html;q=0.5" };
@@ -60,30 +59,20 @@ export async function resolvePypiFile(request: PypiRequest, net: Net): Promise<R
         : `no wheel of ${name} ${request.version} fits ${request.platform} with Python ${request.python}`,
       files.map(({ filename }) => filename).join("\n") || "the index lists other versions only",
     );
-  return { filename: best.filename, url: best.url, sha256: best.sha256 };
+  const { filename, url, sha256 } = best;
+  if (into !== undefined) {
+    const arrived = await resolveToolFile({ url: withLogin(url, index) }, net, into);
+    if (arrived.sha256 !== sha256) throw mismatch(filename, `${shown(url)} does not have the sha256 that the index gives`);
+  }
+  return { filename, url, sha256 };
 }
 
-type SimpleFile = { filename: string; url: string; sha256: string | null };
-
-/** A page of a package index, in either form that indexes speak: JSON (PEP 691) or HTML (PEP 503). */
-export function readSimple(page: string, from: string): SimpleFile[] {
-  const absolute = (address: string) => {
-    const url = new URL(address, from);
-    url.username = url.password = url.hash = "";
-    return url.href;
-  };
-  if (page.trimStart().startsWith("{"))
-    return simpleProject.parse(JSON.parse(page)).files.map(({ filename, url, hashes }) => ({
-      filename,
-      url: absolute(url),
-      sha256: hashes.sha256 ?? null,
-    }));
-  return [...page.matchAll(/<a\b[^>]*\bhref="([^"]+)"[^>]*>([^<]+)<\/a>/gi)].map(([, href = "", filename = ""]) => ({
-    filename: filename.trim(),
-    url: absolute(href.replaceAll("&amp;", "&")),
-    sha256: /#.*\bsha256=([0-9a-f]{64})/.exec(href)?.[1] ?? null,
-  }));
-}
+/** A file of the index's own host is asked for with the index's login. */
+const withLogin = (address: string, index: string): string => {
+  const [url, from] = [new URL(address), urlOf(index)];
+  if (from?.host === url.host) [url.username, url.password] = [from.username, from.password];
+  return url.href;
+};
 
 const versionOf = (filename: string): string | null => {
   const version = /^[^-]+-([^-]+)-.*\.whl$/.exec(filename)?.[1];
@@ -97,7 +86,7 @@ const normal = (version: string): string =>
 
 const npmVersion = z.object({
   dist: z.object({
-    tarball: z.string(),
+    tarball: z.url({ protocol: /^https?$/ }),
     integrity: z.string().optional(),
     shasum: z.string().optional(),
   }),
@@ -106,9 +95,14 @@ const npmVersion = z.object({
 /**
  * The tarball of an npm package's exact version; downloaded, checked against the registry's integrity, and hashed.
  * The registry is npm_config_registry (or NPM_CONFIG_REGISTRY), else npm's.
- * @throws FactoryError VERSION_UNKNOWN, CHECKSUM_MISMATCH, MIRROR_UNREACHABLE, INTERRUPTED
+ * @param into where the tarball is kept; by default it is not
+ * @throws FactoryError VERSION_UNKNOWN, CHECKSUM_MISMATCH, MIRROR_UNREACHABLE, MIRROR_FAILED, INTERRUPTED
  */
-export async function resolveNpmFile(request: { package: string; version: string }, net: Net): Promise<ResolvedFile> {
+export async function resolveNpmFile(
+  request: { package: string; version: string },
+  net: Net,
+  into?: string,
+): Promise<ResolvedFile> {
   const setting = net.env["npm_config_registry"] ?? net.env["NPM_CONFIG_REGISTRY"] ?? "https://registry.npmjs.org";
   const registry = setting.replace(/\/+$/, "");
   const label = `${request.package} ${request.version}`;
@@ -116,27 +110,43 @@ export async function resolveNpmFile(request: { package: string; version: string
   const answer = await found(`${registry}/${path}`, net, `${shown(registry)} has no ${label}`, {
     accept: "application/json",
   });
-  const { dist } = npmVersion.parse(JSON.parse(await text(answer)));
-  const [algorithm = "", wanted = ""] = (dist.integrity ?? "").split(/\s+/)[0]?.split(/-(.*)/s) ?? [];
+  const { dist } = readJson(shown(answer.url), await text(answer), npmVersion);
+  const [algorithm, wanted] = integrityOf(dist);
   const sha256 = createHash("sha256");
-  const integrity = algorithm === "sha512" ? createHash("sha512") : createHash("sha1");
-  await hashInto(await found(dist.tarball, net, `no file at ${shown(dist.tarball)}`), [sha256, integrity]);
-  const matches = algorithm === "sha512" ? integrity.digest("base64") === wanted : integrity.digest("hex") === dist.shasum;
-  if (!matches)
-    throw new FactoryError("CHECKSUM_MISMATCH", {
-      what: `the file of ${label} is not what the registry says it is`,
-      why: `${shown(dist.tarball)} does not match ${dist.integrity ?? dist.shasum ?? "any integrity of its metadata"}`,
-      fix: "try again; if it stays so, do not use that registry",
-    });
-  return { url: dist.tarball, sha256: sha256.digest("hex") };
+  const integrity = createHash(algorithm);
+  await hashInto(await found(dist.tarball, net, `no file at ${shown(dist.tarball)}`), [sha256, integrity], into);
+  if (integrity.digest("hex") !== wanted)
+    throw mismatch(
+      label,
+      `${shown(dist.tarball)} does not match ${dist.integrity ?? dist.shasum ?? "any integrity of its metadata"}`,
+    );
+  const url = new URL(dist.tarball);
+  url.username = url.password = url.hash = "";
+  return { url: url.href, sha256: sha256.digest("hex") };
 }
 
-async function hashInto(answer: Answer, hashes: readonly Hash[]): Promise<void> {
+/** The strongest hash that a registry gives of a tarball, in hexadecimal digits; empty where it gives none that is known. */
+const integrityOf = (dist: { integrity?: string | undefined; shasum?: string | undefined }): readonly [string, string] => {
+  const given = (dist.integrity ?? "").split(/\s+/);
+  for (const algorithm of ["sha512", "sha384", "sha256", "sha1"]) {
+    const one = given.find((text) => text.startsWith(`${algorithm}-`));
+    if (one !== undefined) return [algorithm, Buffer.from(one.slice(algorithm.length + 1), "base64").toString("hex")];
+  }
+  return ["sha1", dist.shasum?.toLowerCase() ?? ""];
+};
+
+async function hashInto(answer: Answer, hashes: readonly Hash[], into?: string): Promise<void> {
   const promised = answer.headers["content-length"];
   let size = 0;
-  for await (const part of chunks(answer)) {
-    size += part.length;
-    for (const hash of hashes) hash.update(part);
+  const kept = into === undefined ? null : await open(into, "w");
+  try {
+    for await (const part of chunks(answer, limits.file)) {
+      size += part.length;
+      for (const hash of hashes) hash.update(part);
+      await kept?.writeFile(part);
+    }
+  } finally {
+    await kept?.close();
   }
   if (promised !== undefined && Number(promised) !== size)
     throw unreachable(answer.url, new Error(`${size} of ${promised} bytes arrived`));
@@ -155,4 +165,11 @@ const unknown = (what: string, why: string): FactoryError =>
     what,
     why,
     fix: "correct the version or the address of the tool in images.yaml",
+  });
+
+const mismatch = (label: string, why: string): FactoryError =>
+  new FactoryError("CHECKSUM_MISMATCH", {
+    what: `the file of ${label} is not what the registry says it is`,
+    why,
+    fix: "try again; if it stays so, do not use that registry",
   });

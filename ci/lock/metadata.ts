@@ -15,12 +15,12 @@ import type { Part, Resolving } from "./resolve.js";
  * Projects whose metadata only their build backend knows: built by the host's pip, on a copy that holds the declared
  * inputs and nothing else, so that what the backend reads is what the lock's hash covers.
  */
-export const resolveMetadata = (at: Resolving, locked: Lock["images"][string]): Part[] => {
-  const { open, world, update } = at;
+export const resolveMetadata = (at: Resolving, image: () => Lock["images"][string]): Part[] => {
+  const { open, world, update, lock } = at;
   return stageNames
     .flatMap((stage) => projectsOf(open.image.stages[stage]))
     .filter((input) => readInput(input, open.facts).kind === "dynamic")
-    .filter((input) => update || locked.dynamic?.[input.path]?.inputs !== inputsHash(input, open.facts))
+    .filter((input) => update || lock.images[open.name]?.dynamic?.[input.path]?.inputs !== inputsHash(input, open.facts))
     .map((input) => ({
       what: `metadata of ${input.path}`,
       resolve: async () => {
@@ -54,7 +54,7 @@ export const resolveMetadata = (at: Resolving, locked: Lock["images"][string]): 
             extras: [...metadata.extras],
             entryPoints: [...metadata.entryPoints],
           };
-          (locked.dynamic ??= {})[input.path] = {
+          (image().dynamic ??= {})[input.path] = {
             inputs: inputsHash(input, open.facts),
             metadata: kept,
           };

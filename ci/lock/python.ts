@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "smol-toml";
 import * as z from "zod";
@@ -6,6 +6,7 @@ import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { PythonSet } from "../../dagger/src/pipeline/lock.js";
 import type { Platform } from "../../dagger/src/pipeline/stage.js";
 import { run } from "../io/process.js";
+import { readAnswer } from "./answer.js";
 import type { Net } from "./http.js";
 import { findUv } from "./uv.js";
 
@@ -15,6 +16,8 @@ export type PythonRequest = {
   /** The image's Python: "3.11". */
   pythonVersion: string;
   platforms: readonly Platform[];
+  /** What is locked already: its versions are kept where they still fit. */
+  held?: Partial<Record<Platform, PythonSet>>;
   /** builder/host-tools.txt. */
   hostTools: string;
   /** An existing folder for temporary files; the caller removes it. */
@@ -30,14 +33,18 @@ const UV_PLATFORM = {
   "linux/arm64": "aarch64-manylinux_2_34",
 } satisfies Record<Platform, string>;
 
-const hashes = z.object({ hashes: z.object({ sha256: z.string().optional() }) });
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const hashes = z.object({ hashes: z.object({ sha256: sha256.optional() }) });
 /** The part of PEP 751's pylock.toml that is read; uv has left out the wheels that do not fit the platform. */
 const pylock = z.object({
   packages: z
     .array(
       z.object({
-        name: z.string(),
-        version: z.string().optional(),
+        name: z.string().regex(/^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$/),
+        version: z
+          .string()
+          .regex(/^[A-Za-z0-9.!+_-]+$/)
+          .optional(),
         wheels: z.array(hashes).default([]),
         sdist: hashes.optional(),
         vcs: z.unknown().optional(),
@@ -69,7 +76,11 @@ export async function resolvePython(request: PythonRequest): Promise<Partial<Rec
 async function compile(uv: string, input: string, platform: Platform, request: PythonRequest): Promise<PythonSet["packages"]> {
   const how = ["--quiet", "--no-config", "--no-header", "--no-annotate", "--no-python-downloads"];
   const target = ["--python-version", request.pythonVersion, "--python-platform", UV_PLATFORM[platform]];
-  const args = ["pip", "compile", input, ...how, "--generate-hashes", "--format", "pylock.toml", ...target];
+  const output = join(request.work, "pylock.toml");
+  const held = request.held?.[platform]?.packages ?? [];
+  await rm(output, { force: true });
+  if (held.length > 0) await writeFile(output, heldText(held));
+  const args = ["pip", "compile", input, ...how, "--generate-hashes", "--format", "pylock.toml", "-o", output, ...target];
   const done = await run(uv, args, {
     cwd: request.work,
     env: {
@@ -80,16 +91,25 @@ async function compile(uv: string, input: string, platform: Platform, request: P
     ...(request.net.signal === undefined ? {} : { signal: request.net.signal }),
   });
   if (done.exitCode !== 0) throw compileFailed(platform, request.pythonVersion, done.stderr.trim());
-  return readPylock(done.stdout);
+  return readPylock(await readFile(output, "utf8"));
 }
 
-/** pylock.toml → pins with hashes. @throws FactoryError CONFIG_INVALID for a package that no index serves */
+/** What uv finds where it writes: versions that it keeps while they fit. */
+const heldText = (packages: PythonSet["packages"]): string =>
+  [
+    'lock-version = "1.0"\ncreated-by = "image-factory"\n',
+    ...packages.map(({ pin }) => {
+      const [name = "", version = ""] = pin.split("==");
+      return `[[packages]]\nname = ${JSON.stringify(name)}\nversion = ${JSON.stringify(version)}\n`;
+    }),
+  ].join("\n");
+
+/** pylock.toml → pins with hashes. @throws FactoryError CONFIG_INVALID for a package that no index serves, MIRROR_FAILED (of another form) */
 export function readPylock(text: string): PythonSet["packages"] {
-  const { packages } = pylock.parse(parse(text));
+  const { packages } = readAnswer("uv", () => pylock.parse(parse(text)));
   return packages.map(({ name, version, wheels, sdist, vcs, directory, archive }) => {
     const files = wheels.length > 0 ? wheels : sdist === undefined ? [] : [sdist];
-    const sha256 = files.flatMap((file) => file.hashes.sha256 ?? []).sort();
-    const [first, ...rest] = sha256;
+    const [first, ...rest] = files.flatMap((file) => file.hashes.sha256 ?? []).sort();
     if (version === undefined || first === undefined || (vcs ?? directory ?? archive) !== undefined) throw notFromIndex(name);
     return { pin: `${name}==${version}`, sha256: [first, ...rest] };
   });

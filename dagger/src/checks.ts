@@ -15,6 +15,7 @@ import { type Descriptor, type ImageIndex, mediaTypes, platformParts } from "./p
 import type { Plan } from "./pipeline/plan.js";
 import { planImage } from "./pipeline/plan.js";
 import type { Platform } from "./pipeline/stage.js";
+import { isBehind } from "./pipeline/note.js";
 import { renderedFiles } from "./pipeline/rendered-files.js";
 import { openImage } from "./source.js";
 
@@ -88,8 +89,7 @@ export const lintCall = async (workspace: Workspace, given: Directory | undefine
     const open = await openImage(source, name, own);
     const { facts } = open;
     const plans = open.image.platforms.map((platform) => planImage({ spec, lock, image: name, facts, platform, buildArgs: {} }));
-    for (const { notes } of plans)
-      for (const note of notes) if (note.note === "stale") findings.add(`${name}: ${noteText(note)}`);
+    for (const { notes } of plans) for (const note of notes) if (isBehind(note)) findings.add(`${name}: ${noteText(note)}`);
     for (const { path, text } of renderedFiles(spec, name, plans, open.wanted)) {
       const file = join(committed, path);
       if (existsSync(file) && readFileSync(file, "utf8") !== text) findings.add(`${path} is not current; type: ./task render`);

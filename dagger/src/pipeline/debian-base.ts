@@ -1,5 +1,6 @@
 import type { Base } from "./key.js";
-import { quote } from "./script.js";
+import { aptUpdate, quote } from "./script.js";
+import type { ImageSpec } from "./spec.js";
 
 /** What makes a Debian base from a package mirror, wherever mmdebstrap runs: on this machine, or in a container of an engine. */
 
@@ -8,6 +9,9 @@ export const debianMirror = "http://deb.debian.org/debian";
 export const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /** The name of the file that holds apt to the chosen versions while it installs. */
 export const pinsFile = "image-factory-lock";
+
+/** The packages of a bootstrapped base beside its essential ones, each once. */
+export const includeOf = (base: ImageSpec["base"]): string[] => [...new Set(base.include ?? ["ca-certificates"])].sort();
 
 /** The lines of sources.list, the same for the resolver and inside the image. */
 export const sourceLines = (source: { suite: string; mirror: string; securityMirror?: string }): string[] => {
@@ -85,7 +89,7 @@ export const bootstrapStatements = (base: Extract<Base, { kind: "bootstrap" }>, 
     // The workshop is of the same suite, and may reach no other mirror.
     "rm -f /etc/apt/sources.list.d/*",
     `printf '%s\\n' ${sourceLines(base).map(quote).join(" ")} > /etc/apt/sources.list`,
-    "apt-get -qq update",
+    aptUpdate,
     "apt-get -qq install --yes --no-install-recommends mmdebstrap",
     ...(packages === null ? [] : [`printf %s ${quote(pinsText(packages))} > ${pins}`]),
     `env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin ${proxies.map((name) => `"${name}=$${name}"`).join(" ")} LC_ALL=C.UTF-8 TZ=UTC DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH=${epoch} ${words.map(quote).join(" ")}`,

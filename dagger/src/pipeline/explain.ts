@@ -111,6 +111,8 @@ const notes = {
     const moved = [...added.map((word) => `+${word}`), ...removed.map((word) => `-${word}`)].join(" ");
     return `${stage}: images.lock is behind in ${things[what]}: ${moved}; type: ./task lock`;
   },
+  lacking: ({ stage, by, programs, packages }) =>
+    `${stage}: ${by} needs ${programs.join(" and ")}, which no package before it brings; add ${packages.join(", ")} to the packages of base-tools`,
 } satisfies { [N in Note["note"]]: (note: Extract<Note, { note: N }>) => string };
 
 export const noteText = (note: Note): string => (notes[note.note] as (note: Note) => string)(note);

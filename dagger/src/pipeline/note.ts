@@ -1,4 +1,6 @@
+import { includeOf } from "./debian-base.js";
 import type { Lock } from "./lock.js";
+import type { Lacking } from "./needs.js";
 import type { PlannedStage } from "./plan.js";
 import type { PythonFinding } from "./python.js";
 import type { ImageSpec } from "./spec.js";
@@ -13,7 +15,14 @@ export type Note =
       stage: StageName;
       added: readonly string[];
       removed: readonly string[];
-    };
+    }
+  | Lacking;
+
+/**
+ * Whether `./task lock` would answer what the note is about. Packages that float may be of a base whose packages only an engine knows;
+ * a bootstrapped base and Python requirements can be locked anywhere.
+ */
+export const isBehind = (note: Note): boolean => note.note === "stale" || (note.note === "floating" && note.what !== "packages");
 
 /** How the lock stands to what is asked. */
 export const notesOf = (
@@ -44,12 +53,7 @@ export const notesOf = (
     }
   };
   if (image.base.bootstrap !== undefined) {
-    compare(
-      "bootstrap",
-      "base-tools",
-      [...(image.base.include ?? ["ca-certificates"])].sort(),
-      locked?.bootstrap?.[platform]?.requested,
-    );
+    compare("bootstrap", "base-tools", includeOf(image.base), locked?.bootstrap?.[platform]?.requested);
   }
   for (const { stage, ingredients } of stages) {
     for (const { step } of ingredients.steps) {

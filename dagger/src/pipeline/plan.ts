@@ -1,4 +1,4 @@
-import { debianMirror } from "./debian-base.js";
+import { debianMirror, includeOf } from "./debian-base.js";
 import { FactoryError } from "./error.js";
 import type { Facts } from "./facts.js";
 import { type Base, type Ingredients, keyOf, type StageKey } from "./key.js";
@@ -9,6 +9,7 @@ import type { ImageSpec, Spec } from "./spec.js";
 import { type Platform, type StageName, stageNames } from "./stage.js";
 import type { Step } from "./step.js";
 import { answers, isStageExecuted, type StepContext, stepsOf } from "./steps.js";
+import { lackingOf } from "./needs.js";
 import { type Note, notesOf } from "./note.js";
 import { suggestion } from "./suggest.js";
 import { toolStep } from "./tool-steps.js";
@@ -100,6 +101,7 @@ export const planImage = (input: PlanInput): Plan => {
       ingredients,
     });
   }
+  const steps = stages.map(({ stage, ingredients }) => ({ stage, steps: ingredients.steps.map(({ step }) => step) }));
   return {
     format: 1,
     image: input.image,
@@ -109,7 +111,7 @@ export const planImage = (input: PlanInput): Plan => {
     epoch,
     stages,
     compression: spec.compression,
-    notes: notesOf(input.image, image, platform, lock, stages, python),
+    notes: [...notesOf(input.image, image, platform, lock, stages, python), ...lackingOf(base, steps)],
     secrets: spec.secrets ?? {},
     alternatives: alternativesOf(context),
     declared: declaredBy(python),
@@ -168,7 +170,7 @@ export const epochOf = (spec: Spec): number => Math.floor(Date.parse(spec.epoch)
 export const baseOf = (name: string, image: ImageSpec, platform: Platform, lock: Lock): Base => {
   const { base } = image;
   if (base.bootstrap !== undefined) {
-    const include = [...(base.include ?? ["ca-certificates"])].sort();
+    const include = includeOf(base);
     const locked = lock.images[name]?.bootstrap?.[platform];
     return {
       kind: "bootstrap",

