@@ -8,7 +8,7 @@ import type { Architecture } from "../../dagger/src/pipeline/stage.js";
 import { ensureHostPrograms } from "../io/host.js";
 import { run } from "../io/process.js";
 import { openApt, type Apt, type DebianSource } from "../lock/apt.js";
-import { minbase, pinOf, type Choice } from "../lock/debian.js";
+import { cached, minbase, pinOf, type Choice } from "../lock/debian.js";
 import { gatherArchives } from "./archives.js";
 import { addRootImage, readTar } from "./layout.js";
 import { gone, noEmulation, stale, stopped } from "./problem.js";
@@ -99,7 +99,7 @@ async function writePins(file: string, packages: readonly string[]): Promise<voi
 /** The locked versions that no package list has, each with the version that took its place (or null). */
 async function absentFrom(apt: Apt, locked: readonly string[]): Promise<{ locked: string; now: string | null }[]> {
   const known = new Map<string, string[]>();
-  const table = await apt.cache(["madison", ...locked.map((one) => one.replace(/=.*/, ""))]);
+  const table = await cached(apt, ["madison", ...locked.map((one) => one.replace(/=.*/, ""))]);
   for (const line of table.stdout.split("\n")) {
     const [name, version] = line.split("|").map((cell) => cell.trim());
     if (name && version) known.set(name, [...(known.get(name) ?? []), version]);

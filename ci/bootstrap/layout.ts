@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { extract } from "tar-stream";
 import { baseConfig } from "../../dagger/src/pipeline/debian-base.js";
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { Architecture } from "../../dagger/src/pipeline/stage.js";
 import { writeJson } from "../../dagger/src/layout.js";
 import { mediaTypes } from "../../dagger/src/pipeline/oci.js";
@@ -52,7 +53,13 @@ export async function addRootImage(folder: string, image: RootImage, tar: TarFac
 
 export type TarFacts = { sha256: string; size: number; dpkgStatus: string };
 
-/** Reads a root filesystem's tar once: its hash, its size in bytes and its dpkg status file. */
+/** A status file has some hundred bytes a package. */
+const largestStatus = 64 * 2 ** 20;
+
+/**
+ * Reads a root filesystem's tar once: its hash, its size in bytes and its dpkg status file.
+ * @throws FactoryError STEP_FAILED when it is no whole tar, INTERRUPTED
+ */
 export async function readTar(path: string, signal?: AbortSignal): Promise<TarFacts> {
   const hash = createHash("sha256");
   let size = 0;
@@ -61,6 +68,7 @@ export async function readTar(path: string, signal?: AbortSignal): Promise<TarFa
   entries.on("entry", (header, stream, next) => {
     const wanted = /^(\.\/)?var\/lib\/dpkg\/status$/.test(header.name);
     const parts: Uint8Array[] = [];
+    if (wanted && (header.size ?? 0) > largestStatus) return next(new Error(`${header.name} has ${header.size} bytes`));
     stream.on("data", (part: unknown) => {
       if (wanted && part instanceof Uint8Array) parts.push(part);
     });
@@ -77,6 +85,18 @@ export async function readTar(path: string, signal?: AbortSignal): Promise<TarFa
       yield part;
     }
   };
-  await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), counted, entries, signal === undefined ? {} : { signal });
+  const source = createReadStream(path, { highWaterMark: 1 << 20 });
+  await pipeline(source, counted, entries, signal === undefined ? {} : { signal }).catch((cause: unknown) => {
+    if (signal?.aborted || (cause instanceof Error && "syscall" in cause)) throw cause;
+    throw new FactoryError(
+      "STEP_FAILED",
+      {
+        what: "what mmdebstrap left is no whole tar",
+        why: cause instanceof Error ? cause.message : String(cause),
+        fix: "see whether the disk is full, then run the same command again",
+      },
+      { cause },
+    );
+  });
   return { sha256: hash.digest("hex"), size, dpkgStatus };
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { PackageSet } from "../../dagger/src/pipeline/lock.js";
 import { openApt, words, type Apt, type DebianSource } from "./apt.js";
+import { misshapen, readAnswer } from "./answer.js";
 import { closest } from "./closest.js";
 
 export type DebianRequest = DebianSource & {
@@ -73,27 +74,42 @@ async function choose(apt: Apt, names: readonly string[], status: string, also: 
   return readUris(answer.stdout);
 }
 
-/** Reads `apt-get --print-uris`: 'address' name_version_architecture.deb size SHA256:hash. */
-export function readUris(text: string): Choice[] {
-  const choices: Choice[] = [];
-  for (const line of text.split("\n")) {
+/**
+ * Reads `apt-get --print-uris`: 'address' name_version_architecture.deb size SHA256:hash. Other lines are apt's progress.
+ * @throws FactoryError MIRROR_FAILED for a package whose name, version or file name is of another form: what is passed over would be left out
+ */
+export const readUris = (text: string): Choice[] =>
+  text.split("\n").flatMap((line) => {
+    if (!line.startsWith("'")) return [];
     const [, file = "", rest = ""] = /^'[^']*' (\S+) \d+ ?(.*)$/.exec(line) ?? [];
-    const [, name, version] = /^([^_]+)_(.+)_[^_]+\.deb$/.exec(file) ?? [];
-    if (name === undefined || version === undefined) continue;
+    const [, name = "", encoded = ""] = /^([a-z0-9][a-z0-9+.-]*)_([A-Za-z0-9.+~%-]+)_[a-z0-9-]+\.deb$/.exec(file) ?? [];
+    const version = readAnswer("apt-get", () => decodeURIComponent(encoded));
+    if (!/^[A-Za-z0-9.+:~-]+$/.test(version)) throw misshapen("apt-get", `not a package: ${line.slice(0, 300)}`);
     const sha256 = /^SHA256:([0-9a-f]{64})$/.exec(rest)?.[1] ?? null;
-    choices.push({ name, version: decodeURIComponent(version), file, sha256 });
-  }
-  return choices;
-}
+    return [{ name, version, file, sha256 }];
+  });
 
 /** A dpkg status file of a machine that has exactly `packages`. */
 async function installedStatus(apt: Apt, packages: readonly string[]): Promise<string> {
-  const shown = await apt.cache(["show", ...packages]);
+  const shown = packages.length === 0 ? { stdout: "" } : await cached(apt, ["show", ...packages]);
+  // apt-cache ends with 0 whatever it does not find.
+  const known = new Set(
+    [...shown.stdout.matchAll(/^Package: (.*)$[^]*?^Version: (.*)$/gm)].map(([, name, version]) => `${name}=${version}`),
+  );
+  const absent = packages.filter((pin) => !known.has(pin));
+  if (absent.length > 0) throw misshapen(apt.source.mirror, `no description of ${absent.slice(0, 8).join(", ")}`);
   const file = join(apt.folder, "status.base");
   await rm(file, { force: true });
   await writeFile(file, shown.stdout.replace(/^(Package: .*)$/gm, "$1\nStatus: install ok installed"));
   return file;
 }
+
+/** What apt-cache knows. @throws FactoryError MIRROR_FAILED when it cannot read its lists, or does not know what they named a moment ago */
+export const cached = async (apt: Apt, args: readonly string[]): Promise<{ stdout: string }> => {
+  const answer = await apt.cache(args);
+  if (answer.exitCode !== 0) throw misshapen(apt.source.mirror, words(answer));
+  return answer;
+};
 
 async function unsolvable(apt: Apt, why: string): Promise<FactoryError> {
   const unknown = [...why.matchAll(/Unable to locate package (\S+)/g)].map((match) => match[1] ?? "");

@@ -9,6 +9,7 @@ import { projectsOf } from "../../dagger/src/pipeline/wanted.js";
 import type { Lock } from "../../dagger/src/pipeline/lock.js";
 import { stageContext } from "../io/context.js";
 import { run } from "../io/process.js";
+import { readAnswer } from "./answer.js";
 import type { Part, Resolving } from "./resolve.js";
 
 /**
@@ -39,7 +40,7 @@ export const resolveMetadata = (at: Resolving, image: () => Lock["images"][strin
               signal: world.signal,
             },
           );
-          const [answer] = readMetadata(stdout);
+          const [answer] = readAnswer(`the build backend of ${input.path}`, () => readMetadata(stdout));
           if (exitCode !== 0 || answer === undefined) {
             throw new FactoryError("STEP_FAILED", {
               what: `no metadata of ${input.path}`,

@@ -1,4 +1,5 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
@@ -8,6 +9,8 @@ import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
 import { gatherSecrets, proxies } from "../io/secrets.js";
 import { baseOf, epochOf } from "../../dagger/src/pipeline/plan.js";
 import { baseContextOf } from "../../dagger/src/pipeline/dockerfile.js";
+import { limits } from "./http.js";
+import { readAnswer } from "./answer.js";
 import type { Resolving } from "./resolve.js";
 import { readRpmAnswer, rpmResolverScript } from "./rpm.js";
 
@@ -76,7 +79,7 @@ export const resolveRpmSet = async (
       () => undefined,
       world.signal,
     );
-    return readRpmAnswer(await readFile(join(work, "answer", "answer.json"), "utf8"), names, open.name);
+    return readRpmAnswer(readSmall(join(work, "answer", "answer.json"), open.name), names, open.name);
   } catch (error) {
     if (error instanceof FactoryError && error.code === "STEP_FAILED") {
       throw new FactoryError(
@@ -92,3 +95,16 @@ export const resolveRpmSet = async (
     await rm(work, { recursive: true, force: true });
   }
 };
+
+/** What a container left: a file of its own, and not larger than an answer is. */
+const readSmall = (path: string, whose: string): string =>
+  readAnswer(`dnf for ${whose}`, () => {
+    const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      const stats = fstatSync(file);
+      if (!stats.isFile() || stats.size > limits.page) throw new Error("it is no file, or larger than an answer is");
+      return readFileSync(file, "utf8");
+    } finally {
+      closeSync(file);
+    }
+  });

@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { PackageSet } from "../../dagger/src/pipeline/lock.js";
+import { readJson } from "./answer.js";
 
 /** A repository that the image declares beside those of its base. */
 type RpmRepository = { id: string; baseurl: string };
@@ -110,7 +111,10 @@ say(done=True)
 }
 
 const line = z.union([
-  z.strictObject({ package: z.string() }),
+  // name-epoch:version-release.architecture: it becomes a word of a command line.
+  z.strictObject({
+    package: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._+-]*-\d+:[A-Za-z0-9._+~^]+-[A-Za-z0-9._+~^]+\.[a-z0-9_]+$/),
+  }),
   z.strictObject({ done: z.literal(true) }),
   z.strictObject({
     error: z.literal("unknown"),
@@ -127,10 +131,11 @@ const line = z.union([
 /**
  * Reads what the program printed; lines that are no JSON (a plugin's notes) are passed over.
  * @param where what was asked, for errors: "ubi9 (linux/amd64)"
- * @throws FactoryError CONFIG_INVALID (unknown package, no solution), MIRROR_UNREACHABLE, STEP_FAILED (the program broke off)
+ * @throws FactoryError CONFIG_INVALID (unknown package, no solution), MIRROR_UNREACHABLE, MIRROR_FAILED (a line of another form),
+ *   STEP_FAILED (the program broke off)
  */
 export function readRpmAnswer(text: string, names: readonly string[], where: string): PackageSet {
-  const lines = text.split("\n").flatMap((one) => (one.startsWith("{") ? [line.parse(JSON.parse(one))] : []));
+  const lines = text.split("\n").flatMap((one) => (one.startsWith("{") ? [readJson(`dnf for ${where}`, one, line)] : []));
   const unknown = lines.flatMap((one) => ("name" in one ? [one] : []));
   if (unknown.length > 0)
     throw new FactoryError("CONFIG_INVALID", {

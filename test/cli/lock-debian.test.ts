@@ -70,6 +70,10 @@ describe.skipIf(absent !== null)(`Debian's mirror${absent === null ? "" : ` (ski
       expect(pin).toMatch(/^[a-z0-9][a-z0-9+.-]+=[0-9A-Za-z.+:~-]+$/);
   });
 
+  test("a name that no package has is no regular expression", async () => {
+    await expect(resolve([], ["libjq."])).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+  });
+
   test("another architecture needs no emulation", async () => {
     const { packages } = await resolve([], ["libc6-dev"], { architecture: "arm64" });
     expect(packages.packages.length).toBeGreaterThan(1);
@@ -142,4 +146,19 @@ test("apt's list of files, epochs and tildes included", () => {
       sha256: null,
     },
   ]);
+});
+
+test("a line that is no package is no answer: what is passed over would be left out", () => {
+  const line = (file: string) => `'http://m/pool/x.deb' ${file} 14 SHA256:${"b".repeat(64)}`;
+  for (const bad of [
+    "-o=x_1_amd64.deb",
+    "../../x_1_amd64.deb",
+    "a_1;b_amd64.deb",
+    "a_1%zz_amd64.deb",
+    "a_1%0ab_amd64.deb",
+    "a_1_amd64.rpm",
+    "a_amd64.deb",
+  ])
+    expect(() => readUris(line(bad)), bad).toThrow(/MIRROR_FAILED/);
+  expect(() => readUris("'half a li")).toThrow(/MIRROR_FAILED/);
 });

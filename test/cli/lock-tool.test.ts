@@ -1,7 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { strToU8, zipSync } from "fflate";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { startWeb, type Web } from "../engine/support/web.js";
 import { images, lockOf, project, scratch, typed } from "./support/lock-command.js";
@@ -23,7 +22,11 @@ describe("a version of a tool", () => {
     };
     pages["/task-1.0.tar.gz"] = pages["/task-2.0.tar.gz"] = tar("-z", "task", "README.md");
     pages["/task-1.0.tar.xz"] = tar("-J", "./task");
-    pages["/task-1.0.zip"] = Buffer.from(zipSync({ "bin/task": strToU8("#!/bin/sh\n") }));
+    mkdirSync(join(files, "bin"));
+    writeFileSync(join(files, "bin/task"), "#!/bin/sh\n");
+    const zipped = spawnSync("python3", ["-m", "zipfile", "-c", join(scratch, "zip"), "bin/"], { cwd: files });
+    expect(zipped.status, String(zipped.stderr)).toBe(0);
+    pages["/task-1.0.zip"] = readFileSync(join(scratch, "zip"));
     pages["/page.tar.gz"] = "<html>please log in</html>";
     pages["/npm.tgz"] = tar("-z", "package");
   });

@@ -5,19 +5,22 @@ const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 hexadecimal digit
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/, "expected sha256: and 64 hexadecimal digits");
 const perPlatform = <T extends z.ZodType>(value: T) => z.partialRecord(z.enum(platformNames), value);
 
+/** What a package manager is given as one word: never an option. */
+const pin = z.string().regex(/^[A-Za-z0-9][!-~]*$/, "expected a package with its version");
+
 /** A set of packages as a resolver of the distribution chose it: what was asked for, and all that it needs. */
 const packageSet = z.strictObject({
   /** The names that images.yaml asks for, sorted. */
   requested: z.array(z.string()),
   /** All packages the install brings, sorted, as the manager takes them: `name=version` for apt, `name-epoch:version-release.arch` for dnf. */
-  packages: z.array(z.string()),
+  packages: z.array(pin),
 });
 
 const pythonSet = z.strictObject({
   /** The requirements that the projects declare, normalised and sorted (PEP 508). */
   requested: z.array(z.string()),
   /** Pinned requirements, each `name==version` with the sha256 of every file that may be installed. */
-  packages: z.array(z.strictObject({ pin: z.string(), sha256: z.array(sha256).min(1) })),
+  packages: z.array(z.strictObject({ pin, sha256: z.array(sha256).min(1) })),
 });
 
 /** Metadata that only a build backend knows (setup.py, `dynamic`), as of the inputs with this hash. */
