@@ -2,7 +2,7 @@ import { type Decision, decide } from "../../dagger/src/pipeline/decide.js";
 import { decideSince, explainStages, ingredientsOf, type Was } from "../../dagger/src/pipeline/explain-view.js";
 import type { Plan } from "../../dagger/src/pipeline/plan.js";
 import type { StageName } from "../../dagger/src/pipeline/stage.js";
-import { atCommit, type Place } from "../at-commit.js";
+import { atCommit, type PlaceThen } from "../at-commit.js";
 import { command } from "../command.js";
 import { findIngredients, lastKeys } from "../io/records.js";
 import { knowledgeOf } from "../known.js";
@@ -57,13 +57,14 @@ const lastBuilt = async ({ state }: Project, plan: Plan): Promise<Was> =>
   );
 
 const planAt = async (
-  place: Place,
+  place: PlaceThen,
   image: string,
   platform: Plan["platform"],
   buildArgs: Readonly<Record<string, string>>,
 ): Promise<Was> => {
   const project = await openProject(place);
   const open = await openImage(project, image);
+  place.refuseUnknown(open);
   return ingredientsOf(planOf(project, open, platform, buildArgs));
 };
 

@@ -11,7 +11,7 @@ import { openProject, type Project } from "../project.js";
 import { type Pruned, pruneRepository, type Shelf, showPrune } from "../prune.js";
 import { branchSuffix, scopeHere } from "../scope.js";
 import { pruneJson, pruneTable } from "../view/prune.js";
-import { wantedKeys } from "../wanted-keys.js";
+import { type WantedKeys, wantedKeys } from "../wanted-keys.js";
 import { imageFlag, jsonFlag } from "./flags.js";
 
 export const prune = command({
@@ -33,7 +33,9 @@ export const prune = command({
     const names = repositoriesOf(project, images);
     const { scope, why } = scopeHere(world.env);
     if (scope === "fork" && yes) throw fork(names[0]!, why);
-    const { keys, notes } = await wantedKeys(project, world, sharing(project, names), count);
+    const { keys, unknown } = await wantedKeys(project, world, sharing(project, names), count);
+    const notes = unknown.map(({ why }) => why);
+    if (yes && unknown.length > 0) throw needsUnknown(unknown);
     for (const note of notes) world.stderr(`note: ${note}\n`);
     // Refs that protected builds stand on are no branch's to delete.
     const homes = scope === "branch" && yes ? [] : names;
@@ -65,7 +67,11 @@ export const prune = command({
     }
     for (const one of done) world.stdout(`${pruneTable(one, policy.now)}\n\n`);
     if (!yes && done.some(({ decisions }) => decisions.some(({ fate }) => fate === "delete")))
-      world.stdout(`nothing was deleted; to do it: ./task prune${image === undefined ? "" : ` IMAGE=${image}`} -- --yes\n`);
+      world.stdout(
+        unknown.length > 0
+          ? "nothing was deleted, and -- --yes would refuse: see the notes above\n"
+          : `nothing was deleted; to do it: ./task prune${image === undefined ? "" : ` IMAGE=${image}`} -- --yes\n`,
+      );
     return 0;
   },
 });
@@ -104,6 +110,13 @@ const graceOf = (text: string): number => {
     fix: "for example: ./task prune GRACE=14d",
   });
 };
+
+const needsUnknown = (unknown: WantedKeys["unknown"]): FactoryError =>
+  new FactoryError("PLAN_UNKNOWN", {
+    what: "nothing was deleted: not every commit says what it needs",
+    why: unknown.map(({ why }) => why).join("\n"),
+    fix: `fix that, or let only the commits count that have a plan: ./task prune KEEP=${Math.min(...unknown.map(({ commit }) => commit))}`,
+  });
 
 const fork = ({ registry, repository }: RepositoryName, why: string): FactoryError =>
   new FactoryError("REGISTRY_DENIED", {
