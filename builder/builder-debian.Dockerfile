@@ -252,13 +252,14 @@ RUN --mount=type=secret,id=host-ca,target=/run/secrets/host-ca.crt \
     python3.11 -m pip --python /opt/venv/bin/python install --quiet --no-input --no-compile --require-hashes \
         --no-deps --requirement /tmp/requirements.txt; \
     rm /tmp/requirements.txt
+ENV PATH="/opt/venv/bin:$PATH"
 
 FROM dependencies AS application-files-0
 COPY ["examples/image-factory/app","/files/opt/image-factory/app"]
 COPY ["examples/image-factory/cdk8s","/files/opt/image-factory/cdk8s"]
 COPY ["Taskfile.yaml","/files/opt/image-factory/Taskfile.yaml"]
 COPY ["images.yaml","/files/opt/image-factory/images.yaml"]
-RUN chmod -R u=rwX,go=rX /files
+RUN chmod -R a-st,go=,u+rwX,go=u,go-w /files
 
 FROM dependencies AS application
 COPY --from=application-files-0 ["/files/opt/image-factory/","/opt/image-factory/"]
@@ -333,7 +334,6 @@ RUN set -eu; \
 ENV BUILDAH_ISOLATION="chroot"
 ENV HOME="/home/builder"
 ENV JSII_RUNTIME_PACKAGE_CACHE="disabled"
-ENV PATH="/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENV PYTHONDONTWRITEBYTECODE="1"
 LABEL "org.opencontainers.image.licenses"="Apache-2.0"
 LABEL "org.opencontainers.image.title"="image-factory builder"

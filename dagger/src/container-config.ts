@@ -4,9 +4,10 @@ import type { ConfigChange } from "./pipeline/step.js";
 
 /** A container with what a stage sets of its config; an entrypoint resets inherited arguments, as in a Dockerfile. */
 export const configured = (on: Container, change: ConfigChange): Container => {
-  const { env, labels, workdir, entrypoint, cmd, healthcheck, user } = change;
+  const { env, path = [], labels, workdir, entrypoint, cmd, healthcheck, user } = change;
   let at = on;
   for (const [name, value] of byName(env)) at = at.withEnvVariable(name, value);
+  if (path.length > 0) at = at.withEnvVariable("PATH", `${path.join(":")}:$PATH`, { expand: true });
   for (const [name, value] of byName(labels)) at = at.withLabel(name, value);
   if (workdir !== null) at = at.withWorkdir(workdir);
   if (entrypoint !== null) at = at.withEntrypoint([...entrypoint]);

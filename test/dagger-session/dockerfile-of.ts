@@ -115,7 +115,9 @@ export const dockerfileOf = (session: Session, chain: readonly Call[], folderOf:
           case "withDirectory":
             return [`COPY --from=${folder(chainOf(args["source"]))} . ${words(args["path"])}`];
           case "withEnvVariable":
-            return args["name"] === "IMAGE_FACTORY_FRESH" ? [] : [`ENV ${words(args["name"])}=${JSON.stringify(args["value"])}`];
+            return args["name"] === "IMAGE_FACTORY_FRESH"
+              ? []
+              : [`ENV ${words(args["name"])}=${envValue(args["value"], args["expand"] === true)}`];
           case "withoutEnvVariable":
             return args["name"] === "IMAGE_FACTORY_FRESH" ? [] : fail(field);
           case "withWorkdir":
@@ -157,6 +159,9 @@ const healthcheck = (args: Call["args"]): string => {
   });
   return `HEALTHCHECK ${flags.join(" ")} CMD ${JSON.stringify(args["args"])}`;
 };
+
+const envValue = (value: Value | undefined, expand: boolean): string =>
+  expand ? JSON.stringify(value) : JSON.stringify(value).replaceAll("$", "\\$");
 
 /** A text of a query as a word of an instruction; the tests keep to those that need no quotes. */
 const words = (value: Value | undefined): string =>

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -47,6 +47,14 @@ describe.skipIf(absent !== null)(`the small image${absent === null ? "" : ` (ski
 
   beforeAll(async () => {
     small = await openSmall();
+    // A checkout may have any bits beside those that count: of each mode a file, and a folder.
+    for (let mode = 0; mode <= 0o7777; mode++) {
+      const name = mode.toString(8).padStart(4, "0");
+      await mkdir(join(small.project, "modes", `folder-${name}`), { recursive: true });
+      await writeFile(join(small.project, "modes", `file-${name}`), "");
+      for (const kind of ["folder", "file"]) await chmod(join(small.project, "modes", `${kind}-${name}`), mode);
+    }
+    await small.edit("images.yaml", (text) => text.replace("copy: [app,", "copy: [app, modes,"));
     plain = join(tmpdir(), `factory-parity-${process.pid}`);
     await rm(plain, { recursive: true, force: true });
     await mkdir(plain);

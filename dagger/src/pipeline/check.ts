@@ -42,6 +42,9 @@ const checkImage = (spec: Spec, image: ImageSpec, at: readonly PropertyKey[]): F
   if (new Set(image.platforms).size !== image.platforms.length) find(["platforms"], "a platform stands twice");
 
   const users = new Map<string, string>();
+  const pythons = stageNames.filter((stage) => image.stages[stage].python !== undefined);
+  for (const stage of pythons.slice(1))
+    find(["stages", stage, "python"], `${pythons[0]} has one already`, "an image has one venv: list all projects there");
   for (const stage of stageNames) {
     const steps = image.stages[stage];
     findings.push(...checkTools(spec, steps, [...at, "stages", stage, "tools"]));

@@ -71,9 +71,10 @@ export const configDifferences = (was: ConfigChange | null, now: ConfigChange | 
 
 const flatConfig = (change: ConfigChange | null): [string, string][] => {
   if (change === null) return [];
-  const { env, labels, ...rest } = change;
+  const { env, labels, path = [], ...rest } = change;
   return [
     ...Object.entries(env).map(([name, value]): [string, string] => [`env.${name}`, value]),
+    ...(path.length === 0 ? [] : [["path", path.join(":")] as [string, string]]),
     ...Object.entries(labels).map(([name, value]): [string, string] => [`labels.${name}`, value]),
     ...Object.entries(rest).flatMap(([name, value]): [string, string][] =>
       value === null ? [] : [[name, typeof value === "string" ? value : JSON.stringify(value)]],

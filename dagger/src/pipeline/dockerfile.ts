@@ -188,9 +188,15 @@ class Renderer {
     const copies = step.items.map(({ from, to }) => `COPY ${words(from, `/files${to}`)}`);
     return this.#dialect === "buildkit"
       ? [`FROM scratch AS ${name}`, ...copies].join("\n")
-      : [`FROM ${parent} AS ${name}`, ...copies, "RUN chmod -R u=rwX,go=rX /files"].join("\n");
+      : [`FROM ${parent} AS ${name}`, ...copies, `RUN chmod -R ${plainModes} /files`].join("\n");
   }
 }
+
+/**
+ * 755 for directories and for what its owner may execute, 644 for the rest, whatever bits a checkout has beside these. `X` looks at the
+ * bits of all three: those of group and others are taken away before.
+ */
+const plainModes = "a-st,go=,u+rwX,go=u,go-w";
 
 /** The other locked versions of a tool that comes as a file. */
 const othersOf = (plan: Plan, tool: string): StepOf<"tool">[] =>

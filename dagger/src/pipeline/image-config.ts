@@ -39,6 +39,7 @@ const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
  * | field | rule |
  * |---|---|
  * | Env | a name that is there keeps its place and gets the new value; new ones follow, by name; without PATH the usual one |
+ * | PATH | the stage's folders in front of what is there, after Env |
  * | Entrypoint | replaced; resets an inherited Cmd |
  * | Cmd, WorkingDir, User, Healthcheck | replaced |
  * | Labels | merged by name |
@@ -98,7 +99,7 @@ const changed = (config: RuntimeConfig, change: ConfigChange): RuntimeConfig => 
     ...(change.user === null ? {} : { User: change.user }),
     ...(Object.keys(change.labels).length === 0 ? {} : { Labels: { ...config.Labels, ...change.labels } }),
     ...(change.healthcheck === null ? {} : { Healthcheck: healthcheck(change.healthcheck) }),
-    Env: environment(config.Env ?? [], change.env),
+    Env: withPath(environment(config.Env ?? [], change.env), change.path ?? []),
   };
 };
 
@@ -111,6 +112,11 @@ const environment = (lines: readonly string[], change: ConfigChange["env"]): str
     .sort();
   return [...kept, ...added.map((name) => `${name}=${change[name]}`)];
 };
+
+const withPath = (lines: readonly string[], folders: readonly string[]): readonly string[] =>
+  folders.length === 0
+    ? lines
+    : lines.map((line) => (line.startsWith("PATH=") ? `PATH=${[...folders, line.slice("PATH=".length)].join(":")}` : line));
 
 /** Durations in nanoseconds; what is 0 is left out, as Go leaves it out. */
 const healthcheck = ({ test, interval, timeout, startPeriod, retries }: NonNullable<ConfigChange["healthcheck"]>) => ({

@@ -135,9 +135,11 @@ const dockerString = (value: string): string =>
   `"${value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("$", "\\$")}"`;
 
 export const configInstructions = (change: ConfigChange): string[] => {
-  const { env, labels, workdir, entrypoint, cmd, healthcheck, user } = change;
+  const { env, path = [], labels, workdir, entrypoint, cmd, healthcheck, user } = change;
   const lines = [
     ...byName(env).map(([name, value]) => `ENV ${name}=${dockerString(value)}`),
+    // The one value that builders expand: what PATH is below stands in an image that the planner does not read.
+    ...(path.length === 0 ? [] : [`ENV PATH=${dockerString(`${path.join(":")}:`).slice(0, -1)}$PATH"`]),
     ...byName(labels).map(([name, value]) => `LABEL ${dockerString(name)}=${dockerString(value)}`),
   ];
   if (workdir !== null) lines.push(`WORKDIR ${dockerWord(workdir)}`);

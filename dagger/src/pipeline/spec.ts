@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { noVariables } from "./no-variables.js";
 import { platformNames } from "./stage.js";
 import { testPolicies } from "./test-policy.js";
 
@@ -9,7 +10,14 @@ import { testPolicies } from "./test-policy.js";
 const name = z
   .string()
   .regex(/^[a-z0-9]+(?:[._-][a-z0-9]+)*$/, "expected lower-case letters and digits, with . _ or - between them");
-const absolute = z.string().regex(/^\/(?!.*(?:^|\/)\.\.?(?:\/|$))[^\0]*$/, "expected an absolute path without . or ..");
+/** What a Dockerfile would replace is refused rather than taken as it stands: whoever writes `$PATH` means its value. `$$` is one `$`. */
+const plain = (schema: z.ZodString) =>
+  schema
+    .regex(/^(?:[^$]|\$\$)*$/, { error: ({ input }) => noVariables(String(input)) })
+    .transform((text) => text.replaceAll("$$", "$"));
+const absolute = plain(z.string().regex(/^\/(?!.*(?:^|\/)\.\.?(?:\/|$))[^\0]*$/, "expected an absolute path without . or .."));
+/** A folder that PATH names: a colon would end it, and engines disagree on how a $ beside the one of $PATH is written. */
+const onPath = z.string().regex(/^\/(?!.*(?:^|\/)\.\.?(?:\/|$))[^:$\n\0]*$/, "expected an absolute path without . or .., : or $");
 const inContext = z
   .string()
   .regex(/^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))(?!.*\\)[^\0]+$/, "expected a path inside the context: relative, with /, without ..")
@@ -30,9 +38,15 @@ const duration = z.string().regex(/^\d+(?:ms|s|m|h)$/, "expected a duration such
 export const version = z.string().regex(/^(?!v\d)[0-9A-Za-z][0-9A-Za-z.+~_-]*$/, "expected a version without a leading v");
 const url = z.string().regex(/^https?:\/\/\S+$/, "expected an http or https URL");
 const packageName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9+._:@/-]*$/, "expected a package name");
+/** Milliseconds that every format holds: seconds without a sign (tar, Python's .pyc) in 32 bits (gzip, squashfs). */
+const isHeld = (time: number): boolean =>
+  // What is no time at all is told once.
+  Number.isNaN(time) || (time >= 0 && time <= 0xffff_ffff * 1000 && time % 1000 === 0);
 /** ENV and LABEL have no way to hold a line feed. */
 const oneLine = z.string().regex(/^[^\n\0]*$/, "expected one line: a Dockerfile's ENV and LABEL cannot hold a line feed");
-const environment = z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected a variable name"), oneLine);
+/** A Dockerfile's LABEL ends a name at the first equals sign, quoted or not. */
+const labelName = z.string().regex(/^[^=\n\0]+$/, "expected the name of a label: one line without =");
+const environment = z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected a variable name"), plain(oneLine));
 
 const member = z
   .string()
@@ -102,7 +116,7 @@ const python = z.strictObject({
     .string()
     .regex(/^3\.\d+$/)
     .default("3.11"),
-  venv: absolute.default("/opt/venv"),
+  venv: onPath.default("/opt/venv"),
   projects: z.array(z.union([relative, z.strictObject({ path: relative, inputs: z.array(relative) })])).min(1),
 });
 
@@ -147,14 +161,18 @@ const stage = z.strictObject({
   directories: z.array(z.strictObject({ path: absolute, owner: owner.optional(), mode: mode.optional() })).optional(),
   files: z.record(absolute, file).optional().describe("Files by their path in the image: text, or a file of the context"),
   copy: z
-    .array(z.union([relative, z.strictObject({ path: relative, to: z.string().min(1), owner: owner.optional() })]))
+    .array(z.union([relative, z.strictObject({ path: relative, to: plain(z.string().min(1)), owner: owner.optional() })]))
     .optional(),
   to: absolute.optional().describe("Where `copy` puts what it copies"),
-  env: environment.optional(),
+  env: environment.optional().describe("Environment variables of the image; no value is expanded: $$ is a literal $"),
+  path: z
+    .array(onPath)
+    .optional()
+    .describe("Folders in front of the PATH of the stage below, in this order; the venv of `python` is there by itself"),
   workdir: absolute.optional(),
   entrypoint: z.array(z.string()).optional(),
   cmd: z.array(z.string()).optional(),
-  labels: z.record(oneLine, oneLine).optional(),
+  labels: z.record(plain(labelName), plain(oneLine)).optional(),
   healthcheck: z
     .strictObject({
       command: z.array(z.string()).min(1),
@@ -186,7 +204,16 @@ const secret = z.strictObject({
 
 export const specSchema = z.strictObject({
   registry: z.string().min(1).describe("Registry and namespace, such as ghcr.io/acme"),
-  epoch: z.iso.datetime().default("1980-01-02T00:00:00Z").describe("Time of every file and of the image"),
+  epoch: z.iso
+    .datetime()
+    .refine(
+      (text) => isHeld(Date.parse(text)),
+      "expected a time from 1970-01-01T00:00:00Z to 2106-02-07T06:28:15Z, in whole seconds",
+    )
+    .default("1980-01-02T00:00:00Z")
+    .describe(
+      "Time of every file and of the image: from 1970 to 2106, for archives and compiled files hold no other; zip files none before 1980",
+    ),
   compression: z.enum(["zstd", "gzip"]).default("zstd"),
   secrets: z.record(name, secret).optional().describe("What RUN steps may read and no layer keeps; absent ones are skipped"),
   images: z.record(name, image),

@@ -28,6 +28,8 @@ export type Account = {
 /** What of an image's config a stage sets (OCI image spec, config; healthcheck: Docker image spec v1.3). Durations in nanoseconds. */
 export type ConfigChange = {
   env: Readonly<Record<string, string>>;
+  /** Folders in front of PATH, after `env` is set; absent where there are none. */
+  path?: readonly string[];
   workdir: string | null;
   user: Owner | null;
   entrypoint: readonly string[] | null;

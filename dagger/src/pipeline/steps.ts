@@ -158,8 +158,10 @@ const commands = (context: StepContext, stage: StageSpec): Step[] =>
 
 const config = (context: StepContext, name: StageName, stage: StageSpec): Step[] => {
   const { healthcheck } = stage;
+  const path = pathOf(stage);
   const change: ConfigChange = {
     env: stage.env ?? {},
+    ...(path.length === 0 ? {} : { path }),
     workdir: stage.workdir ?? null,
     user: name === "runtime" ? (finalUser(context) ?? null) : null,
     entrypoint: stage.entrypoint ?? null,
@@ -180,6 +182,14 @@ const config = (context: StepContext, name: StageName, stage: StageSpec): Step[]
   const empty =
     Object.keys(env).length + Object.keys(labels).length === 0 && Object.values(rest).every((value) => value === null);
   return empty ? [] : [{ do: "config", change }];
+};
+
+/** Folders in front of PATH: those that the stage names, then its venv, unless the stage says itself where that stands. */
+const pathOf = (stage: StageSpec): string[] => {
+  const venv = venvOf(stage);
+  const bin = venv === null ? [] : [`${venv.venv.replace(/\/+$/, "")}/bin`];
+  const there = new Set([...(stage.path ?? []), ...(stage.env?.["PATH"]?.split(":") ?? [])]);
+  return [...(stage.path ?? []), ...bin.filter((folder) => !there.has(folder))];
 };
 
 /** The last account that any stage makes is who the image runs as; the steps of every stage run as root. */
