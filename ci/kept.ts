@@ -2,6 +2,7 @@ import { FactoryError } from "../dagger/src/pipeline/error.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import type { World } from "./command.js";
 import { findStage, type StageRecord } from "./io/records.js";
+import { knowledgeOf } from "./known.js";
 import {
   buildCommand,
   type OpenImage,
@@ -42,7 +43,9 @@ export const keptStage = async (world: World, wish: Wish): Promise<Kept> => {
   const plan = planOf(project, open, platform!, readBuildArgs(wish.buildArgs ?? []));
   const name = stageOf(wish.stage);
   const stage = plan.stages.find((one) => one.stage === name)!;
-  const record = findStage(project.state, stage.key);
+  // What is kept and was built on something that is here no more is not what a build would give.
+  const { known } = await knowledgeOf(project.state, plan, null);
+  const record = known.has(stage.key) ? findStage(project.state, stage.key) : null;
   if (record === null) {
     throw new FactoryError("INPUT_MISSING", {
       what: `${name} of ${open.name} for ${plan.platform} is not built`,

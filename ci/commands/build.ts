@@ -2,6 +2,8 @@ import { relative, resolve } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { command } from "../command.js";
 import { healing } from "../heal.js";
+import { usingState } from "../io/state-lock.js";
+import { requireWritable } from "../io/state.js";
 import { lastRecord, makeImage } from "../make-image.js";
 import { bringHere, lateRemote, remoteUseOf } from "../remote.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs, stageOf } from "../project.js";
@@ -31,6 +33,7 @@ export const build = command({
     // Loaded where it is needed: most builds write nothing out.
     if (output !== null) (await import("../../dagger/src/tags.js")).checkTags([flags.version]);
     const project = await openProject(world);
+    requireWritable(project.state);
     const open = await openImage(project, flags.image);
     const upTo = stageOf(flags.stage);
     const buildArgs = readBuildArgs(flags["build-arg"]);
@@ -40,18 +43,21 @@ export const build = command({
     const use = remoteUseOf(flags.remote);
     const remote = lateRemote(use, project.state, plans[0]!, world);
     const warn = (text: string) => world.stderr(`note: ${text}\n`);
-    const { root, record, log } = await healing(project.state, plans, warn, async (distrusted) => {
-      const request = { plans, upTo, fresh, engine, verbose, remote, prefer: "kept", distrusted } as const;
-      const made = await makeImage(project, open, world, request);
-      if (output !== null) for (const { done } of made.platforms) await bringHere(project.state, remote, lastRecord(done));
+    const { record, log } = await usingState(project.state, world, async () => {
+      const made = await healing(project.state, plans, warn, async (distrusted) => {
+        const request = { plans, upTo, fresh, engine, verbose, remote, prefer: "kept", distrusted } as const;
+        const made = await makeImage(project, open, world, request);
+        if (output !== null) for (const { done } of made.platforms) await bringHere(project.state, remote, lastRecord(done));
+        return made;
+      });
+      if (output !== null) {
+        const target = resolve(project.root, output.target);
+        const name = `${plans[0]!.repository}:${flags.version}`;
+        await output.output.write({ layout: project.state.layout, root: made.root, name }, target, world.signal);
+        world.stderr(`wrote ${relative(world.cwd, target) || "."}\n`);
+      }
       return made;
     });
-    if (output !== null) {
-      const target = resolve(project.root, output.target);
-      const name = `${plans[0]!.repository}:${flags.version}`;
-      await output.output.write({ layout: project.state.layout, root, name }, target, world.signal);
-      world.stderr(`wrote ${relative(world.cwd, target) || "."}\n`);
-    }
     const about = { log: relative(world.cwd, log), wrote: flags.output ?? null };
     world.stdout(flags.json ? `${JSON.stringify(record, null, 2)}\n` : buildSummary(record, about));
     return 0;

@@ -1,10 +1,11 @@
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { keepOf } from "../../dagger/src/pipeline/argument.js";
-import { command } from "../command.js";
+import { command, type World } from "../command.js";
 import { engineStop } from "../engines/embedded.js";
 import { sweep } from "../io/oci-layout.js";
 import { allLastKeys, allStages, forgetStage, recordedKeys, type StageRecord, sweepRuns } from "../io/records.js";
+import { aloneInState } from "../io/state-lock.js";
 import { requireWritable, type State, stateParts } from "../io/state.js";
 import { openProject } from "../project.js";
 import { bytes, plural } from "../view/table.js";
@@ -20,26 +21,32 @@ export const clean = command({
     const newest = keepOf(keep, "results of each stage", "./task clean KEEP=5");
     const { state } = await openProject(world);
     requireWritable(state);
-    if (all) {
-      await engineStop({ state });
-      for (const part of stateParts) rmSync(join(state.root, part), { recursive: true, force: true });
-      const left = existsSync(state.root) ? readdirSync(state.root) : [];
-      if (left.length === 0) rmSync(state.root, { recursive: true, force: true });
-      else world.stderr(`note: left in ${state.root}, because it is none of ours: ${left.slice(0, 5).join(", ")}\n`);
-      world.stdout(`removed ${left.length === 0 ? "" : "what was built here from "}${state.root}\n`);
-      return 0;
-    }
-    const kept = keptRecords(state, newest);
-    const forgotten = recordedKeys(state).filter((key) => !kept.has(key));
-    for (const key of forgotten) forgetStage(state, key);
-    const freed = await sweep(state.layout, new Set([...kept.values()].map(({ digest, ref }) => ref ?? digest)));
-    rmSync(state.contexts, { recursive: true, force: true });
-    rmSync(join(state.root, "hashes.json"), { force: true });
-    sweepRuns(state, 10);
-    world.stdout(`forgot ${plural(forgotten.length, "stage")}, freed ${bytes(freed)}\n`);
-    return 0;
+    return aloneInState(state, world, () => (all ? forgetAll(state, world) : forgetOld(state, newest, world)));
   },
 });
+
+const forgetAll = async (state: State, world: World): Promise<number> => {
+  await engineStop({ state });
+  for (const part of stateParts) rmSync(join(state.root, part), { recursive: true, force: true });
+  const left = existsSync(state.root) ? readdirSync(state.root) : [];
+  if (left.length === 0) rmSync(state.root, { recursive: true, force: true });
+  else world.stderr(`note: left in ${state.root}, because it is none of ours: ${left.slice(0, 5).join(", ")}\n`);
+  world.stdout(`removed ${left.length === 0 ? "" : "what was built here from "}${state.root}\n`);
+  return 0;
+};
+
+/** Records first, then blobs: what is interrupted leaves blobs that nothing needs, and never a record without its blobs. */
+const forgetOld = async (state: State, newest: number, world: World): Promise<number> => {
+  const kept = keptRecords(state, newest);
+  const forgotten = recordedKeys(state).filter((key) => !kept.has(key));
+  for (const key of forgotten) forgetStage(state, key);
+  const freed = await sweep(state.layout, new Set([...kept.values()].map(({ digest, ref }) => ref ?? digest)));
+  rmSync(state.contexts, { recursive: true, force: true });
+  rmSync(join(state.root, "hashes.json"), { force: true });
+  sweepRuns(state, 10);
+  world.stdout(`forgot ${plural(forgotten.length, "stage")}, freed ${bytes(freed)}\n`);
+  return 0;
+};
 
 /**
  * The newest results of each stage of each image and platform, however old those of the last build, and all that these are built on: what

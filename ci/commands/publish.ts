@@ -3,6 +3,8 @@ import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { checkTags } from "../../dagger/src/tags.js";
 import { command } from "../command.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project.js";
+import { usingState } from "../io/state-lock.js";
+import { requireWritable } from "../io/state.js";
 import { publishImage } from "../publish-image.js";
 import { openRemote } from "../open-remote.js";
 import { testPolicyOf } from "../publish-test.js";
@@ -38,6 +40,7 @@ export const publish = command({
     const tags = [...new Set(tag)];
     checkTags(tags);
     const project = await openProject(world);
+    requireWritable(project.state);
     const open = await openImage(project, image);
     const plans = platformsOf(open.image, platform).map((one) => planOf(project, open, one, readBuildArgs(words)));
     const remote = openRemote(project.state, plans[0]!, world, { access: "push", unanswered: "fail" });
@@ -50,7 +53,9 @@ export const publish = command({
       engine,
       verbose,
     };
-    const { made, ...published } = await publishImage(project, open, world, remote, request);
+    const { made, ...published } = await usingState(project.state, world, () =>
+      publishImage(project, open, world, remote, request),
+    );
     if (made !== null && !json) world.stdout(buildSummary(made.record, { log: relative(world.cwd, made.log), wrote: null }));
     const done = {
       format: 1,

@@ -1,6 +1,7 @@
 import { command } from "../command.js";
 import { runInRoot } from "../engines/container.js";
 import { openRoot } from "../engines/root.js";
+import { usingState } from "../io/state-lock.js";
 import { keptStage } from "../kept.js";
 import { buildArgFlag, imageFlag, platformFlag, remoteFlag, stageFlag } from "./flags.js";
 
@@ -19,26 +20,28 @@ export const shell = command({
     const { project, record } = await keptStage(world, { image, stage, platform, buildArgs, remote });
     const report = (line: string) => world.stderr(`${line}\n`);
     const around = { state: project.state, env: world.env, signal: world.signal, report };
-    const root = await openRoot(record.digest, around);
-    try {
-      const { Env, WorkingDir } = root.config.config ?? {};
-      const interactive = text === undefined;
-      const { exitCode } = await runInRoot(
-        root,
-        {
-          command: ["/bin/sh", "-c", text ?? "exec $(command -v bash || command -v sh)"],
-          user: { uid: 0, gid: 0 },
-          env: [...(Env ?? []), ...(interactive ? [`TERM=${world.env["TERM"] ?? "xterm"}`] : [])],
-          workdir: WorkingDir || "/",
-          network: "host",
-          needs: "nothing",
-          streams: interactive ? "terminal" : "through",
-        },
-        around,
-      );
-      return exitCode;
-    } finally {
-      root.close();
-    }
+    return usingState(project.state, world, async () => {
+      const root = await openRoot(record.digest, around);
+      try {
+        const { Env, WorkingDir } = root.config.config ?? {};
+        const interactive = text === undefined;
+        const { exitCode } = await runInRoot(
+          root,
+          {
+            command: ["/bin/sh", "-c", text ?? "exec $(command -v bash || command -v sh)"],
+            user: { uid: 0, gid: 0 },
+            env: [...(Env ?? []), ...(interactive ? [`TERM=${world.env["TERM"] ?? "xterm"}`] : [])],
+            workdir: WorkingDir || "/",
+            network: "host",
+            needs: "nothing",
+            streams: interactive ? "terminal" : "through",
+          },
+          around,
+        );
+        return exitCode;
+      } finally {
+        root.close();
+      }
+    });
   },
 });

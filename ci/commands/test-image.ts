@@ -1,7 +1,8 @@
 import { answers } from "../../dagger/src/pipeline/error.js";
 import { command } from "../command.js";
+import { usingState } from "../io/state-lock.js";
 import { keptStage } from "../kept.js";
-import { testImage } from "../test-image.js";
+import { testImage, type TimedResult } from "../test-image.js";
 import { imageTestHead, imageTestLine, imageTestTail } from "../view/image-test.js";
 import { buildArgFlag, imageFlag, jsonFlag, platformFlag, remoteFlag } from "./flags.js";
 
@@ -18,9 +19,10 @@ export const imageTest = command({
   async run({ image, platform, "build-arg": buildArgs, remote, json }, world) {
     const { project, plan, record } = await keptStage(world, { image, stage: "runtime", platform, buildArgs, remote });
     if (!json) world.stdout(imageTestHead({ image: plan.image, platform: plan.platform, digest: record.digest }));
-    const test = await testImage(project.state, plan, record.digest, world, (result) => {
+    const told = (result: TimedResult) => {
       if (!json) world.stdout(imageTestLine(result));
-    });
+    };
+    const test = await usingState(project.state, world, () => testImage(project.state, plan, record.digest, world, told));
     world.stdout(json ? `${JSON.stringify(test, null, 2)}\n` : imageTestTail(test));
     return { pass: answers.yes, fail: answers.no, "not-tested": answers.unknown }[test.verdict];
   },

@@ -80,4 +80,4 @@ const newFolder = (roots: string): string => {
   mkdirSync(folder, { mode: 0o700 });
   return folder;
 };
-const ownName = /^\d+-\d+-[0-9a-f]{8}$/;
+const ownName = /^\d+-\d+-(?:[0-9a-f]{16}-)?[0-9a-f]{8}$/;
