@@ -102,8 +102,12 @@ export const bringHere = async (
   await dropDamaged(state.layout, only ?? blobsOf(state.layout, root));
   const missing = only?.filter((blob) => !hasBlob(state.layout, blob)) ?? missingBlobs(state.layout, root);
   if (missing?.length === 0) return;
+  if (missing === null)
+    throw new PartGone(record.digest, "it cannot be read from the state folder", { code: "CHECKSUM_MISMATCH" });
+  // What was made here is nowhere else, as far as anybody knows.
+  if (record.elsewhere === null)
+    throw new PartGone(missing[0]!.digest, "it is not in the state folder, or was damaged there", { code: "CHECKSUM_MISMATCH" });
   if (remote === null) throw notHere(record.digest);
-  if (missing === null) throw new PartGone(record.digest, "it cannot be read from the state folder");
   await remote.fetch(record, missing);
 };
 
