@@ -59,7 +59,10 @@ export const command = <S extends Record<string, FlagSpec>>(spec: {
     const flags = Object.fromEntries(
       Object.entries(spec.flags).map(([name, flag]) => [name, valueOf(name, flag, values[name], world.env)]),
     );
-    return spec.run(flags as Flags<S>, world, positionals);
+    const { registry } = flags;
+    // Whatever a command opens finds its registry where any other setting is.
+    const env = typeof registry === "string" ? { ...world.env, FACTORY_REGISTRY: registry } : world.env;
+    return spec.run(flags as Flags<S>, { ...world, env }, positionals);
   },
 });
 

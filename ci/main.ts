@@ -3,7 +3,7 @@ import type { World } from "./command.js";
 import { commands, isCommand } from "./commands/index.js";
 import { suggestion } from "../dagger/src/pipeline/suggest.js";
 import { systemError } from "./io/system-error.js";
-import { strayVariables, withVariables } from "./variables.js";
+import { readTyped, refuseStray, withVariables } from "./variables.js";
 import { overview, usage } from "./view/help.js";
 import { problemText } from "./view/problem.js";
 
@@ -15,7 +15,8 @@ const main = async (): Promise<number> => {
   const stop = () => abort.abort();
   process.on("SIGINT", stop).on("SIGTERM", stop);
   const { stderr } = process;
-  const env = withVariables(process.env);
+  const typed = readTyped(process.env, process.ppid);
+  const env = withVariables(process.env, typed);
   const colour = env["NO_COLOR"] === undefined && stderr.isTTY && env["TERM"] !== "dumb";
   const world: World = {
     env,
@@ -55,8 +56,7 @@ const main = async (): Promise<number> => {
       world.stdout(usage(command));
       return 0;
     }
-    for (const stray of strayVariables(process.env["FACTORY_VARIABLES"], command.flags))
-      world.stderr(`note: ${stray}= means nothing to ${name}\n`);
+    refuseStray(name, command.flags, typed);
     return await command.run(rest, world);
   } catch (caught) {
     const error = systemError(caught);

@@ -8,7 +8,7 @@ import { lastRecord, makeImage } from "../make-image.js";
 import { bringHere, lateRemote, remoteUseOf } from "../remote.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs, stageOf } from "../project.js";
 import { buildSummary } from "../view/build.js";
-import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag, remoteFlag, stageFlag } from "./flags.js";
+import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag, stageFlag } from "./flags.js";
 
 export const build = command({
   name: "build",
@@ -26,6 +26,7 @@ export const build = command({
     remote: remoteFlag,
     json: jsonFlag,
     verbose: { type: "boolean", about: "print what every step says" },
+    registry: registryFlag,
   },
   async run(flags, world) {
     const output = flags.output === undefined ? null : (await import("../outputs/index.js")).parseOutput(flags.output);

@@ -6,7 +6,7 @@ import { formsText, imageValues, openAnyImage } from "../images/index.js";
 import { keptStage } from "../kept.js";
 import { platformsOf } from "../project.js";
 import { comparisonJson, comparisonText, rulesText } from "../view/compare.js";
-import { jsonFlag, platformFlag, remoteFlag } from "./flags.js";
+import { jsonFlag, platformFlag, registryFlag, remoteFlag } from "./flags.js";
 
 export const compare = command({
   name: "compare",
@@ -19,6 +19,7 @@ export const compare = command({
     limit: { type: "string", about: "how many differences to print; 0 for all", default: "20" },
     remote: remoteFlag,
     json: jsonFlag,
+    registry: registryFlag,
   },
   async run(flags, world, names) {
     if (flags.rules) {

@@ -15,4 +15,8 @@ export const remoteFlag = {
   about: "the registry's stage refs: auto (use them, go on without an answer), require or off",
   default: "auto",
 } as const;
+export const registryFlag = {
+  type: "string",
+  about: "a registry and namespace instead of that of images.yaml, such as localhost:5000/acme",
+} as const;
 export const engineFlag = { type: "string", about: "auto, dagger or buildkit", default: "auto" } as const;

@@ -7,7 +7,7 @@ import { type Asking, firstOnly, knowledgeOf } from "../known.js";
 import { lateRemote, remoteUseOf } from "../remote.js";
 import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project.js";
 import { planJson, planTable, type PlanView } from "../view/plan.js";
-import { buildArgFlag, imageFlag, jsonFlag, platformFlag, remoteFlag } from "./flags.js";
+import { buildArgFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag } from "./flags.js";
 
 /** As terraform's -detailed-exitcode: 0 nothing to do, 2 something. */
 const somethingToDo = 2;
@@ -23,6 +23,7 @@ export const plan = command({
     json: jsonFlag,
     check: { type: "boolean", about: "exit 2 when any stage would be made again" },
     allow: { type: "string", about: "with --check: stages that may be made again, with commas, such as application,runtime" },
+    registry: registryFlag,
   },
   async run(flags, world) {
     const allowed = flags.allow?.split(",").map((word) => stageOf(word.trim())) ?? [];

@@ -13,13 +13,17 @@ import { openProject } from "../project.js";
 import { checkTags, putMark, tagImage } from "../../dagger/src/tags.js";
 import { scopeHere } from "../scope.js";
 import { promoteSummary } from "../view/publish.js";
-import { imageFlag, jsonFlag } from "./flags.js";
+import { imageFlag, jsonFlag, registryFlag } from "./flags.js";
 
 export const promote = command({
   name: "promote",
   about: "Move a tag to an image that the repository has, by its digest; builds nothing, and the digest stays what it is",
   positional: ["digest", "tag"],
-  flags: { image: { ...imageFlag, about: "the image whose repository is meant; the first one when absent" }, json: jsonFlag },
+  flags: {
+    image: { ...imageFlag, about: "the image whose repository is meant; the first one when absent" },
+    registry: registryFlag,
+    json: jsonFlag,
+  },
   async run({ image, json }, world, words) {
     const { spec } = await openProject(world);
     const name = parseRepository(`${spec.registry}/${imageOf(spec, image ?? Object.keys(spec.images)[0]!).repository}`);

@@ -12,7 +12,7 @@ import { type Pruned, pruneRepository, type Shelf, showPrune } from "../prune.js
 import { branchSuffix, scopeHere } from "../scope.js";
 import { pruneJson, pruneTable } from "../view/prune.js";
 import { type WantedKeys, wantedKeys } from "../wanted-keys.js";
-import { imageFlag, jsonFlag } from "./flags.js";
+import { imageFlag, jsonFlag, registryFlag } from "./flags.js";
 
 export const prune = command({
   name: "prune",
@@ -24,6 +24,7 @@ export const prune = command({
     grace: { type: "string", about: "what is younger stays: 7d, 12h, 0 for no such time", default: "7d" },
     yes: { type: "boolean", about: "delete; without it nothing is changed" },
     json: jsonFlag,
+    registry: registryFlag,
   },
   async run({ image, keep, grace, yes, json }, world) {
     const policy = { grace: graceOf(grace), now: world.now() };

@@ -10,7 +10,7 @@ import { openRemote } from "../open-remote.js";
 import { testPolicyOf } from "../publish-test.js";
 import { buildSummary } from "../view/build.js";
 import { publishSummary } from "../view/publish.js";
-import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag } from "./flags.js";
+import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag, registryFlag } from "./flags.js";
 
 export const publish = command({
   name: "publish",
@@ -34,6 +34,7 @@ export const publish = command({
     engine: engineFlag,
     json: jsonFlag,
     verbose: { type: "boolean", about: "print what every step says" },
+    registry: registryFlag,
   },
   async run({ image, platform, tag, move, refresh, test, engine, verbose, json, "build-arg": words }, world) {
     const started = world.now();

@@ -6,7 +6,7 @@ import { builderOf, contextFor, replacementsFromRegistry, replacementsFromState 
 import { command } from "../command.js";
 import { replaceFile } from "../io/replace-file.js";
 import { openImage, openProject, type Project, planOf, platformsOf } from "../project.js";
-import { imageFlag, platformFlag } from "./flags.js";
+import { imageFlag, platformFlag, registryFlag } from "./flags.js";
 
 export const render = command({
   name: "render",
@@ -23,6 +23,7 @@ export const render = command({
       about: "with --cache-args: where the stages are, state (this machine) or registry",
       default: "state",
     },
+    registry: registryFlag,
   },
   async run(flags, world) {
     const project = await openProject(world);

@@ -4,7 +4,7 @@ import { command } from "../command.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project.js";
 import { lateRemote, remoteUseOf } from "../remote.js";
 import { stageContents } from "../stage-contents.js";
-import { buildArgFlag, imageFlag, jsonFlag, platformFlag, remoteFlag } from "./flags.js";
+import { buildArgFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag } from "./flags.js";
 
 /** How many folders, files and copies a person is shown; programs get more. */
 const top = { text: 10, json: 1000 };
@@ -12,7 +12,14 @@ const top = { text: 10, json: 1000 };
 export const report = command({
   name: "report",
   about: "Show what the image consists of: sizes by stage, folder and file, and its packages; no layer is read or fetched for it",
-  flags: { image: imageFlag, platform: platformFlag, "build-arg": buildArgFlag, remote: remoteFlag, json: jsonFlag },
+  flags: {
+    image: imageFlag,
+    platform: platformFlag,
+    "build-arg": buildArgFlag,
+    remote: remoteFlag,
+    registry: registryFlag,
+    json: jsonFlag,
+  },
   async run({ image, platform, "build-arg": words, remote, json }, world) {
     const use = remoteUseOf(remote);
     const project = await openProject(world);

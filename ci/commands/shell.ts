@@ -3,7 +3,7 @@ import { runInRoot } from "../engines/container.js";
 import { openRoot } from "../engines/root.js";
 import { usingState } from "../io/state-lock.js";
 import { keptStage } from "../kept.js";
-import { buildArgFlag, imageFlag, platformFlag, remoteFlag, stageFlag } from "./flags.js";
+import { buildArgFlag, imageFlag, platformFlag, registryFlag, remoteFlag, stageFlag } from "./flags.js";
 
 export const shell = command({
   name: "shell",
@@ -15,6 +15,7 @@ export const shell = command({
     "build-arg": buildArgFlag,
     command: { type: "string", about: "run this instead of a shell, and exit with its code" },
     remote: remoteFlag,
+    registry: registryFlag,
   },
   async run({ image, stage, platform, "build-arg": buildArgs, command: text, remote }, world) {
     const { project, record } = await keptStage(world, { image, stage, platform, buildArgs, remote });

@@ -4,7 +4,7 @@ import { usingState } from "../io/state-lock.js";
 import { keptStage } from "../kept.js";
 import { testImage, type TimedResult } from "../test-image.js";
 import { imageTestHead, imageTestLine, imageTestTail } from "../view/image-test.js";
-import { buildArgFlag, imageFlag, jsonFlag, platformFlag, remoteFlag } from "./flags.js";
+import { buildArgFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag } from "./flags.js";
 
 export const imageTest = command({
   name: "test-image",
@@ -15,6 +15,7 @@ export const imageTest = command({
     "build-arg": buildArgFlag,
     remote: remoteFlag,
     json: jsonFlag,
+    registry: registryFlag,
   },
   async run({ image, platform, "build-arg": buildArgs, remote, json }, world) {
     const { project, plan, record } = await keptStage(world, { image, stage: "runtime", platform, buildArgs, remote });
