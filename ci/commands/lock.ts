@@ -183,7 +183,7 @@ const summary = (moves: readonly Move[]): string => {
 };
 
 const lockText = (value: Lock): string => {
-  const document = new Document(value, { sortMapEntries: true });
+  const document = new Document(value, { sortMapEntries: true, aliasDuplicateObjects: false });
   document.commentBefore = " Written by `./task lock`; read it, commit it, do not edit it.";
   return document.toString({ lineWidth: 0 });
 };

@@ -6,7 +6,7 @@ import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { PythonSet } from "../../dagger/src/pipeline/lock.js";
 import type { Platform } from "../../dagger/src/pipeline/stage.js";
 import { run } from "../io/process.js";
-import { readAnswer } from "./answer.js";
+import { misshapen, readAnswer } from "./answer.js";
 import type { Net } from "./http.js";
 import { findUv } from "./uv.js";
 
@@ -127,19 +127,26 @@ function indexSettings(env: Net["env"]): Record<string, string | undefined> {
   };
 }
 
-const compileFailed = (platform: Platform, version: string, why: string): FactoryError =>
-  !/404 Not Found/.test(why) &&
-  /Failed to fetch|error sending request|dns error|timed out|Connection refused|tls handshake|status code \(?5/i.test(why)
-    ? new FactoryError("MIRROR_UNREACHABLE", {
-        what: "cannot read the Python package index",
-        why,
-        fix: "check the network, PIP_INDEX_URL (or UV_DEFAULT_INDEX), HTTPS_PROXY and SSL_CERT_FILE; then run the same command again",
-      })
-    : new FactoryError("CONFIG_INVALID", {
-        what: `the Python requirements have no solution on ${platform} with Python ${version}`,
-        why,
-        fix: "change the requirements in the projects' pyproject.toml",
-      });
+/** uv's words for an index that does not answer, or that denies; one that does not have a project answers 404. */
+const UNREACHABLE =
+  /Failed to fetch|error sending request|dns error|timed out|Connection refused|tls handshake|status code \(?5|\b40[13] (?:Unauthorized|Forbidden)/i;
+/** And for one whose answers are of another form. */
+const MISSHAPEN = /Received some unexpected|`Content-Type`|Failed to extract|Invalid zip|Failed to read metadata|hash mismatch/i;
+
+const compileFailed = (platform: Platform, version: string, why: string): FactoryError => {
+  if (!/404 Not Found/.test(why) && UNREACHABLE.test(why))
+    return new FactoryError("MIRROR_UNREACHABLE", {
+      what: "cannot read the Python package index",
+      why,
+      fix: "check the network, PIP_INDEX_URL (or UV_DEFAULT_INDEX) and its login, HTTPS_PROXY and SSL_CERT_FILE; then run the same command again",
+    });
+  if (MISSHAPEN.test(why)) return misshapen("the Python package index", why);
+  return new FactoryError("CONFIG_INVALID", {
+    what: `the Python requirements have no solution on ${platform} with Python ${version}`,
+    why,
+    fix: "change the requirements in the projects' pyproject.toml",
+  });
+};
 
 const notFromIndex = (name: string): FactoryError =>
   new FactoryError("CONFIG_INVALID", {

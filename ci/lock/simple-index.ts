@@ -25,10 +25,10 @@ export function readSimple(text: string, from: string): SimpleFile[] {
     .split(/<a\b/i)
     .slice(1)
     .flatMap((link) => {
-      // Cut by position and not by one expression: the time is linear in whatever comes.
-      const [opened = "", ...rest] = link.slice(0, most).split("<", 1)[0]!.split(">");
-      const href = /\bhref="([^"]+)"/i.exec(opened)?.[1]?.replaceAll("&amp;", "&");
-      const filename = rest.at(-1)?.trim() ?? "";
+      // At each place one alternative can match, and a link has a largest length: the time is linear in whatever comes.
+      const opened = /^(?:[^>"']|"[^"]*"|'[^']*')*>/.exec(link.slice(0, most))?.[0] ?? "";
+      const href = /\bhref=(?:"([^"]+)"|'([^']+)')/i.exec(opened)?.slice(1).find(Boolean)?.replaceAll("&amp;", "&");
+      const filename = link.slice(opened.length, most).split("<", 1)[0]!.trim();
       if (href === undefined || filename === "") return [];
       const hash = href.includes("#") ? href.slice(href.indexOf("#") + 1) : "";
       return entry(filename, href, /(?:^|&)sha256=([0-9a-f]{64})(?:&|$)/.exec(hash)?.[1], from);
