@@ -136,7 +136,7 @@ test.skipIf(noUv !== null)("lock, then lock --check", async () => {
   const seen = tally();
   const folder = join(scratch, "project");
   mkdirSync(folder);
-  for (let round = rounds({ short: 12, long: 600 }); round > 0; round--) {
+  for (let round = rounds({ short: 12, long: 300 }); round > 0; round--) {
     const requires = edit(random, folder);
     const before = read(folder);
     const { code, stderr } = await typed(folder, "lock");

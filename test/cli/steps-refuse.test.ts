@@ -60,7 +60,7 @@ describe.skipIf(!has("apt-get", "--version"))("apt", () => {
     );
     return { APT_CONFIG: join(folder, "apt.conf") };
   };
-  const update = statements(install({})).find((text) => / update$/.test(text))!;
+  const update = statements(install({})).find((text) => text.endsWith(" update"))!;
 
   test("an index that cannot be read ends the step", async () => {
     const env = config("http://127.0.0.1:1/debian");
@@ -70,7 +70,7 @@ describe.skipIf(!has("apt-get", "--version"))("apt", () => {
   });
 
   test("a name that no package has is no pattern for others", async () => {
-    const command = statements(install({ names: ["bas."] })).find((text) => / install /.test(text))!;
+    const command = statements(install({ names: ["bas."] })).find((text) => text.includes(" install "))!;
     const { code, stderr } = await sh(command.replace("apt-get -qq install", "apt-get -qq install --simulate"));
     expect(stderr).toContain("Unable to locate package bas.");
     expect(code).not.toBe(0);

@@ -37,7 +37,8 @@ const id = z.int().min(0).max(2_000_000_000);
 const duration = z.string().regex(/^\d+(?:ms|s|m|h)$/, "expected a duration such as 30s or 5m");
 export const version = z.string().regex(/^(?!v\d)[0-9A-Za-z][0-9A-Za-z.+~_-]*$/, "expected a version without a leading v");
 const url = z.string().regex(/^https?:\/\/\S+$/, "expected an http or https URL");
-const packageName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9+._:@/-]*$/, "expected a package name");
+/** To apt a - at the end means: remove it. */
+const packageName = z.string().regex(/^[A-Za-z0-9](?:[A-Za-z0-9+._:@/-]*[A-Za-z0-9+._:@/])?$/, "expected a package name");
 /** Milliseconds that every format holds: seconds without a sign (tar, Python's .pyc) in 32 bits (gzip, squashfs). */
 const isHeld = (time: number): boolean =>
   // What is no time at all is told once.
