@@ -2,6 +2,7 @@ import { FactoryError } from "../dagger/src/pipeline/error.js";
 import type { World } from "./command.js";
 import { commands, isCommand } from "./commands/index.js";
 import { suggestion } from "../dagger/src/pipeline/suggest.js";
+import { type StandardOutput, standardOutput } from "./io/standard-output.js";
 import { systemError } from "./io/system-error.js";
 import { readTyped, refuseStray, withVariables } from "./variables.js";
 import { overview, usage } from "./view/help.js";
@@ -10,7 +11,7 @@ import { problemText } from "./view/problem.js";
 const oldestNode = 20;
 
 /** argv → command → exit code: the only process.exit, and the only printer of errors. */
-const main = async (): Promise<number> => {
+const main = async (stdout: StandardOutput): Promise<number> => {
   const abort = new AbortController();
   const stop = () => abort.abort();
   process.on("SIGINT", stop).on("SIGTERM", stop);
@@ -22,7 +23,7 @@ const main = async (): Promise<number> => {
     env,
     cwd: process.cwd(),
     signal: abort.signal,
-    stdout: (text) => process.stdout.write(text),
+    stdout: stdout.write,
     stderr: (text) => stderr.write(text),
     screen: stderr,
     live: stderr.isTTY && env["TERM"] !== "dumb" && env["CI"] === undefined,
@@ -41,7 +42,7 @@ const main = async (): Promise<number> => {
     }
     if (name === "help" || name === "--help") {
       world.stdout(overview(commands));
-      return 0;
+      return await finished(0, stdout);
     }
     if (!isCommand(name)) {
       const known = Object.keys(commands);
@@ -54,10 +55,10 @@ const main = async (): Promise<number> => {
     const command = await commands[name].load();
     if (rest.includes("--help")) {
       world.stdout(usage(command));
-      return 0;
+      return await finished(0, stdout);
     }
     refuseStray(name, command.flags, typed);
-    return await command.run(rest, world);
+    return await finished(await command.run(rest, world), stdout);
   } catch (caught) {
     const error = systemError(caught);
     const json = rest.includes("--json") || env["FACTORY_JSON"] === "1";
@@ -66,11 +67,39 @@ const main = async (): Promise<number> => {
   }
 };
 
-// A reader that closes early (`plan | head`) is no failure of ours.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+/** @throws FactoryError OUTPUT_FAILED: an answer that nobody could read is none */
+const finished = async (code: number, stdout: StandardOutput): Promise<number> => {
+  const failure = await stdout.finish();
+  if (failure !== null) throw unwritten(failure);
+  return code;
+};
+
+const unwritten = (cause: NodeJS.ErrnoException): FactoryError =>
+  new FactoryError(
+    "OUTPUT_FAILED",
+    {
+      what: "the result could not be written to standard output",
+      why: cause.message,
+      fix: "free some space there or name another place, then run the same command again",
+    },
+    { cause },
+  );
+
+// Progress that nobody can read ends nothing.
+process.stderr.on("error", () => undefined);
+// The end of the command alone makes it another code: Node ends with 0 when there is nothing left to wait for.
+process.exitCode = 1;
+let isTold = false;
+process.on("uncaughtExceptionMonitor", () => (isTold = true));
+process.once("exit", () => {
+  if (!isTold)
+    process.stderr.write(
+      "error: this is a bug in image-factory, please report it: the command came to no end, and nothing is left to wait for\n",
+    );
+});
 // No await: the compiled program is a script, which ci/start.ts starts faster than Node does a module.
 void (async () => {
-  process.exitCode = await main();
-  if (process.stdout.writableLength === 0) process.exit();
-  else process.stdout.once("drain", () => process.exit());
+  process.exitCode = await main(standardOutput());
+  isTold = true;
+  process.exit();
 })();
