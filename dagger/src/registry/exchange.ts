@@ -81,6 +81,12 @@ export const exchange = (
       if (error instanceof Unsendable) reject(error.cause as Error);
       else reject(signal?.aborted ? error : asBroken(error, false, request.reusedSocket && sent <= forgotten));
     });
+    // Without this Node drops the connection and tells nobody.
+    request.once("upgrade", (response, socket) => {
+      watch.stop();
+      socket.destroy();
+      reject(asBroken(new Error(`an answer ${response.statusCode} that nobody asked for`), false, false));
+    });
     request.once("response", (response) => {
       watch.stop();
       answered = true;
