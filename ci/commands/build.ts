@@ -44,6 +44,7 @@ export const build = command({
     const use = remoteUseOf(flags.remote);
     const remote = lateRemote(use, project.state, plans[0]!, world);
     const warn = (text: string) => world.stderr(`note: ${text}\n`);
+    let toOutput = false;
     const { record, log } = await usingState(project.state, world, async () => {
       const made = await healing(project.state, plans, warn, async (distrusted) => {
         const request = { plans, upTo, fresh, engine, verbose, remote, prefer: "kept", distrusted } as const;
@@ -54,13 +55,17 @@ export const build = command({
       if (output !== null) {
         const target = resolve(project.root, output.target);
         const name = `${plans[0]!.repository}:${flags.version}`;
-        await output.output.write({ layout: project.state.layout, root: made.root, name }, target, world.signal);
+        const { layout, root: state, cache } = project.state;
+        toOutput = (await import("../outputs/place.js")).isStandardOutput(target);
+        await output.output.write({ layout, root: made.root, name, kept: [state, cache] }, target, world.signal);
         world.stderr(`wrote ${relative(world.cwd, target) || "."}\n`);
       }
       return made;
     });
     const about = { log: relative(world.cwd, log), wrote: flags.output ?? null };
-    world.stdout(flags.json ? `${JSON.stringify(record, null, 2)}\n` : buildSummary(record, about));
+    // Nothing follows an image that goes to standard output.
+    const tell = toOutput ? world.stderr : world.stdout;
+    tell(flags.json ? `${JSON.stringify(record, null, 2)}\n` : buildSummary(record, about));
     return 0;
   },
 });

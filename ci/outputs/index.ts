@@ -1,12 +1,11 @@
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { suggestion } from "../../dagger/src/pipeline/suggest.js";
-import type { Descriptor } from "../../dagger/src/pipeline/oci.js";
 import { writeDockerArchive } from "./docker-archive.js";
 import { writeLayout } from "./oci-layout.js";
+import { refuseKept } from "./place.js";
+import type { Source } from "./source.js";
 import { writeTar } from "./tar.js";
 
-/** An image to hand out: where its blobs are, what it is and how it is called. */
-export type Source = { layout: string; root: Descriptor; name: string };
 type Output = { about: string; write(source: Source, target: string, signal: AbortSignal): Promise<void> };
 
 /** Every form in which an image leaves the state folder. The only list. */
@@ -21,8 +20,10 @@ const guarded = ({ about, write }: Output): Output => ({
   about,
   async write(source, target, signal) {
     try {
+      refuseKept(target, source.kept ?? []);
       await write(source, target, signal);
     } catch (error) {
+      if (signal.aborted && !(error instanceof FactoryError)) throw interrupted(target, error);
       if (!(error instanceof Error && "code" in error && obstacles.has(String(error.code)))) throw error;
       throw new FactoryError(
         "OUTPUT_FAILED",
@@ -32,7 +33,29 @@ const guarded = ({ about, write }: Output): Output => ({
     }
   },
 });
-const obstacles = new Set(["EEXIST", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP", "EBUSY", "ETXTBSY"]);
+const obstacles = new Set([
+  "EEXIST",
+  "ENOTDIR",
+  "EISDIR",
+  "ENAMETOOLONG",
+  "ELOOP",
+  "EBUSY",
+  "ETXTBSY",
+  "EPIPE",
+  "ENXIO",
+  "ENOTEMPTY",
+]);
+
+const interrupted = (target: string, cause: unknown): FactoryError =>
+  new FactoryError(
+    "INTERRUPTED",
+    {
+      what: "interrupted",
+      why: `writing ${target} was stopped on request`,
+      fix: "run the same command again; what was finished is kept",
+    },
+    { cause },
+  );
 
 /** `oci:DIR`, `tar:FILE`, `docker:FILE`. @throws FactoryError USAGE */
 export const parseOutput = (text: string): { output: Output; target: string } => {

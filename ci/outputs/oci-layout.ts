@@ -1,31 +1,48 @@
-import { copyFile, link, mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { blobPath, closure } from "../../dagger/src/layout.js";
+import { createWriteStream, lstatSync, readdirSync, rmSync } from "node:fs";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { blobPath } from "../../dagger/src/layout.js";
 import { type ImageIndex, mediaTypes, refName } from "../../dagger/src/pipeline/oci.js";
-import type { Source } from "./index.js";
+import { withLock } from "../io/alive.js";
+import { replaceFile } from "../io/replace-file.js";
+import { draftOf, placeOf, refused } from "./place.js";
+import { blobPieces, blobsOf, type Source } from "./source.js";
 
 /**
- * Writes an image as an OCI layout of its own. The folder appears whole or not at all: an earlier one is replaced only by a
- * complete new one.
- * @throws FactoryError OUTPUT_FAILED where something that is no layout stands in the way
+ * Writes an image as an OCI layout of its own. Whoever is killed leaves a whole layout, the earlier one or the new one: a new folder is
+ * made beside its place and renamed; into a layout that is there blobs are brought first, its index is replaced in one step, and what that
+ * does not reach goes last.
+ * @throws FactoryError OUTPUT_FAILED where something that is no layout stands in the way, CHECKSUM_MISMATCH
  */
-export const writeLayout = async ({ layout, root, name }: Source, target: string): Promise<void> => {
-  await refuseStranger(target);
-  const draft = `${target}.${process.pid}.draft`;
-  await rm(draft, { recursive: true, force: true });
+export const writeLayout = async (source: Source, target: string, signal?: AbortSignal): Promise<void> => {
+  const path = await folderAt(target);
+  await mkdir(dirname(path), { recursive: true });
+  // Held while it is looked at, too: another build may write the same place.
+  await withLock(`${path}.lock`, () => (isThere(path) ? renew(source, target, path, signal) : make(source, path, signal)), {
+    signal,
+  });
+};
+
+/** @throws FactoryError OUTPUT_FAILED */
+const folderAt = async (target: string): Promise<string> => {
+  const { is, path } = await placeOf(target);
+  if (is === "folder" || is === "new") return path;
+  throw noLayout(target);
+};
+const isThere = (path: string): boolean =>
+  readdirSync(dirname(path)).includes(basename(path)) ? readdirSync(path).length > 0 : false;
+const noLayout = (target: string) => refused(target, "it is there and is no OCI layout", "name another folder, or remove it");
+
+const make = async (source: Source, path: string, signal: AbortSignal | undefined): Promise<void> => {
+  const draft = draftOf(path);
   try {
     await mkdir(join(draft, "blobs", "sha256"), { recursive: true });
-    for (const { digest } of closure(layout, root)) {
-      const to = blobPath(draft, digest);
-      // A link costs nothing; across file systems it cannot be.
-      await link(blobPath(layout, digest), to).catch(() => copyFile(blobPath(layout, digest), to));
-    }
+    await bring(source, draft, signal);
     await writeFile(join(draft, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
-    await writeFile(join(draft, "index.json"), JSON.stringify(indexOf(root, name)));
-    await rm(target, { recursive: true, force: true });
-    await mkdir(dirname(target), { recursive: true });
-    await rename(draft, target);
+    await writeFile(join(draft, "index.json"), indexText(source));
+    await rename(draft, path);
   } catch (error) {
     await rm(draft, { recursive: true, force: true });
     throw error;
@@ -37,18 +54,37 @@ export const indexOf = (root: Source["root"], name: string): ImageIndex => ({
   mediaType: mediaTypes.index,
   manifests: [{ ...root, annotations: { [refName]: name } }],
 });
+const indexText = ({ root, name }: Source): string => JSON.stringify(indexOf(root, name));
 
-const refuseStranger = async (target: string): Promise<void> => {
-  const there = await stat(target).catch(() => null);
-  if (there === null) return;
-  const isLayout = await stat(join(target, "oci-layout")).then(
-    () => true,
-    () => false,
-  );
-  if (there.isDirectory() && isLayout) return;
-  throw new FactoryError("OUTPUT_FAILED", {
-    what: `will not replace ${target}`,
-    why: "it is there and is no OCI layout",
-    fix: "name another folder, or remove it",
-  });
+/** @throws FactoryError OUTPUT_FAILED for a folder that is no layout, or whose parts lead elsewhere */
+const renew = async (source: Source, target: string, layout: string, signal: AbortSignal | undefined): Promise<void> => {
+  const folder = join(layout, "blobs", "sha256");
+  const version = await readFile(join(layout, "oci-layout"), "utf8").catch(() => "");
+  const isWhole = [dirname(folder), folder].every((part) => lstatSync(part, { throwIfNoEntry: false })?.isDirectory() ?? true);
+  if (!version.includes("imageLayoutVersion") || !isWhole) throw noLayout(target);
+  await mkdir(folder, { recursive: true });
+  const reached = await bring(source, layout, signal);
+  replaceFile(join(layout, "index.json"), indexText(source));
+  for (const name of readdirSync(folder))
+    if (isBlob.test(name) && !reached.has(name)) rmSync(join(folder, name), { force: true });
+};
+/** A blob, or what is left of one that was being written. */
+const isBlob = /^[0-9a-f]{64}(?:\.\d+-\d+-[0-9a-f]{12}\.draft)?$/;
+
+/** Copies all blobs, each held against its digest; one that is there may be damaged. Returns their names. */
+const bring = async (source: Source, layout: string, signal: AbortSignal | undefined): Promise<ReadonlySet<string>> => {
+  const names = new Set<string>();
+  for (const blob of blobsOf(source)) {
+    const path = blobPath(layout, blob.digest);
+    const draft = draftOf(path);
+    try {
+      await pipeline(Readable.from(blobPieces(source.layout, blob)), createWriteStream(draft, { flags: "wx" }), { signal });
+      await rename(draft, path);
+    } catch (error) {
+      await rm(draft, { force: true });
+      throw error;
+    }
+    names.add(blob.digest.slice("sha256:".length));
+  }
+  return names;
 };

@@ -1,45 +1,66 @@
-import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
+import { once } from "node:events";
+import { constants, createWriteStream, openSync, closeSync } from "node:fs";
+import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { type Pack, pack } from "tar-stream";
-import { blobPath, closure } from "../../dagger/src/layout.js";
-import type { Source } from "./index.js";
 import { indexOf } from "./oci-layout.js";
+import { draftOf, type Place, placeOf, refused } from "./place.js";
+import { blobPieces, blobsOf, type Source } from "./source.js";
 
 /** Writes an image as one tar of an OCI layout (what skopeo calls oci-archive). The same image gives the same bytes. */
 export const writeTar = (source: Source, target: string, signal: AbortSignal): Promise<void> =>
   writeArchive(target, signal, async (archive) => {
     await addText(archive, "oci-layout", '{"imageLayoutVersion":"1.0.0"}');
     await addText(archive, "index.json", JSON.stringify(indexOf(source.root, source.name)));
-    for (const { digest, size } of closure(source.layout, source.root)) {
-      await addStream(archive, `blobs/${digest.replace(":", "/")}`, size, createReadStream(blobPath(source.layout, digest)));
-    }
+    for (const blob of blobsOf(source))
+      await addStream(archive, `blobs/${blob.digest.replace(":", "/")}`, blob.size, blobPieces(source.layout, blob));
   });
 
-/** A tar file that appears whole or not at all. */
-export const writeArchive = async (
-  target: string,
-  signal: AbortSignal,
-  fill: (archive: Pack) => Promise<void>,
-): Promise<void> => {
+type Fill = (archive: Pack, place: Place) => Promise<void>;
+
+/**
+ * A tar file that appears whole or not at all: whoever is killed leaves what was there before. Into a pipe or a device it is written as it
+ * comes.
+ * @throws FactoryError OUTPUT_FAILED for a place that is none of these
+ */
+export const writeArchive = async (target: string, signal: AbortSignal, fill: Fill): Promise<void> => {
   await mkdir(dirname(target), { recursive: true });
-  const draft = `${target}.${process.pid}.draft`;
+  const place = await placeOf(target);
+  if (place.is === "folder") throw refused(target, "it is a folder", "name a file");
+  if (place.is === "standard output") return written(place, signal, fill, process.stdout);
+  if (place.is === "stream") return intoStream(place, signal, fill);
+  const draft = draftOf(place.path);
   try {
-    const archive = pack();
-    const written = pipeline(archive, createWriteStream(draft), { signal });
-    await Promise.all([
-      written,
-      fill(archive).then(
-        () => archive.finalize(),
-        (error: unknown) => void archive.destroy(error instanceof Error ? error : new Error(String(error))),
-      ),
-    ]);
-    await rename(draft, target);
+    // A file that is there under this name is somebody else's.
+    await written(place, signal, fill, createWriteStream(draft, { flags: "wx" }));
+    await rename(draft, place.path);
   } catch (error) {
     await rm(draft, { force: true });
     throw error;
   }
+};
+
+const intoStream = async (place: Place, signal: AbortSignal, fill: Fill): Promise<void> => {
+  signal.throwIfAborted();
+  // To open a pipe waits for its reader, and nothing but one ends that.
+  const stop = () => closeSync(openSync(place.path, constants.O_RDONLY | constants.O_NONBLOCK));
+  signal.addEventListener("abort", stop, { once: true });
+  const handle = await open(place.path, constants.O_WRONLY | constants.O_NOCTTY).finally(() =>
+    signal.removeEventListener("abort", stop),
+  );
+  await written(place, signal, fill, handle.createWriteStream());
+};
+
+const written = async (place: Place, signal: AbortSignal, fill: Fill, to: NodeJS.WritableStream): Promise<void> => {
+  const archive = pack();
+  await Promise.all([
+    pipeline(archive, to, { signal, end: place.is !== "standard output" }),
+    fill(archive, place).then(
+      () => archive.finalize(),
+      (error: unknown) => void archive.destroy(error instanceof Error ? error : new Error(String(error))),
+    ),
+  ]);
 };
 
 const fixed = { mtime: new Date(0), mode: 0o644, uid: 0, gid: 0 } as const;
@@ -49,7 +70,14 @@ export const addText = (archive: Pack, name: string, text: string): Promise<void
     archive.entry({ ...fixed, name }, text, (error) => (error ? fail(error) : done()));
   });
 
-export const addStream = async (archive: Pack, name: string, size: number, content: NodeJS.ReadableStream): Promise<void> => {
+/** What goes wrong with the content goes to the caller, who destroys the archive. */
+export const addStream = async (archive: Pack, name: string, size: number, content: AsyncIterable<Uint8Array>): Promise<void> => {
   const entry = archive.entry({ ...fixed, name, size });
-  await pipeline(content, entry);
+  // What takes the archive may fail meanwhile; the caller sees that.
+  entry.on("error", () => undefined);
+  for await (const piece of content) {
+    if (entry.destroyed) return;
+    if (!entry.write(piece)) await Promise.race([once(entry, "drain"), once(entry, "close")]);
+  }
+  entry.end(undefined as never);
 };

@@ -1,5 +1,5 @@
-import { gunzipSync } from "node:zlib";
 import { eachAtOnce } from "./at-once.js";
+import { gunzip } from "./gunzip.js";
 import { blobPath, hasBlob, writeBlob } from "./layout.js";
 import { PartGone } from "./part-gone.js";
 import { FactoryError } from "./pipeline/error.js";
@@ -133,7 +133,7 @@ const disagreement = (
     return `its config says ${config.os}/${config.architecture}`;
   if (config.rootfs.diff_ids.length !== image.layers.length) return "its config and its manifest count layers differently";
   try {
-    return isAssemblyIndex(jsonOf(gunzipSync(assembly))) ? null : "its index is none of this format";
+    return isAssemblyIndex(jsonOf(gunzip(assembly))) ? null : "its index is none of this format";
   } catch (error) {
     return `its index cannot be read: ${error instanceof Error ? error.message : String(error)}`;
   }

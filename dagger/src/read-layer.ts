@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { Readable, type Transform } from "node:stream";
+import { pipeline, Readable, type Transform } from "node:stream";
 import * as zlib from "node:zlib";
 import { Decompress } from "fzstd";
 import { FactoryError } from "./pipeline/error.js";
@@ -22,8 +22,14 @@ export type ReadOptions = {
 export async function* layerBytes(file: Readable, layer: LayerBlob, options: ReadOptions = {}): AsyncGenerator<Uint8Array> {
   const hash = createHash("sha256");
   const { signal } = options;
+  const measure = measureOf(layer);
   try {
-    for await (const piece of unpacked(file, layer.mediaType, (bytes) => hash.update(bytes))) {
+    const seen = (bytes: Uint8Array) => {
+      hash.update(bytes);
+      measure.packed(bytes.length);
+    };
+    for await (const piece of unpacked(file, layer.mediaType, seen, measure)) {
+      measure.plain(piece.length);
       yield piece;
       signal?.throwIfAborted();
     }
@@ -37,14 +43,19 @@ export async function* layerBytes(file: Readable, layer: LayerBlob, options: Rea
 }
 
 /** The plain bytes of a layer, by its media type: tar, tar+gzip, tar+zstd, in OCI's words and in Docker's. */
-async function* unpacked(file: Readable, mediaType: string, seen: (bytes: Uint8Array) => void): AsyncGenerator<Uint8Array> {
+async function* unpacked(
+  file: Readable,
+  mediaType: string,
+  seen: (bytes: Uint8Array) => void,
+  measure: Measure,
+): AsyncGenerator<Uint8Array> {
   async function* watched(): AsyncGenerator<Buffer> {
     for await (const piece of file as AsyncIterable<Buffer>) {
       seen(piece);
       yield piece;
     }
   }
-  if (/[+.]zstd$/.test(mediaType)) yield* unzstd(watched());
+  if (/[+.]zstd$/.test(mediaType)) yield* unzstd(watched(), measure);
   else if (/[+.]gzip$/.test(mediaType)) yield* through(watched(), zlib.createGunzip({ chunkSize: 1 << 18 }));
   else yield* watched();
 }
@@ -52,22 +63,27 @@ async function* unpacked(file: Readable, mediaType: string, seen: (bytes: Uint8A
 /** Node has zstd since 22.15, three times as fast as fzstd. What a decoder gives back is the same by definition. */
 const nativeZstd = (zlib as { createZstdDecompress?: (options: { chunkSize: number }) => Transform }).createZstdDecompress;
 
-async function* unzstd(pieces: AsyncIterable<Buffer>): AsyncGenerator<Uint8Array> {
-  if (nativeZstd !== undefined) return yield* byFrame(pieces, () => nativeZstd({ chunkSize: 1 << 18 }));
+/** Bytes of a layer that fzstd gets at once: what they become is held in memory, and four may become 128 KiB. */
+const slice = 4096;
+
+async function* unzstd(pieces: AsyncIterable<Buffer>, measure: Measure): AsyncGenerator<Uint8Array> {
+  const parts = frameParts(pieces, measure.window);
+  if (nativeZstd !== undefined) return yield* byFrame(parts, () => nativeZstd({ chunkSize: 1 << 18 }));
   const ready: Uint8Array[] = [];
   const decoder = new Decompress((part) => ready.push(part));
-  for await (const piece of pieces) {
-    // A plain view: fzstd makes its own arrays by the constructor of what it is given.
-    decoder.push(new Uint8Array(piece.buffer, piece.byteOffset, piece.length));
-    yield* ready.splice(0);
+  for await (const { bytes } of parts) {
+    for (let at = 0; at < bytes.length; at += slice) {
+      // A plain view: fzstd makes its own arrays by the constructor of what it is given.
+      decoder.push(new Uint8Array(bytes.buffer, bytes.byteOffset + at, Math.min(slice, bytes.length - at)));
+      yield* ready.splice(0);
+    }
   }
   decoder.push(new Uint8Array(0), true);
   yield* ready;
 }
 
 /** A decoder for each frame: Node's own stops after the first. */
-async function* byFrame(pieces: AsyncIterable<Uint8Array>, decoder: () => Transform): AsyncGenerator<Uint8Array> {
-  const parts = frameParts(pieces);
+async function* byFrame(parts: AsyncGenerator<FramePart>, decoder: () => Transform): AsyncGenerator<Uint8Array> {
   for (let first = await parts.next(); first.done !== true; first = await parts.next()) {
     yield* through(oneFrame(first.value, parts), decoder());
   }
@@ -82,9 +98,41 @@ async function* oneFrame(first: FramePart, parts: AsyncGenerator<FramePart>): As
   }
 }
 
-const through = (pieces: AsyncIterable<Uint8Array>, transform: Transform): AsyncIterable<Uint8Array> =>
-  // compose destroys the whole chain with whichever part of it fails.
-  Readable.from(pieces, { objectMode: false }).compose(transform) as AsyncIterable<Uint8Array>;
+/** Not `compose`: with that, what is cut off ends the process instead of this. */
+async function* through(pieces: AsyncIterable<Uint8Array>, transform: Transform): AsyncGenerator<Uint8Array> {
+  // Whichever part fails, `pipeline` destroys the others with the same error, and the loop throws it.
+  pipeline(Readable.from(pieces, { objectMode: false }), transform, () => undefined);
+  yield* transform as AsyncIterable<Uint8Array>;
+}
+
+/**
+ * What is plain may be so many times what is packed, and as much beyond that as a small layer may hold: no layer of files reaches either, and
+ * a few megabytes do not become a full disk.
+ */
+const mostRatio = 250;
+const mostFree = 512 << 20;
+
+type Measure = { packed: (bytes: number) => void; plain: (bytes: number) => void; window: (bytes: number) => void };
+
+/** @throws FactoryError IMAGE_INVALID, from `plain` and `window`, as soon as one of them comes to too much */
+const measureOf = (layer: LayerBlob): Measure => {
+  let limit = mostFree;
+  const upTo = () => {
+    let sum = 0;
+    return (bytes: number) => {
+      sum += bytes;
+      if (sum > limit) throw bomb(layer);
+    };
+  };
+  return { packed: (bytes) => (limit += mostRatio * bytes), plain: upTo(), window: upTo() };
+};
+
+const bomb = ({ digest }: LayerBlob): FactoryError =>
+  new FactoryError("IMAGE_INVALID", {
+    what: `the layer ${digest} unpacks to far more than it holds`,
+    why: `${mostFree >> 20} MiB and ${mostRatio} times its own size are taken, no more`,
+    fix: "leave such a file out of the image, and make it where it is used",
+  });
 
 /** @param cause an error of reading or unpacking, or one that is a FactoryError already */
 export const damaged = ({ digest }: LayerBlob, cause: unknown, fix?: string): FactoryError => {

@@ -1,5 +1,5 @@
-import { gunzipSync } from "node:zlib";
 import { encoderOf } from "./encoders.js";
+import { gunzip } from "./gunzip.js";
 import { blobBytes, hasBlob, readBlob, readManifest, writeBlob } from "./layout.js";
 import { type AssemblyIndex, assemblyOf } from "./pipeline/assembly-index.js";
 import { inFrames } from "./pipeline/compress.js";
@@ -101,4 +101,4 @@ export const openStageRef = (layout: string, refDigest: string, key: StageKey): 
 
 /** @throws PartGone for a part that is not here or is damaged */
 const unpack = <T>(layout: string, { digest }: Descriptor): T =>
-  JSON.parse(gunzipSync(blobBytes(layout, digest)).toString("utf8")) as T;
+  JSON.parse(gunzip(blobBytes(layout, digest)).toString("utf8")) as T;

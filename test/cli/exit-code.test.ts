@@ -1,10 +1,10 @@
-import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { getuid } from "node:process";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { run } from "../../ci/io/process.js";
 import { factory, startFactory } from "./support/factory.js";
 
 /** The exit code is what the command came to, delivered: never what Node ends with by itself. */
@@ -47,14 +47,14 @@ test("a plan of which the disk takes the first part only is 73", async ({ skip }
   const words = ["plan", "--json", "--remote", "off"];
   const whole = await factory(folder, words);
   // A file system has no page for all of it.
-  execFileSync("mount", ["-t", "tmpfs", "-o", "size=4k", "tmpfs", disk]);
+  await run("mount", ["-t", "tmpfs", "-o", "size=4k", "tmpfs", disk]);
   try {
     expect(whole.stdout.length).toBeGreaterThan(4096);
     const { code } = await factory(folder, words, {}, into(`> ${join(disk, "plan.json")}`));
     expect(readFileSync(join(disk, "plan.json")).length).toBe(4096);
     expect(code).toBe(73);
   } finally {
-    execFileSync("umount", [disk]);
+    await run("umount", [disk]);
   }
 });
 
