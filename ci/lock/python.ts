@@ -8,6 +8,7 @@ import type { Platform } from "../../dagger/src/pipeline/stage.js";
 import { run } from "../io/process.js";
 import { misshapen, readAnswer } from "./answer.js";
 import type { Net } from "./http.js";
+import { limited, metLimit } from "./limited.js";
 import { findUv } from "./uv.js";
 
 export type PythonRequest = {
@@ -81,7 +82,7 @@ async function compile(uv: string, input: string, platform: Platform, request: P
   await rm(output, { force: true });
   if (held.length > 0) await writeFile(output, heldText(held));
   const args = ["pip", "compile", input, ...how, "--generate-hashes", "--format", "pylock.toml", "-o", output, ...target];
-  const done = await run(uv, args, {
+  const done = await run(...limited(uv, args), {
     cwd: request.work,
     env: {
       ...indexSettings(request.net.env),
@@ -90,6 +91,11 @@ async function compile(uv: string, input: string, platform: Platform, request: P
     },
     ...(request.net.signal === undefined ? {} : { signal: request.net.signal }),
   });
+  if (metLimit(done))
+    throw misshapen(
+      "the Python package index",
+      `uv was ended by a signal, as it is when an answer is too large\n${done.stderr.trim().slice(0, 300)}`,
+    );
   if (done.exitCode !== 0) throw compileFailed(platform, request.pythonVersion, done.stderr.trim());
   return readPylock(await readFile(output, "utf8"));
 }

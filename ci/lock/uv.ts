@@ -5,6 +5,7 @@ import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { findProgram } from "../io/host.js";
 import { run } from "../io/process.js";
 import type { Net } from "./http.js";
+import { limited } from "./limited.js";
 
 /**
  * The absolute path of uv, in the version that `hostTools` (builder/host-tools.txt) pins: from PATH when it is that version,
@@ -26,7 +27,7 @@ export async function findUv(hostTools: string, cache: string, net: Net): Promis
   const fresh = await mkdtemp(join(cache, "host-tools/.new-"));
   try {
     const args = ["--require-hashes", "--only-binary", ":all:", "--no-deps", "--disable-pip-version-check", "--target", fresh];
-    const pip = await run("python3", ["-m", "pip", "install", "-q", ...args, "-r", hostTools], {
+    const pip = await run(...limited("python3", ["-m", "pip", "install", "-q", "--no-input", ...args, "-r", hostTools]), {
       ...options,
       env: { PIP_ROOT_USER_ACTION: "ignore", PIP_USER: "0" },
     });

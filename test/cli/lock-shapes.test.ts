@@ -170,5 +170,11 @@ test("an index whose answers uv cannot read is no requirement without a solution
       },
     });
   await expect(ask("simple")).rejects.toEqual(failed("MIRROR_FAILED"));
+  pages["/endless/task/"] = (request, response) => {
+    response.writeHead(200, { "content-type": "application/vnd.pypi.simple.v1+json" });
+    response.write('{"files": [');
+    endless(request, response);
+  };
+  await expect(ask("endless")).rejects.toEqual(failed("MIRROR_FAILED"));
   await expect(ask("denied")).rejects.toEqual(failed("MIRROR_UNREACHABLE"));
 });

@@ -1,4 +1,4 @@
-import { statSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { hostToolsFile } from "../../ci/io/host-tools.js";
@@ -57,6 +57,17 @@ describe.skipIf(noUv !== null)(`Python requirements in other words${noUv === nul
     writeFileSync(join(folder, "pyproject.toml"), pyproject("attrs>=23,<24"));
     expect((await typed(folder, "lock")).stdout).toMatch(/attrs +22\.1\.0 → 23\./);
     expect((await typed(folder, "lock", "--check")).code).toBe(0);
+  });
+
+  test("an interrupted lock leaves the old one", async () => {
+    const folder = python("attrs==22.1.0");
+    await typed(folder, "lock");
+    const before = readFileSync(join(folder, "images.lock"));
+    writeFileSync(join(folder, "pyproject.toml"), pyproject("attrs>=23"));
+    const { code } = await typed(folder, "lock", AbortSignal.abort());
+    expect(code).toBe(130);
+    expect(readFileSync(join(folder, "images.lock"))).toEqual(before);
+    expect(readdirSync(folder).sort()).toEqual(["images.lock", "images.yaml", "pyproject.toml"]);
   });
 
   test("nothing locked at all is behind, too", async () => {

@@ -21,9 +21,12 @@ export const project = (files: Readonly<Record<string, string>>): string => {
   return folder;
 };
 
-/** A command as it is typed there; an error is a result. */
-export const typed = async (folder: string, name: CommandName, ...flags: string[]) => {
-  const { world, stdout, stderr } = worldAt(folder, env(folder));
+/** A command as it is typed there, interrupted by a signal where one is given; an error is a result. */
+export const typed = async (folder: string, name: CommandName, ...words: (string | AbortSignal)[]) => {
+  const flags = words.filter((word) => typeof word === "string");
+  const signal = words.find((word) => typeof word !== "string");
+  const { world: usual, stdout, stderr } = worldAt(folder, env(folder));
+  const world = signal === undefined ? usual : { ...usual, signal };
   const code = await (await commands[name].load()).run(flags, world).catch((error: unknown) => {
     if (error instanceof FactoryError) return error;
     throw error;
