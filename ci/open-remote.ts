@@ -7,6 +7,7 @@ import {
   type TaggedRef,
   taggedRef,
 } from "../dagger/src/pull-stage.js";
+import { isErrno } from "../dagger/src/errno.js";
 import { PartGone } from "../dagger/src/part-gone.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import type { StageKey } from "../dagger/src/pipeline/key.js";
@@ -18,7 +19,7 @@ import { brief, type Patience, patient } from "../dagger/src/registry/retry.js";
 import type { World } from "./command.js";
 import { nameInLayout } from "./io/oci-layout.js";
 import { keepStage, type StageRecord } from "./io/records.js";
-import type { State } from "./io/state.js";
+import { notWritable, type State } from "./io/state.js";
 import { registryFor, type Traffic } from "./registry-for.js";
 import type { Remote, RemoteOptions } from "./remote.js";
 import { branchSuffix, scopeHere } from "./scope.js";
@@ -96,7 +97,7 @@ export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: 
             ? tagged
             : distrusted.has(tagged.value.ref.digest)
               ? { state: "damaged", what: `${stageTag(stage.stage, stage.key)}: a part of it cannot be had` }
-              : await bring(planned, stage, kept, from, tagged.value);
+              : await bring(planned, stage, kept, from, tagged.value).catch((error: unknown) => notKept(state, error));
         if (pulled.state === "found") return pulled;
         // What one repository could not say outweighs that another one has nothing.
         if (answer.state === "absent") answer = pulled;
@@ -117,6 +118,13 @@ export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: 
       });
     },
   };
+};
+
+/** What the registry has and this machine cannot write is as unknown as an answer that does not come: a plan goes on without it. */
+const notKept = (state: State, error: unknown): Pulled => {
+  if (!isErrno(error, "EROFS", "EACCES", "EPERM", "ENOSPC", "EDQUOT", "ENOTDIR", "EEXIST", "ENOENT")) throw error;
+  const told = notWritable(state, error);
+  return { state: "unknown", why: `${told.explanation.what}: ${told.explanation.why}`, error: told };
 };
 
 const isUnanswered = (error: unknown): error is FactoryError =>

@@ -4,6 +4,7 @@ import { suggestion } from "../../dagger/src/pipeline/suggest.js";
 import { command } from "../command.js";
 import { enginePrune, engineStart, engineStatus, engineStop } from "../engines/embedded.js";
 import { chooseEngine } from "../engines/index.js";
+import { requireWritable } from "../io/state.js";
 import { openProject } from "../project.js";
 
 const verbs = ["status", "start", "stop", "prune"] as const;
@@ -16,6 +17,7 @@ export const engine = command({
   async run({ keep }, world, [verb = "status"]) {
     const gigabytes = keepOf(keep, "gigabytes", "./task engine KEEP=20 -- prune");
     const project = await openProject(world);
+    if (verb !== "status") requireWritable(project.state);
     const report = (line: string) => world.stderr(`engine: ${line}\n`);
     const setup = { state: project.state, env: world.env, report };
     switch (verbs.find((known) => known === verb)) {

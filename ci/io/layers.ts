@@ -7,22 +7,20 @@ import type { WrittenLayer } from "../../dagger/src/write-layer.js";
 import { readNote, writeNote } from "./note.js";
 import type { State } from "./state.js";
 
-/** What a note is about, and by whom it was made: a note under another's name, or of a lower trust level, is as good as none. */
-type Signed = { about: string; trust: TrustLevel };
+/** By whom a note was made: one of a lower trust level is as good as none. */
+type Signed = { trust: TrustLevel };
 
-const readSigned = <T extends Signed>({ trust }: State, file: string, about: string): T | null => {
+const readSigned = <T extends Signed>({ trust }: State, file: string): T | null => {
   const note = readNote<T>(file);
-  return note?.about === about && isTrustedAt(note.trust, trust) ? note : null;
+  return note !== null && isTrustedAt(note.trust, trust) ? note : null;
 };
 
 /** Layers by layer key, one small file each, so that two builds at once need no lock. */
 export const rememberedLayers = (state: State, anew: boolean): Remembered => {
   const file = (key: string) => join(state.root, "layers", `${key}.json`);
   return {
-    get(key) {
-      return anew ? undefined : readSigned<Signed & { layer: WrittenLayer }>(state, file(key), key)?.layer;
-    },
-    set: (key, layer) => writeNote(file(key), { about: key, trust: state.trust, layer }),
+    get: (key) => (anew ? undefined : readSigned<Signed & { layer: WrittenLayer }>(state, file(key))?.layer),
+    set: (key, layer) => writeNote(file(key), { trust: state.trust, layer }),
   };
 };
 
@@ -30,11 +28,14 @@ export const rememberedLayers = (state: State, anew: boolean): Remembered => {
 export const rememberedFrames = (state: State, place: string, anew: boolean): RememberedFrames => {
   const file = join(state.root, "frames", `${place}.json`);
   return {
-    get: (encoder) => (anew ? null : readSigned<Signed & KnownFrames>(state, file, `${place} ${encoder}`)),
+    get(encoder) {
+      const note = anew ? null : readSigned<Signed & KnownFrames & { encoder: string }>(state, file);
+      return note?.encoder === encoder ? note : null;
+    },
     set(encoder, made) {
       // Renaming over a file makes ext4 write the new one out at once; a note that is absent for a moment costs nobody anything.
       rmSync(file, { force: true });
-      writeNote(file, { about: `${place} ${encoder}`, trust: state.trust, ...made });
+      writeNote(file, { encoder, trust: state.trust, ...made });
     },
   };
 };

@@ -57,7 +57,9 @@ export const sweep = (layout: string, keep: ReadonlySet<string>): Promise<number
   withLock(join(layout, ".lock"), async () => {
     const index = readIndex(layout);
     const manifests = index.manifests.filter(({ digest }) => keep.has(digest));
-    replaceFile(join(layout, "index.json"), JSON.stringify({ ...index, manifests }));
+    const write = () => replaceFile(join(layout, "index.json"), JSON.stringify({ ...index, manifests }));
+    // Before the blobs, so that no name is without its image; on a full disk after them, because they are what makes room.
+    const isFull = manifests.length < index.manifests.length && failsOnFullDisk(write);
     const roots = [...keep].map((digest): Descriptor => ({ mediaType: mediaTypes.manifest, digest, size: 0 }));
     const reached = new Set(roots.flatMap((one) => closure(layout, one)).map(({ digest }) => digest));
     const folder = join(layout, "blobs", "sha256");
@@ -67,5 +69,16 @@ export const sweep = (layout: string, keep: ReadonlySet<string>): Promise<number
       freed += statSync(join(folder, name)).size;
       rmSync(join(folder, name), { force: true });
     }
+    if (isFull) write();
     return freed;
   });
+
+const failsOnFullDisk = (work: () => void): boolean => {
+  try {
+    work();
+    return false;
+  } catch (error) {
+    if (isErrno(error, "ENOSPC", "EDQUOT")) return true;
+    throw error;
+  }
+};

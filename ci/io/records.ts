@@ -104,17 +104,13 @@ type LastKeys = Partial<Record<StageName, string>>;
 const lastFile = (state: State, image: string, platform: Platform): string =>
   join(state.root, "last", `${image}-${platform.replace("/", "-")}.json`);
 
-type LastNote = { image: string; platform: Platform; keys: LastKeys };
-
 /** The keys of the last build of an image, by stage. */
-export const lastKeys = (state: State, image: string, platform: Platform): LastKeys => {
-  const note = readNote<LastNote>(lastFile(state, image, platform));
-  return note?.image === image && note.platform === platform ? note.keys : {};
-};
+export const lastKeys = (state: State, image: string, platform: Platform): LastKeys =>
+  readNote<LastKeys>(lastFile(state, image, platform)) ?? {};
 
 /** The keys of the last builds of all images. */
 export const allLastKeys = (state: State): ReadonlySet<string> => {
-  const keys = (name: string): string[] => Object.values(readNote<LastNote>(join(state.root, "last", name))?.keys ?? {});
+  const keys = (name: string): string[] => Object.values(readNote<LastKeys>(join(state.root, "last", name)) ?? {});
   return new Set(namesIn(join(state.root, "last")).flatMap(keys));
 };
 
@@ -125,7 +121,7 @@ export const keepLastKeys = (state: State, image: string, platform: Platform, ke
   const file = lastFile(state, image, platform);
   // Renaming over a file makes ext4 write the new one out at once; a note that is absent for a moment costs nobody anything.
   rmSync(file, { force: true });
-  writeNote(file, { image, platform, keys: now } satisfies LastNote);
+  writeNote(file, now);
 };
 
 /** All keys under which something is recorded, readable or not. */

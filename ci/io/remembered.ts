@@ -25,11 +25,11 @@ export const remembered = async <T>(
   if (folder === null) return make(text);
   const file = join(folder, `${name}.json`);
   const sha256 = textChecksum(text);
-  const note = readNote<{ name: string; sha256: string; value: T }>(file);
-  if (note?.name === name && note.sha256 === sha256) return note.value;
+  const note = readNote<{ sha256: string; value: T }>(file);
+  if (note?.sha256 === sha256) return note.value;
   const value = await make(text);
   try {
-    writeNote(file, { name, sha256, value });
+    writeNote(file, { sha256, value });
   } catch {
     // A program in a place that cannot be written makes the value each time.
   }

@@ -12,7 +12,11 @@ export const systemError = (error: unknown): unknown => {
     case "EDQUOT":
       return new FactoryError(
         "DISK_FULL",
-        { what: "no space left", why, fix: "free some space, for example with: ./task clean, or ./task engine -- prune" },
+        {
+          what: "no space left",
+          why,
+          fix: "free some space, for example with: ./task clean, or ./task engine -- prune; or keep the state where there is room: FACTORY_STATE=DIR",
+        },
         { cause: error },
       );
     case "EACCES":

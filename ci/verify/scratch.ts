@@ -21,7 +21,7 @@ import type { World } from "../command.js";
 import { isAlive, nameOfProcess } from "../io/alive.js";
 import { nameInLayout } from "../io/oci-layout.js";
 import { findStage, keepIngredients, keepStage } from "../io/records.js";
-import { type State, stateOf } from "../io/state.js";
+import { type State, requireWritable, stateOf } from "../io/state.js";
 import { lockFile, openImage, type OpenImage, openProject, type Project } from "../project.js";
 
 /** A project that may be changed and built as one likes: a copy of the files that decide the user's image, with a state of its own. */
@@ -45,6 +45,7 @@ export type Scratch = {
  */
 export const openScratch = async (world: World, image: string | undefined): Promise<Scratch> => {
   const real = await openProject(world);
+  requireWritable(real.state);
   const place = join(real.state.root, "verify");
   await sweep(place);
   const folder = join(place, `${nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`);

@@ -113,7 +113,7 @@ const named = (what: string, outcome: Outcome, check: () => void): string => {
 test("damage of whatever kind never makes a wrong image, and never ends in a bug", async () => {
   const random = randomOf("state damage");
   const seen = tally();
-  for (let round = 0; round < rounds({ short: 70, long: 1000 }); round += 1) {
+  for (let round = 0; round < rounds({ short: 50, long: 1000 }); round += 1) {
     const state = join(box.root, `damaged-${round}`);
     const out = join(box.root, `out-${round}`);
     cpSync(whole, state, { recursive: true });
