@@ -6,7 +6,6 @@ import { pipeline } from "node:stream/promises";
 import { blobPath } from "../../dagger/src/layout.js";
 import { type ImageIndex, mediaTypes, refName } from "../../dagger/src/pipeline/oci.js";
 import { withLock } from "../io/alive.js";
-import { replaceFile } from "../io/replace-file.js";
 import { draftOf, placeOf, refused } from "./place.js";
 import { blobPieces, blobsOf, type Source } from "./source.js";
 
@@ -64,12 +63,14 @@ const renew = async (source: Source, target: string, layout: string, signal: Abo
   if (!version.includes("imageLayoutVersion") || !isWhole) throw noLayout(target);
   await mkdir(folder, { recursive: true });
   const reached = await bring(source, layout, signal);
-  replaceFile(join(layout, "index.json"), indexText(source));
+  const draft = draftOf(join(layout, "index.json"));
+  await writeFile(draft, indexText(source), { flag: "wx" });
+  await rename(draft, join(layout, "index.json"));
   for (const name of readdirSync(folder))
     if (isBlob.test(name) && !reached.has(name)) rmSync(join(folder, name), { force: true });
 };
 /** A blob, or what is left of one that was being written. */
-const isBlob = /^[0-9a-f]{64}(?:\.\d+-\d+-[0-9a-f]{12}\.draft)?$/;
+const isBlob = /^[0-9a-f]{64}(?:\.[0-9a-f-]+\.draft)?$/;
 
 /** Copies all blobs, each held against its digest; one that is there may be damaged. Returns their names. */
 const bring = async (source: Source, layout: string, signal: AbortSignal | undefined): Promise<ReadonlySet<string>> => {

@@ -78,7 +78,7 @@ export const draftOf = (path: string): string => {
   }
   return join(folder, `${start}${nameOfProcess(process.pid)}-${randomBytes(6).toString("hex")}.draft`);
 };
-const draftName = /^(\d+-\d+)-[0-9a-f]{12}\.draft$/;
+const draftName = /^(\d+-\d+(?:-[0-9a-f]{16})?)-[0-9a-f]{12}\.draft$/;
 
 export const refused = (target: string, why: string, fix: string): FactoryError =>
   new FactoryError("OUTPUT_FAILED", { what: `will not replace ${target}`, why, fix });

@@ -74,10 +74,10 @@ export const addText = (archive: Pack, name: string, text: string): Promise<void
 export const addStream = async (archive: Pack, name: string, size: number, content: AsyncIterable<Uint8Array>): Promise<void> => {
   const entry = archive.entry({ ...fixed, name, size });
   // What takes the archive may fail meanwhile; the caller sees that.
-  entry.on("error", () => undefined);
+  const closed = once(entry, "close").catch(() => undefined);
   for await (const piece of content) {
     if (entry.destroyed) return;
-    if (!entry.write(piece)) await Promise.race([once(entry, "drain"), once(entry, "close")]);
+    if (!entry.write(piece)) await Promise.race([once(entry, "drain"), closed]);
   }
   entry.end(undefined as never);
 };

@@ -163,6 +163,12 @@ test("leaves no bundle, no mount and no container behind, and does not empty a f
     readdirSync("/tmp").filter((name) => name.startsWith("factory-run-") && existsSync(join("/tmp", name, "config.json"))),
   ).toEqual([]);
   expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain("factory-run-");
+  mkdirSync(join(state.root, "roots/999999999-1-0123abcd/rootfs"), { recursive: true });
+  mkdirSync(join(state.root, "roots/mine"));
+  (await opened([])).close();
+  expect(readdirSync(join(state.root, "roots")).filter((name) => name.startsWith("999999999") || name === "mine")).toEqual([
+    "mine",
+  ]);
   const precious = join(folder, "precious");
   mkdirSync(precious);
   writeFileSync(join(precious, "1-1-00000000"), "safe");
