@@ -1,5 +1,5 @@
-import type { ImageConfig } from "../../dagger/src/pipeline/image-config.js";
 import { layerType, mediaTypes } from "../../dagger/src/pipeline/oci.js";
+import { isImageConfig } from "../../dagger/src/pipeline/oci-check.js";
 import type { LayerBlob } from "../../dagger/src/read-layer.js";
 import { type Files, notAnImage, readJson } from "./files.js";
 import type { Image } from "./image.js";
@@ -13,19 +13,19 @@ type ArchiveManifest = { Config: string; RepoTags?: string[] | null; Layers: str
  * @throws FactoryError IMAGE_INVALID
  */
 export const dockerImage = async (files: Files, wanted: string | null): Promise<Image> => {
-  const { value: all } = await readJson<ArchiveManifest>(files, "manifest.json");
+  const { value: all } = await readJson(files, "manifest.json", isArchiveManifest);
   const fitting = wanted === null ? all : all.filter(({ RepoTags }) => RepoTags?.includes(wanted));
   const [first, ...others] = fitting;
   if (first === undefined || others.length > 0) {
     const why = wanted === null ? `it holds ${all.length} images` : `it holds no image ${wanted}`;
     throw notAnImage(files.name, why, `name one of them: ${all.flatMap(({ RepoTags }) => RepoTags ?? []).join(", ")}`);
   }
-  const { value: config, sha256 } = await readJson<ImageConfig>(files, first.Config);
+  const { value: config, sha256 } = await readJson(files, first.Config, isImageConfig);
   // The image's ID, by which it is called: the digest of its config.
   const id = /([0-9a-f]{64})(?:\.json)?$/.exec(first.Config)?.[1];
   if (id !== undefined && id !== sha256)
     throw notAnImage(files.name, `its config ${first.Config} has another digest`, "make it again");
-  const ids = config.rootfs?.diff_ids ?? [];
+  const ids = config.rootfs.diff_ids;
   if (ids.length !== first.Layers.length)
     throw notAnImage(files.name, `${first.Layers.length} layers, and ${ids.length} diff_ids in its config`, "make it again");
   const paths = new Map<LayerBlob, string>();
@@ -37,6 +37,15 @@ export const dockerImage = async (files: Files, wanted: string | null): Promise<
     layers: [...paths.keys()],
     open: (layer) => files.stream(paths.get(layer)!),
   };
+};
+
+const isArchiveManifest = (value: unknown): value is ArchiveManifest => {
+  const areTexts = (list: unknown) => Array.isArray(list) && list.every((one) => typeof one === "string");
+  const isImage = (one: unknown) => {
+    const { Config, RepoTags = null, Layers } = (one ?? {}) as Partial<ArchiveManifest[number]>;
+    return typeof Config === "string" && areTexts(Layers) && (RepoTags === null || areTexts(RepoTags));
+  };
+  return Array.isArray(value) && value.every(isImage);
 };
 
 const layerOf = async (files: Files, path: string, diffId: string): Promise<LayerBlob> => {

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { createReadStream, existsSync, statSync } from "node:fs";
+import { createReadStream, statSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { Readable } from "node:stream";
@@ -20,7 +20,8 @@ export const filesOfFolder = (folder: string, name: string): Files => {
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) throw missing(name, `no folder ${folder}`);
   return {
     name,
-    has: (path) => existsSync(join(folder, path)),
+    // A pipe would keep the one who reads it waiting.
+    has: (path) => statSync(join(folder, path), { throwIfNoEntry: false })?.isFile() === true,
     stream: (path) => createReadStream(join(folder, path), { highWaterMark: 1 << 18 }),
   };
 };
@@ -88,13 +89,28 @@ const wordsFor = (cause: unknown, block: Uint8Array): string => {
   return cause instanceof Error ? cause.message : String(cause);
 };
 
-/** @throws FactoryError IMAGE_INVALID when it cannot be read or is no JSON */
-export const readJson = async <T>(files: Files, path: string): Promise<{ value: T; sha256: string }> => {
+/** Bytes of a manifest or a config; registries take 4 MiB. */
+const longestJson = 32 << 20;
+
+/** @throws FactoryError IMAGE_INVALID when it cannot be read, is no JSON, is far too large, or has another shape */
+export const readJson = async <T>(
+  files: Files,
+  path: string,
+  hasShape: (value: unknown) => value is T,
+): Promise<{ value: T; sha256: string }> => {
   try {
+    if (!files.has(path)) throw new Error("no such file");
     const parts: Uint8Array[] = [];
-    for await (const part of files.stream(path) as AsyncIterable<Uint8Array>) parts.push(part);
+    let size = 0;
+    for await (const part of files.stream(path) as AsyncIterable<Uint8Array>) {
+      size += part.length;
+      if (size > longestJson) throw new Error("larger than 32 MiB");
+      parts.push(part);
+    }
     const bytes = Buffer.concat(parts);
-    return { value: JSON.parse(bytes.toString("utf8")) as T, sha256: createHash("sha256").update(bytes).digest("hex") };
+    const value: unknown = JSON.parse(bytes.toString("utf8"));
+    if (!hasShape(value)) throw new Error("not of the shape that the format has");
+    return { value, sha256: createHash("sha256").update(bytes).digest("hex") };
   } catch (cause) {
     const why = `${path}: ${cause instanceof Error ? cause.message : String(cause)}`;
     throw notAnImage(files.name, why, "make it again, or name another image", cause);

@@ -1,5 +1,5 @@
-import type { ImageConfig } from "../../dagger/src/pipeline/image-config.js";
 import { type Descriptor, type ImageIndex, type Manifest, refName } from "../../dagger/src/pipeline/oci.js";
+import { isImageConfig, isImageIndex, isManifest } from "../../dagger/src/pipeline/oci-check.js";
 import type { Platform } from "../../dagger/src/pipeline/stage.js";
 import { type Files, notAnImage, readJson } from "./files.js";
 import type { Image } from "./image.js";
@@ -9,8 +9,8 @@ import type { Image } from "./image.js";
  * @throws FactoryError IMAGE_INVALID, with the names that there are where none or several fit
  */
 export const ociImage = async (files: Files, wanted: string | null, platform: Platform | null): Promise<Image> => {
-  const { value: index } = await readJson<Partial<ImageIndex>>(files, "index.json");
-  const all = index.manifests ?? [];
+  const { value: index } = await readJson(files, "index.json", isImageIndex);
+  const all = index.manifests;
   const fitting = wanted === null ? all : all.filter((one) => one.annotations?.[refName] === wanted || one.digest === wanted);
   // One image under several names is one image.
   const [first, ...others] = new Map(fitting.map((one) => [one.digest, one])).values();
@@ -28,11 +28,9 @@ export const manifestImage = async (
   root: Pick<Descriptor, "digest">,
   platform: Platform | null,
 ): Promise<Image> => {
-  const { value } = await blob<Partial<Manifest & ImageIndex>>(files, root.digest);
-  if (value.manifests !== undefined) return manifestImage(files, chosen(files, value.manifests, platform), platform);
-  if (value.config === undefined || value.layers === undefined)
-    throw notAnImage(files.name, `${root.digest} is neither a manifest nor an index`, "name another image");
-  const { value: config } = await blob<ImageConfig>(files, value.config.digest);
+  const value = await blob(files, root.digest, isManifestOrIndex);
+  if ("manifests" in value) return manifestImage(files, chosen(files, value.manifests, platform), platform);
+  const config = await blob(files, value.config.digest, isImageConfig);
   return {
     name: files.name,
     digest: root.digest,
@@ -53,11 +51,13 @@ const chosen = (files: Files, manifests: readonly Descriptor[], platform: Platfo
   throw notAnImage(files.name, why, "name one platform: PLATFORM=linux/amd64");
 };
 
+const isManifestOrIndex = (value: unknown): value is Manifest | ImageIndex => isManifest(value) || isImageIndex(value);
+
 /** A blob of JSON, held against its digest. */
-const blob = async <T>(files: Files, digest: string): Promise<{ value: T }> => {
-  const { value, sha256 } = await readJson<T>(files, pathOf(digest));
+const blob = async <T>(files: Files, digest: string, hasShape: (value: unknown) => value is T): Promise<T> => {
+  const { value, sha256 } = await readJson(files, pathOf(digest), hasShape);
   if (`sha256:${sha256}` !== digest) throw notAnImage(files.name, `the blob ${digest} has another digest`, "make it again");
-  return { value };
+  return value;
 };
 
 const pathOf = (digest: string): string => `blobs/${digest.replace(":", "/")}`;

@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process";
 import { chmod, cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import type { ImageTest } from "../../ci/test-image.js";
 import { run } from "../../ci/io/process.js";
@@ -135,6 +137,18 @@ describe.skipIf(absent !== null)(`the small image${absent === null ? "" : ` (ski
     } finally {
       await rm(own, { recursive: true, force: true });
     }
+  });
+
+  test("shell hands on what a command prints, byte by byte and all of it", async () => {
+    // More than a buffer of 64 MiB, and no byte of it is text.
+    const command = "head -c 70000000 /dev/zero | tr '\\0' '\\377'; printf '\\200' >&2";
+    const words = [inject("program"), "shell", "--command", command];
+    const env = { ...process.env, FACTORY_REMOTE: "off", ...small.env };
+    const options = { cwd: small.project, env, encoding: "buffer", maxBuffer: 80_000_000 } as const;
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, words, options);
+    expect(stdout.length).toBe(70_000_000);
+    expect(stdout.every((byte) => byte === 0xff)).toBe(true);
+    expect(stderr.at(-1)).toBe(0x80);
   });
 
   test("that is not built is said to be not built", async () => {
