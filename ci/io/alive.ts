@@ -197,7 +197,8 @@ const created = (path: string, name: string): boolean => {
     symlinkSync(name, path);
     return true;
   } catch (error) {
-    if (isErrno(error, "EEXIST")) return false;
+    // ENOENT: whoever empties the folder above took it away between two calls.
+    if (isErrno(error, "EEXIST", "ENOENT")) return false;
     throw error;
   }
 };

@@ -25,7 +25,7 @@ export const usingState = async <T>(state: State, around: Around, work: () => Pr
     // Through the gate one by one: who wants the folder alone holds it until it is done.
     mark = await withLock(gateOf(state), async () => enter(marksOf(state)), waiting(around, "./task clean"));
   } catch (error) {
-    if (!isErrno(error, "EROFS", "EACCES", "EPERM", "ENOSPC", "ENOTDIR", "EEXIST")) throw error;
+    if (!isErrno(error, "EROFS", "EACCES", "EPERM", "ENOSPC", "ENOTDIR", "EEXIST", "ENOENT")) throw error;
   }
   try {
     return await work();

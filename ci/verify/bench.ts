@@ -54,7 +54,7 @@ export const openBench = async (scratch: Scratch, wish: Wish): Promise<Bench> =>
   if (platform === undefined || more.length > 0) throw onePlatform();
   const plan = wish.planner(project, open, platform, {});
   const atHome = wish.planner(scratch.home.project, scratch.home.open, platform, {});
-  await shareKept(scratch.home.project.state, project.state, plan, scratch.world.signal);
+  await shareKept(scratch.home.project.state, project.state, plan, scratch.world);
   const subject = subjectOf(scratch.root, project, open, plan);
   const missing = decide(plan, await knowledgeOf(project.state, plan, null), false)
     .filter(({ action }) => action === "execute")

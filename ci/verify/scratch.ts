@@ -21,6 +21,7 @@ import type { World } from "../command.js";
 import { isAlive, nameOfProcess } from "../io/alive.js";
 import { nameInLayout } from "../io/oci-layout.js";
 import { findStage, keepIngredients, keepStage } from "../io/records.js";
+import { usingState } from "../io/state-lock.js";
 import { type State, requireWritable, stateOf } from "../io/state.js";
 import { lockFile, openImage, type OpenImage, openProject, type Project } from "../project.js";
 
@@ -100,21 +101,22 @@ const copyProject = ({ root, spec }: Project, { image, folder, facts }: OpenImag
  * Brings what is kept of a plan's stages into another state folder. Blobs are the same files under two names, for they are never
  * written in place; where that cannot be, they are copied.
  */
-export const shareKept = async (from: State, to: State, plan: Plan, signal: AbortSignal): Promise<void> => {
-  const base =
-    plan.base.kind === "bootstrap" ? [{ key: baseKeyOf(plan.base, plan.platform, plan.epoch), ingredients: null }] : [];
-  for (const { key, ingredients } of [...base, ...plan.stages]) {
-    const record = findStage(from, key);
-    if (record === null) continue;
-    const digest = record.ref ?? record.digest;
-    const mediaType = record.ref === null ? mediaTypes.manifest : mediaTypes.index;
-    const { size } = lstatSync(blobPath(from.layout, digest));
-    for (const blob of closure(from.layout, { mediaType, digest, size })) share(from.layout, to.layout, blob.digest);
-    await nameInLayout(to.layout, `${record.stage}-${key}`, { mediaType, digest, size }, signal);
-    if (ingredients !== null) keepIngredients(to, key, ingredients);
-    keepStage(to, record);
-  }
-};
+export const shareKept = (from: State, to: State, plan: Plan, world: Pick<World, "signal" | "stderr">): Promise<void> =>
+  usingState(from, world, async () => {
+    const base =
+      plan.base.kind === "bootstrap" ? [{ key: baseKeyOf(plan.base, plan.platform, plan.epoch), ingredients: null }] : [];
+    for (const { key, ingredients } of [...base, ...plan.stages]) {
+      const record = findStage(from, key);
+      if (record === null) continue;
+      const digest = record.ref ?? record.digest;
+      const mediaType = record.ref === null ? mediaTypes.manifest : mediaTypes.index;
+      const { size } = lstatSync(blobPath(from.layout, digest));
+      for (const blob of closure(from.layout, { mediaType, digest, size })) share(from.layout, to.layout, blob.digest);
+      await nameInLayout(to.layout, `${record.stage}-${key}`, { mediaType, digest, size }, world.signal);
+      if (ingredients !== null) keepIngredients(to, key, ingredients);
+      keepStage(to, record);
+    }
+  });
 
 const share = (from: string, to: string, digest: string): void => {
   const [source, target] = [blobPath(from, digest), blobPath(to, digest)];
