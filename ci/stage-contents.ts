@@ -25,7 +25,7 @@ export const stageContents = async (
   const sizes = sizesOf(facts);
   remote?.ask(plan.stages.filter(({ kind, key }) => kind === "executed" && findStage(state, key) === null));
   const contents: StageContent[] = [];
-  let below: { layers: number; assembly: AssemblyIndex } | null = null;
+  let below: { digest: string | null; layers: number; assembly: AssemblyIndex } | null = null;
   for (const stage of plan.stages) {
     if (stage.kind === "assembled" && below !== null) {
       const { entries, next } = assembleLayer(
@@ -33,21 +33,24 @@ export const stageContents = async (
         below.assembly,
         sizes,
       );
-      const record = findStage(state, stage.key);
+      const kept = findStage(state, stage.key);
+      // One that was assembled on another result has layers of another image.
+      const record: StageRecord | null = kept?.parent === below.digest ? kept : null;
       contents.push({
         stage: stage.stage,
         kind: "assembled",
         entries,
         layers: record === null ? null : ownLayers(state, record, below),
       });
-      below = { layers: below.layers + (entries.length === 0 ? 0 : 1), assembly: next };
+      below = { digest: record?.digest ?? null, layers: below.layers + (entries.length === 0 ? 0 : 1), assembly: next };
       continue;
     }
     const record = await executedStage(state, plan, stage, remote);
     const opened = openStageRef(state.layout, record.ref!, stage.key)!;
     await bringHere(state, remote, record, [opened.parts.full]);
     contents.push({ stage: stage.stage, kind: "executed", index: opened.full(), layers: ownLayers(state, record, below) });
-    below = { layers: readManifest(state.layout, record.digest).layers.length, assembly: opened.assembly() };
+    const { digest } = record;
+    below = { digest, layers: readManifest(state.layout, digest).layers.length, assembly: opened.assembly() };
   }
   return contents;
 };
