@@ -2,7 +2,7 @@ import { debianMirror, includeOf } from "../../dagger/src/pipeline/debian-base.j
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { Base } from "../../dagger/src/pipeline/key.js";
 import type { Locate } from "../../dagger/src/pipeline/parse.js";
-import type { Lock, PackageSet } from "../../dagger/src/pipeline/lock.js";
+import type { Lock, PackageSet, PythonSet } from "../../dagger/src/pipeline/lock.js";
 import { pythonOf } from "../../dagger/src/pipeline/python.js";
 import { stillMet } from "../../dagger/src/pipeline/still-met.js";
 import { architectureOf, type Platform, stageNames } from "../../dagger/src/pipeline/stage.js";
@@ -142,13 +142,14 @@ const pythonParts = (at: Resolving): Part[] => {
         const { requires } = pythonOf(open.name, open.image, open.facts, lock);
         const held = lock.images[open.name]?.python ?? {};
         const { platforms } = open.image;
-        if (!update && platforms.every((platform) => same(held[platform]?.requested, requires))) return;
-        const pythonVersion = Array.isArray(spec) ? "3.11" : spec.version;
+        const version = Array.isArray(spec) ? "3.11" : spec.version;
+        const answered = (set: PythonSet | undefined) => same(set?.requested, requires) && (set?.version ?? version) === version;
+        if (!update && platforms.every((platform) => answered(held[platform]))) return;
         const found = await inWork((work) =>
           resolvePython({
             requires,
             held: update ? {} : held,
-            pythonVersion,
+            pythonVersion: version,
             platforms,
             work,
             net,
@@ -156,7 +157,9 @@ const pythonParts = (at: Resolving): Part[] => {
             cache: project.state.cache,
           }),
         );
-        lockedImage(at).python = found;
+        lockedImage(at).python = Object.fromEntries(
+          Object.entries(found).map(([platform, set]) => [platform, { version, ...set }]),
+        );
       },
     },
   ];

@@ -17,6 +17,8 @@ const packageSet = z.strictObject({
 });
 
 const pythonSet = z.strictObject({
+  /** The Python that it was resolved for: conditions of requirements and wheels depend on it. Locks of before this was kept do not say. */
+  version: z.string().optional(),
   /** The requirements that the projects declare, normalised and sorted (PEP 508). */
   requested: z.array(z.string()),
   /** Pinned requirements, each `name==version` with the sha256 of every file that may be installed. */

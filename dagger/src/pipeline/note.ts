@@ -58,7 +58,14 @@ export const notesOf = (
   for (const { stage, ingredients } of stages) {
     for (const { step } of ingredients.steps) {
       if (step.do === "install") compare("packages", stage, step.names, locked?.packages?.[stage]?.[platform]?.requested);
-      if (step.do === "python") compare("python", stage, step.requires, locked?.python?.[platform]?.requested);
+      if (step.do === "python") {
+        const held = locked?.python?.[platform];
+        compare("python", stage, step.requires, held?.requested);
+        if (held?.version !== undefined && held.version !== step.version) {
+          const [added, removed] = [[`Python ${step.version}`], [`Python ${held.version}`]];
+          notes.push({ note: "stale", what: "python", stage, added, removed });
+        }
+      }
     }
   }
   if (python.stale.length > 0)

@@ -69,7 +69,8 @@ const python = ({ requires, lock, imageName, platform }: StepContext, stage: Sta
   if (found === null) return [];
   const { version, venv } = found;
   const locked = lock.images[imageName]?.python?.[platform];
-  return [{ do: "python", version, venv, requires, pins: answers(locked, requires) ? locked!.packages : null }];
+  const answered = answers(locked, requires) && (locked!.version ?? version) === version;
+  return [{ do: "python", version, venv, requires, pins: answered ? locked!.packages : null }];
 };
 
 const users = (stage: StageSpec): Step[] => {
