@@ -3,7 +3,7 @@ import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { SourceName } from "../../dagger/src/pipeline/spec.js";
 import { architectureOf, type Platform, stageNames } from "../../dagger/src/pipeline/stage.js";
 import type { Unpack } from "../../dagger/src/pipeline/step.js";
-import { downloadUrl, unpackOf } from "../../dagger/src/pipeline/tool-steps.js";
+import { downloadUrl, holdsOf, isOfOther, unpackOf } from "../../dagger/src/pipeline/tool-steps.js";
 import { toolsOf } from "../../dagger/src/pipeline/wanted.js";
 import { closest } from "./closest.js";
 import { lookInto } from "./archive.js";
@@ -11,7 +11,7 @@ import { resolveNpmFile, resolvePypiFile, resolveToolFile } from "./files.js";
 import type { Part, Resolving } from "./resolve.js";
 import { inWork } from "./work-folder.js";
 
-type LockedFile = { url?: string; sha256: string };
+type LockedFile = { url?: string; sha256: string; holds?: string };
 type Tooling = Pick<Resolving, "project" | "open" | "lock" | "net" | "locate">;
 
 export const toolParts = (at: Resolving): Part[] =>
@@ -26,7 +26,11 @@ export const toolParts = (at: Resolving): Part[] =>
 export const toolPart = (at: Tooling, name: string, source: SourceName, version: string): Part[] => {
   const { open, lock } = at;
   const missing = () =>
-    open.image.platforms.filter((platform) => lock.tools[name]?.[source]?.[version]?.[platform] === undefined);
+    open.image.platforms.filter((platform) => {
+      const held = lock.tools[name]?.[source]?.[version]?.[platform];
+      const tool = at.project.spec.tools[name]!;
+      return held === undefined || isOfOther(held, holdsOf(name, tool, source, version, architectureOf(platform)));
+    });
   if (missing().length === 0) return [];
   return [
     {
@@ -57,18 +61,20 @@ const findFile = async (at: Tooling, wanted: Wanted, into: string): Promise<Lock
     return { url, sha256 };
   }
   const unpack = unpackOf(name, tool, source, version, architecture);
+  const kept = holdsOf(name, tool, source, version, architecture);
+  const holding = kept === undefined ? {} : { holds: kept };
   if (source === "download") {
     const url = downloadUrl(tool, version, architecture);
     const { sha256 } = await resolveToolFile({ url }, net, unpack.as === "binary" ? undefined : into);
     await holds(at, wanted, into, unpack, basename(new URL(url).pathname));
-    return { sha256 };
+    return { sha256, ...holding };
   }
   const { url, sha256 } =
     source === "pip"
       ? await resolvePypiFile({ package: tool.pip!.package, version, platform, python }, net, into)
       : await resolveNpmFile({ package: tool.npm!.package, version }, net, into);
   await holds(at, wanted, into, unpack, basename(new URL(url).pathname));
-  return { url, sha256 };
+  return { url, sha256, ...holding };
 };
 
 /** @throws FactoryError CONFIG_INVALID when the archive lacks a file that images.yaml takes of it */

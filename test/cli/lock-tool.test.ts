@@ -115,6 +115,26 @@ describe("a version of a tool", () => {
     expect((await typed(download(file, member), "lock")).code).toBe(0);
   });
 
+  test("whose member changes after it was locked is looked at again: by plan without a download, by lock with one", async () => {
+    const folder = download("task-1.0.tar.gz", "task");
+    expect((await typed(folder, "lock")).code).toBe(0);
+    const edit = (member: string) => {
+      const path = join(folder, "images.yaml");
+      writeFileSync(path, readFileSync(path, "utf8").replace(/member: \S+/, `member: ${member}`));
+    };
+    edit("tsk");
+    web.asked.length = 0;
+    expect((await typed(folder, "plan")).error).toMatchObject({
+      code: "VERSION_UNKNOWN",
+      explanation: { why: expect.stringContaining("of another package, or for other files of it") },
+    });
+    expect(web.asked).toEqual([]);
+    expect((await typed(folder, "lock")).code).toBe(65);
+    edit("README.md");
+    expect((await typed(folder, "lock")).code).toBe(0);
+    expect((await typed(folder, "lock", "--check")).code).toBe(0);
+  });
+
   test("whose archive is a page of a login", async () => {
     const { code, stderr } = await typed(download("page.tar.gz", "task"), "lock");
     expect(code).toBe(76);
@@ -130,6 +150,16 @@ describe("a version of a tool", () => {
     process.env["npm_config_registry"] = web.address;
     try {
       expect((await typed(npm("./bin/cli.js"), "lock")).code).toBe(0);
+      // The same version of another package is another file, whatever the lock holds.
+      const folder = npm("bin/cli.js");
+      expect((await typed(folder, "lock")).code).toBe(0);
+      const path = join(folder, "images.yaml");
+      writeFileSync(path, readFileSync(path, "utf8").replace("package: thing", "package: other"));
+      expect((await typed(folder, "plan")).error).toMatchObject({
+        code: "VERSION_UNKNOWN",
+        explanation: { why: expect.stringContaining("of another package, or for other files of it") },
+      });
+      expect((await typed(folder, "lock")).code).toBe(67);
       const { code, stderr } = await typed(npm("cli.js"), "lock");
       expect(code).toBe(65);
       expect(stderr).toMatch(/tools\.task\.npm\.bin: no file "cli\.js" in npm\.tgz .*did you mean bin\/cli\.js\?/);

@@ -39,7 +39,12 @@ const dynamicProject = z.strictObject({
   }),
 });
 
-const lockedFile = z.strictObject({ url: z.url().optional(), sha256 });
+const lockedFile = z.strictObject({
+  url: z.url().optional(),
+  sha256,
+  /** The package that it is of and the files in it that are taken, as images.yaml named them. Locks of before this was kept do not say. */
+  holds: z.string().optional(),
+});
 
 export const lockSchema = z.strictObject({
   format: z.literal(1),

@@ -13,14 +13,13 @@ export const toolSteps = (context: StepContext, stage: StageSpec): Step[] => {
   return (made as Step[]).sort((a, b) => (a.do === b.do ? 0 : a.do === "compile" ? 1 : -1));
 };
 
-type Missing = { missing: string; tool: string; version: string; source: string; known: readonly string[] };
+/** `known` says in which versions the lock holds the tool. */
+type Missing = { missing: string; tool: string; version: string; source: string; known: string };
 
 const unlocked = (missing: readonly Missing[], platform: Platform): FactoryError =>
   new FactoryError("VERSION_UNKNOWN", {
     what: `no checksum for ${missing.map(({ missing: name, version }) => `${name} ${version}`).join(", ")} on ${platform}`,
-    why: missing
-      .map(({ missing: name, source, known }) => `images.lock holds ${name} (${source}) in: ${known.join(", ") || "no version"}`)
-      .join("\n"),
+    why: missing.map(({ missing: name, source, known }) => `images.lock holds ${name} (${source}) in: ${known}`).join("\n"),
     fix: missing.map(({ tool, version }) => `./task lock TOOL=${tool} VERSION=${version}`).join("\n"),
   });
 
@@ -30,12 +29,19 @@ export const toolStep = (context: StepContext, name: string, source: SourceName,
   const tool = spec.tools[name]!;
   const versions = lock.tools[name]?.[source] ?? {};
   const wanted = source === "go" ? tool.go!.toolchain : version;
-  const file = versions[wanted]?.[platform];
-  if (file === undefined) {
-    const known = Object.keys(versions).filter((candidate) => versions[candidate]?.[platform] !== undefined);
-    return { missing: source === "go" ? `${name}'s Go toolchain` : name, tool: name, version: wanted, source, known };
-  }
   const architecture = architectureOf(platform);
+  const file = versions[wanted]?.[platform];
+  if (file === undefined || isOfOther(file, holdsOf(name, tool, source, version, architecture))) {
+    const known = Object.keys(versions).filter((candidate) => versions[candidate]?.[platform] !== undefined);
+    const words = known.map((one) => (one === wanted ? `${one} (of another package, or for other files of it)` : one));
+    return {
+      missing: source === "go" ? `${name}'s Go toolchain` : name,
+      tool: name,
+      version: wanted,
+      source,
+      known: words.join(", ") || "no version",
+    };
+  }
   if (source === "go") {
     const { source: folder, package: target, ldflags } = tool.go!;
     return {
@@ -62,6 +68,25 @@ export const toolStep = (context: StepContext, name: string, source: SourceName,
 
 const fill = (text: string, version: string, arch: string): string =>
   text.replaceAll("{version}", version).replaceAll("{os}", "linux").replaceAll("{arch}", arch);
+
+/** What of images.yaml a locked file was checked for: the package that it is of, and the files that are taken of it. */
+export const holdsOf = (
+  name: string,
+  tool: ToolSpec,
+  source: SourceName,
+  version: string,
+  architecture: Architecture,
+): string | undefined => {
+  if (source === "go") return undefined;
+  const unpack = unpackOf(name, tool, source, version, architecture);
+  if (unpack.as === "binary") return undefined;
+  const files = unpack.as === "package" ? Object.values(unpack.links).sort() : [unpack.member];
+  return [...(source === "download" ? [] : [tool[source]!.package]), ...files].join(" ");
+};
+
+/** Whether a file was locked for another package, or for other files of it. */
+export const isOfOther = (file: { holds?: string | undefined }, holds: string | undefined): boolean =>
+  file.holds !== undefined && file.holds !== holds;
 
 /** This project's word for an architecture. */
 const wordOf = (tool: ToolSpec, architecture: Architecture): string => tool.download!.arch?.[architecture] ?? architecture;
