@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { run } from "./process.js";
 
 /** A path whose content a checkout on this machine may have otherwise than it is here, and why. */
@@ -113,12 +114,13 @@ type Link = { path: string; id: string; name: string | undefined };
 const submodule = async (above: Checkout, { path, id, name }: Link, at: number): Promise<Unknown[]> => {
   const into = join(above.into, path);
   mkdirSync(into, { recursive: true });
-  const source = await sourceOf(above, path, name);
-  if (source === null) return [{ path, why: `the submodule is not here; type: git submodule update --init -- ${path}` }];
-  const inner = { ...above, source, commit: id, prefix: "", into, index: `${above.index}-${at}` };
   try {
+    const source = await sourceOf(above, path, name);
+    if (source === null) return [{ path, why: `the submodule is not here; type: git submodule update --init -- ${path}` }];
+    const inner = { ...above, source, commit: id, prefix: "", into, index: `${above.index}-${at}` };
     return (await checkOut(inner)).map((one) => ({ ...one, path: `${path}/${one.path}` }));
   } catch (error) {
+    if (error instanceof FactoryError) throw error;
     const why = error instanceof Error ? error.message : String(error);
     return [{ path, why: `the submodule's commit ${id.slice(0, 7)} cannot be read here: ${why}` }];
   }

@@ -9,7 +9,7 @@ export const junitXml = (report: CacheReport): string => {
   const { image, platform, cases, seconds } = report;
   const skipped = countOf(report, "not-applicable") + countOf(report, "not-tested");
   const name = `verify:cache ${image} ${platform}`;
-  const counts = `tests="${cases.length}" failures="${countOf(report, "fail")}" errors="0" skipped="${skipped}" time="${seconds.toFixed(3)}"`;
+  const counts = `tests="${cases.length}" failures="${countOf(report, "fail")}" errors="${countOf(report, "error")}" skipped="${skipped}" time="${seconds.toFixed(3)}"`;
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
     `<testsuites name="verify:cache" ${counts}>`,
@@ -36,10 +36,12 @@ const verdictLines = ({ verdict, faults, why }: CaseResult): string[] => {
   switch (verdict) {
     case "pass":
       return [];
-    case "fail": {
+    case "fail":
+    case "error": {
       const texts = faults.map(faultText);
       const type = faults[0]?.fault ?? "fault";
-      return [`      <failure type="${type}" message="${escaped(texts[0] ?? "")}">${escaped(texts.join("\n"))}</failure>`];
+      const word = verdict === "fail" ? "failure" : "error";
+      return [`      <${word} type="${type}" message="${escaped(texts[0] ?? "")}">${escaped(texts.join("\n"))}</${word}>`];
     }
     case "not-applicable":
       return [`      <skipped message="${escaped(`not applicable: ${why}`)}"/>`];

@@ -94,7 +94,7 @@ const proved = async (proving: Proving, one: Case) => {
     return outcomeOf(change, before, after, { ...judged, notTested }, note);
   } catch (error) {
     if (error instanceof NoSuchEdit) return untestedOutcome(change.says, error.message);
-    return failedOutcome(change.says, { fault: "failed", ...failureOf(error) });
+    return failedOutcome(change.says, { fault: "proof", ...failureOf(error) });
   } finally {
     undo();
   }

@@ -127,6 +127,20 @@ test("an image has one venv", () => {
   expect(problems).toMatchObject([{ message: expect.stringContaining("base-tools has one already"), position: { line: 11 } }]);
 });
 
+test.each<[string, string, string]>([
+  ["$ in the URL of a tool", "https://x.example/$VERSION/{arch}", "%24"],
+  ["a quote in it", "https://x.example/it's", "%27"],
+])("%s is refused: a Dockerfile reads it otherwise", (_, url, hint) => {
+  const { problems } = parseSpec(`${textOf({})}\ntools:\n  hello: { version: "1", download: { url: ${JSON.stringify(url)} } }`);
+  expect(problems).toMatchObject([{ message: expect.stringContaining(hint), position: { line: 13 } }]);
+});
+
+test("$ in the reference of a base is refused", () => {
+  const base = `{ image: "docker.io/library/$BASE@sha256:${"0".repeat(64)}", packages: apt }`;
+  const { problems } = parseSpec(textOf({}).replace(/\{ bootstrap: .*/, base));
+  expect(problems).toMatchObject([{ message: expect.stringContaining("expected an image reference"), position: { line: 6 } }]);
+});
+
 const withEpoch = (epoch: string) => parseSpec(`${textOf({})}\nepoch: ${epoch}`);
 
 test.each(["1970-01-01T00:00:00Z", "1980-01-02T00:00:00Z", "2106-02-07T06:28:15Z"])("the epoch %s is one", (epoch) => {

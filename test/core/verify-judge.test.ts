@@ -226,9 +226,9 @@ describe("faults", () => {
     const judgement = judge(dependency, before, then);
     expect(judgement).toMatchObject({ faults: [], notTested: "the install failed: no route to the index" });
     expect(outcomeOf(dependency, before, then, judgement, null)).toMatchObject({ verdict: "not-tested", proof: "plan" });
-    // A lock that the change broke is.
+    // What the proof's own change broke says nothing of the cache either, and is an error.
     expect(told(dependency, { ...then, failure: { code: "LOCK_STALE", what: "w", why: "y" } })).toEqual([
-      "it could not be built: LOCK_STALE: w: y",
+      "the proof itself failed: LOCK_STALE: w: y",
     ]);
   });
 });

@@ -39,6 +39,9 @@ export const version = z.string().regex(/^(?!v\d)[0-9A-Za-z][0-9A-Za-z.+~_-]*$/,
 const url = z.string().regex(/^https?:\/\/\S+$/, "expected an http or https URL");
 /** To apt a - at the end means: remove it. */
 const packageName = z.string().regex(/^[A-Za-z0-9](?:[A-Za-z0-9+._:@/-]*[A-Za-z0-9+._:@/])?$/, "expected a package name");
+/** A Dockerfile's ADD replaces variables in it, and takes quotes away. */
+const unread = [/^[^$"'`\\]*$/, "expected no $, quotes and backslashes: write %24, %22, %27, %60 or %5C"] as const;
+const addressed = url.regex(...unread);
 /** Milliseconds that every format holds: seconds without a sign (tar, Python's .pyc) in 32 bits (gzip, squashfs). */
 const isHeld = (time: number): boolean =>
   // What is no time at all is told once.
@@ -55,8 +58,11 @@ const member = z
   .describe("Path of the wanted file inside the archive; without it the download itself is the file");
 export const sourceSchemas = {
   download: z.strictObject({
-    url: url.describe("Where the file is: {version}, {os} and {arch} are replaced"),
-    arch: z.strictObject({ amd64: z.string(), arm64: z.string() }).optional().describe("This project's words for {arch}"),
+    url: addressed.describe("Where the file is: {version}, {os} and {arch} are replaced"),
+    arch: z
+      .strictObject({ amd64: z.string().regex(...unread), arm64: z.string().regex(...unread) })
+      .optional()
+      .describe("This project's words for {arch}"),
     member: member.optional(),
     version: version.optional(),
   }),
@@ -89,7 +95,7 @@ const base = z.strictObject({
   image: z
     .string()
     .regex(
-      /^[^\s@]+(?:@sha256:[0-9a-f]{64})?$/,
+      /^[^\s@$"'\\]+(?:@sha256:[0-9a-f]{64})?$/,
       "expected an image reference, with or without @sha256: and 64 hexadecimal digits",
     )
     .optional()

@@ -33,11 +33,11 @@ export const tool = (subject: Subject): Prepared => {
   };
   const locked = Object.values(plan.alternatives).flat().find(isTool);
   if (locked !== undefined) return asked(locked.name, locked.version);
-  // What a compiled tool is made from stays: its version is only told to the linker.
-  const compiled = tools.find((step) => step.do === "compile");
-  if (compiled !== undefined) return asked(compiled.name, `${compiled.version}-verify.${subject.nonce}`);
-  const [any] = tools;
-  if (any === undefined) return { absent: "the image has no tools" };
+  const any = tools.find((step) => step.do === "tool");
+  if (any === undefined) {
+    const compiled = tools.find((step) => step.do === "compile");
+    return compiled === undefined ? { absent: "the image has no tools" } : compiledTool(subject, compiled);
+  }
   const { source } = Object.values(spec.images[image]!.stages)
     .flatMap((stage) => toolsOf(spec, stage))
     .find(({ name }) => name === any.name)!;
@@ -52,6 +52,23 @@ export const tool = (subject: Subject): Prepared => {
     edits: [edit],
     must: union(change.must, readersBeside(subject, "images.lock")),
     by: { by: "plan", why: `images.lock holds one version of ${any.name}, and no other of any tool` },
+  };
+};
+
+/** The version of a compiled tool is no build argument: a person changes it in images.yaml. */
+const compiledTool = (subject: Subject, { name, version }: Extract<Step, { do: "compile" }>): Prepared => {
+  const now = `${version}-verify.${subject.nonce}`;
+  const stages = stagesWith(subject, (step) => isTool(step) && step.name === name);
+  const text = withSpec(subject.specText, ({ tools }) => {
+    const entry = tools[name]!;
+    (entry.go?.version === undefined ? entry : entry.go).version = now;
+  });
+  return {
+    says: `images.yaml names ${now} as the version of ${name}`,
+    edits: [{ edit: "write", path: "images.yaml", text }],
+    must: union(stages, readersBeside(subject, "images.yaml")),
+    // What it is compiled from stays: only where the linker is told its version are its bytes others.
+    bytes: subject.spec.tools[name]!.go!.ldflags?.includes("{version}") ? stages : [],
   };
 };
 

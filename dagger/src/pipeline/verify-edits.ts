@@ -23,6 +23,7 @@ export type SpecText = {
       stages: Record<string, { labels?: Record<string, string> }>;
     }
   >;
+  tools: Record<string, { version: string; go?: { version?: string } }>;
 };
 
 export const withLock = (lock: Lock, change: (copy: Lock) => void): string => {

@@ -24,7 +24,9 @@ export type Fault =
   | { fault: "engine-started" }
   /** The planner said one thing, and the engine's reports say another. */
   | { fault: "contradicted"; stage: StageName; said: string }
-  | ({ fault: "failed" } & Failure);
+  | ({ fault: "failed" } & Failure)
+  /** The proof could not be made: that says nothing about the cache. */
+  | ({ fault: "proof" } & Failure);
 
 /** Errors that speak of the machine and its network, not of the cache: what they stop was not tested. */
 export const worldly: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
@@ -38,6 +40,15 @@ export const worldly: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "HOST_TOOL_MISSING",
   "PERMISSION",
 ]);
+
+/** Errors by which a build says itself that what is kept does not hold. */
+const ofCache: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["CACHE_BROKEN", "NOT_REPRODUCIBLE"]);
+
+/** What a build that failed is: a fault of the cache where it should have needed nothing of the world, else one of the proof. */
+export const failedFault = (failure: Failure): Fault => ({
+  fault: worldly.has(failure.code) || ofCache.has(failure.code) ? "failed" : "proof",
+  ...failure,
+});
 
 type Wording = { [F in Fault["fault"]]: (fault: Extract<Fault, { fault: F }>) => string };
 
@@ -60,6 +71,7 @@ const words = {
   "engine-started": () => "an engine was started, although no stage was to be executed",
   contradicted: ({ stage, said }) => `${stage}: the plan said ${said}, and the engine's own reports say otherwise`,
   failed: ({ code, what, why }) => `it could not be built: ${code}: ${what}: ${why.split("\n")[0]}`,
+  proof: ({ code, what, why }) => `the proof itself failed: ${code}: ${what}: ${why.split("\n")[0]}`,
 } satisfies Wording;
 
 export const faultText = (fault: Fault): string => (words[fault.fault] as (fault: Fault) => string)(fault);

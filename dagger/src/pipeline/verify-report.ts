@@ -5,7 +5,8 @@ import type { After, Before, Cell, EngineSteps, Evidence, Judgement } from "./ve
 import type { Change } from "./verify-case.js";
 import { type Fault, faultText } from "./verify-fault.js";
 
-export type Verdict = "pass" | "fail" | "not-applicable" | "not-tested";
+/** `error`: the proof itself failed, and says nothing about the cache. */
+export type Verdict = "pass" | "fail" | "error" | "not-applicable" | "not-tested";
 
 /** How a case was proved: by building what it changed, by making stages again, or on plans. */
 type Proof = "build" | "again" | "plan";
@@ -59,11 +60,13 @@ export const untestedOutcome = (says: string, why: string): Outcome => ({ ...uns
 /** What to say of a change that could not even be planned. */
 export const failedOutcome = (says: string, fault: Fault): Outcome => ({
   ...unseen,
-  verdict: "fail",
+  verdict: verdictOf([fault]),
   says,
   why: null,
   faults: [fault],
 });
+
+const verdictOf = (faults: readonly Fault[]): Verdict => (faults.every(({ fault }) => fault === "proof") ? "error" : "fail");
 
 /** A judged case. `why` is why there was no build, where there was none. */
 export const outcomeOf = (change: Change, before: Before, after: After, judgement: Judgement, why: string | null): Outcome => {
@@ -71,7 +74,7 @@ export const outcomeOf = (change: Change, before: Before, after: After, judgemen
   const { cells, faults, notTested } = judgement;
   const proof: Proof = evidence === null ? "plan" : change.by.by === "again" ? "again" : "build";
   return {
-    verdict: faults.length > 0 ? "fail" : notTested === null ? "pass" : "not-tested",
+    verdict: faults.length > 0 ? verdictOf(faults) : notTested === null ? "pass" : "not-tested",
     proof,
     says: change.says,
     stages: after.plan.stages.map(({ stage, key }, at) => ({
@@ -122,11 +125,18 @@ export const faultLines = ({ cases }: Pick<CacheReport, "cases">): string[] =>
 
 /**
  * @param fix what to do about a fault
- * @throws FactoryError CACHE_BROKEN with every fault of a report
+ * @throws FactoryError CACHE_BROKEN with every fault of a report, VERIFY_FAILED where all of them are the proof's own
  */
 export const refuseFaults = (report: CacheReport, fix: string): void => {
   const faults = faultLines(report);
   if (faults.length === 0) return;
+  if (countOf(report, "fail") === 0) {
+    throw new FactoryError("VERIFY_FAILED", {
+      what: `${plural(countOf(report, "error"), "case")} of the cache of ${report.image} could not be proved`,
+      why: faults.join("\n"),
+      fix: "this says nothing about the cache: fix what is named there, or report it; the other cases alone: ./task verify:cache -- --case IDS",
+    });
+  }
   const what = `the cache of ${report.image} does not hold: ${plural(faults.length, "fault")}`;
   throw new FactoryError("CACHE_BROKEN", { what, why: faults.join("\n"), fix });
 };

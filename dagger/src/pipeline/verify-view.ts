@@ -6,6 +6,7 @@ import { seconds, table } from "./table.js";
 const verdicts = {
   pass: "PASS",
   fail: "FAIL",
+  error: "ERROR",
   "not-applicable": "n/a",
   "not-tested": "not tested",
 } satisfies Record<Verdict, string>;
@@ -27,6 +28,11 @@ export const verifyMatrix = (report: CacheReport): string => {
     table([head, ...rows]),
     ...told(report, "fail", (one) => [
       `FAIL ${one.title}`,
+      `    ${one.says}`,
+      ...one.faults.map((fault) => `    → ${faultText(fault)}`),
+    ]),
+    ...told(report, "error", (one) => [
+      `ERROR ${one.title}`,
       `    ${one.says}`,
       ...one.faults.map((fault) => `    → ${faultText(fault)}`),
     ]),
@@ -57,8 +63,14 @@ const onPlans = ({ cases }: CacheReport): string[] => {
 const summary = (report: CacheReport): string => {
   const built = report.cases.filter(({ verdict, proof }) => verdict === "pass" && proof !== "plan").length;
   const passed = countOf(report, "pass");
-  const rest = (["fail", "not-tested", "not-applicable"] as const)
-    .map((verdict) => [countOf(report, verdict), verdict === "fail" ? "failed" : verdicts[verdict]] as const)
+  const rest = (["fail", "error", "not-tested", "not-applicable"] as const)
+    .map(
+      (verdict) =>
+        [
+          countOf(report, verdict),
+          verdict === "fail" ? "failed" : verdict === "error" ? "not proved" : verdicts[verdict],
+        ] as const,
+    )
     .filter(([count, word]) => count > 0 || word === "failed")
     .map(([count, word]) => `${count} ${word}`);
   return `${passed} passed (${built} by building, ${passed - built} on plans), ${rest.join(", ")}; ${seconds(report.seconds * 1000)}`;

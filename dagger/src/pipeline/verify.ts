@@ -5,7 +5,7 @@ import type { LayerDescriptor } from "./oci.js";
 import type { Plan, PlannedStage } from "./plan.js";
 import type { StageName } from "./stage.js";
 import { type Change, equal } from "./verify-case.js";
-import { type Fault, type Failure, worldly } from "./verify-fault.js";
+import { type Fault, type Failure, failedFault, worldly } from "./verify-fault.js";
 
 /** A layer as an image's manifest and config name it. `createdBy` is its entry of the history. */
 export type Layer = LayerDescriptor & { diffId: string; createdBy: string };
@@ -73,7 +73,7 @@ export const judge = (change: Change, before: Before, after: After): Judgement =
   }
   const { failure } = after;
   const excused = failure !== null && worldly.has(failure.code) && (change.by.by === "again" || stages.some(runs));
-  if (failure !== null && !excused) faults.push({ fault: "failed", ...failure });
+  if (failure !== null && !excused) faults.push(failedFault(failure));
   return {
     cells: cellsOf(change, before, after),
     faults,
