@@ -5,7 +5,7 @@ import { cases } from "../../dagger/src/pipeline/verify-cases.js";
 import { type CaseResult, refuseFaults } from "../../dagger/src/pipeline/verify-report.js";
 import { verifyJson, verifyLine, verifyMatrix } from "../../dagger/src/pipeline/verify-view.js";
 import { command } from "../command.js";
-import { replaceFile } from "../io/replace-file.js";
+import { writeText } from "../outputs/text.js";
 import { planOf } from "../project.js";
 import { proveCache } from "../verify/prove.js";
 import { junitXml } from "../view/junit.js";
@@ -37,8 +37,8 @@ export const verifyCache = command({
       planner: planOf,
       told: (result: CaseResult) => world.stderr(verifyLine(result)),
     } as const;
-    const report = await proveCache(world, wish, (report) => {
-      if (flags.junit !== undefined) replaceFile(resolve(world.cwd, flags.junit), junitXml(report));
+    const report = await proveCache(world, wish, async (report) => {
+      if (flags.junit !== undefined) await writeText(resolve(world.cwd, flags.junit), junitXml(report));
       world.stdout(flags.json ? verifyJson(report) : verifyMatrix(report));
       return report;
     });

@@ -24,7 +24,7 @@ const fastCase = "code";
  * @param use gets the report before the scratch copy is removed, which can take as long as some cases
  * @throws FactoryError as openImage, planOf, and as makeImage where the image cannot be built at all
  */
-export const proveCache = async <T>(world: World, wish: Wish, use: (report: CacheReport) => T): Promise<T> => {
+export const proveCache = async <T>(world: World, wish: Wish, use: (report: CacheReport) => T | Promise<T>): Promise<T> => {
   const started = world.now();
   const scratch = await openScratch(world, wish.image);
   try {
@@ -40,7 +40,7 @@ export const proveCache = async <T>(world: World, wish: Wish, use: (report: Cach
     };
     const cases = await proveCases(proving, wish.only, { now: world.now, told: wish.told });
     const { image, platform } = before.plan;
-    return use({ format: 1, image, platform, cases, seconds: (world.now() - started) / 1000 });
+    return await use({ format: 1, image, platform, cases, seconds: (world.now() - started) / 1000 });
   } finally {
     // An engine's files are many: on a slow disk a person would wonder what takes so long after the result.
     if (existsSync(join(scratch.folder, "state", "engine"))) world.stderr("removing the scratch copy\n");

@@ -19,6 +19,7 @@ import { getuid } from "node:process";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parseOutput } from "../../ci/outputs/index.js";
+import { writeText } from "../../ci/outputs/text.js";
 import { blobPath } from "../../dagger/src/layout.js";
 import { type Descriptor, type ImageIndex, mediaTypes } from "../../dagger/src/pipeline/oci.js";
 import { sha256 } from "../core/fixtures/scratch.js";
@@ -160,6 +161,17 @@ test("an archive holds what its form says", async () => {
   expect((await entries(at("oci.tar"))).slice(0, 2)).toEqual(["oci-layout", "index.json"]);
   await write(`docker:${at("docker.tar")}`, first);
   expect((await entries(at("docker.tar")))[0]).toBe("manifest.json");
+});
+
+test("a report replaces a file and is written into a device", async () => {
+  writeFileSync(at("old.xml"), "old");
+  symlinkSync("old.xml", at("link.xml"));
+  await writeText(at("link.xml"), "new");
+  expect([readlinkSync(at("link.xml")), readFileSync(at("old.xml"), "utf8")]).toEqual(["old.xml", "new"]);
+  await writeText(at("a/b/report.xml"), "new");
+  await writeText("/dev/null", "new");
+  expect(lstatSync("/dev/null").isCharacterDevice()).toBe(true);
+  await expect(writeText(folder, "new")).rejects.toMatchObject({ code: "OUTPUT_FAILED" });
 });
 
 describe("a layout", () => {

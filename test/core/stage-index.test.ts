@@ -155,6 +155,12 @@ describe("a fold of layers", () => {
     expect(() => fold(null, [damage(tar)])).toThrow(words);
   });
 
+  test("holds a million paths, folders on the way among them, and no more", async () => {
+    const deep = "/d".repeat(2000);
+    const layer = await tarOf(Array.from({ length: 501 }, (_, at) => ({ name: `${at}${deep}` })));
+    expect(() => fold(null, [layer])).toThrow("more than 1000000 paths");
+  });
+
   test("law: pieces of any size and a fold in two parts give the same index", async () => {
     const layers = [
       await tarOf([folder("a/"), { name: "a/x", text: "1".repeat(1500) }, { name: "etc/passwd", text: "root\n" }]),

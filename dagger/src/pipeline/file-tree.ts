@@ -7,11 +7,14 @@ export type Node<E extends StageEntry> = { entry: E; layer: number; children: Ma
 export const impliedFolder = (path: string) => ({ path, type: "directory", mode: "755", uid: 0, gid: 0 }) as const;
 /** As many as Linux follows (path_resolution(7)). */
 const mostLinks = 40;
+/** Paths that a tree may have, folders that are only led through among them: the largest images have half as many, and memory holds them. */
+const mostPaths = 1_000_000;
 
 /** The files of a stage while its layers are laid one over the other. */
 export class FileTree<E extends StageEntry> {
   readonly #root: Node<E>;
   readonly #implied: (path: string) => E;
+  #made = 0;
 
   constructor(entries: readonly E[], implied: (path: string) => E) {
     this.#implied = implied;
@@ -31,6 +34,7 @@ export class FileTree<E extends StageEntry> {
     const children = parent.children!;
     const old = children.get(name);
     const path = below(parent.entry.path, name);
+    if (old === undefined) this.#count();
     children.set(name, {
       entry: path === entry.path ? entry : { ...entry, path },
       layer,
@@ -67,6 +71,11 @@ export class FileTree<E extends StageEntry> {
     };
     visit(this.#root);
     return all.sort((a, b) => (a.path < b.path ? -1 : 1));
+  }
+
+  #count(): void {
+    this.#made += 1;
+    if (this.#made > mostPaths) throw new Error(`layers with more than ${mostPaths} paths`);
   }
 
   #find(path: string): { node: Node<E>; parent: Node<E> | null } | null {
@@ -106,6 +115,7 @@ export class FileTree<E extends StageEntry> {
       }
       if (next === undefined || next.children === null) {
         if (makeIn === null) return null;
+        this.#count();
         next = { entry: this.#implied(below(here.entry.path, word)), layer: makeIn, children: new Map() };
         here.children!.set(word, next);
       }

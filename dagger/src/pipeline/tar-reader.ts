@@ -23,6 +23,7 @@ export class TarReader {
   #padding = 0;
   #gathered: { flag: string; parts: Uint8Array[] } | null = null;
   #global = new Map<string, Uint8Array>();
+  #globalSize = 0;
   #next: { pax: Map<string, Uint8Array>; path: string | null; target: string | null } = {
     pax: new Map(),
     path: null,
@@ -112,8 +113,11 @@ export class TarReader {
     this.#gathered = null;
     const bytes = Buffer.concat(parts);
     if (flag === "x") this.#next.pax = paxRecords(bytes);
-    else if (flag === "g") this.#global = new Map([...this.#global, ...paxRecords(bytes)]);
-    else {
+    else if (flag === "g") {
+      this.#globalSize += bytes.length;
+      if (this.#globalSize > longest) throw new Error("tar headers for all entries of more than a mebibyte");
+      this.#global = new Map([...this.#global, ...paxRecords(bytes)]);
+    } else {
       const end = bytes.indexOf(0);
       const name = textOf(end < 0 ? bytes : bytes.subarray(0, end));
       if (flag === "L") this.#next.path = name;
