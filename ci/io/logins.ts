@@ -9,5 +9,6 @@ export const hostLogin = (name: RepositoryName, env: HostEnv, signal?: AbortSign
   findCredentials(name, {
     env,
     home: env["HOME"] ?? homedir(),
+    runtime: process.getuid === undefined ? undefined : `/run/containers/${process.getuid()}`,
     runHelper: (program, args, input) => run(program, args, { input, env, ...(signal === undefined ? {} : { signal }) }),
   });

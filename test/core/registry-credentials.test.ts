@@ -59,17 +59,46 @@ describe("a login in config.json", () => {
   test.each([
     ["not JSON", "{ secret-of-somebody"],
     ["a list", "[]"],
-    ["auths a list", '{"auths":["secret-of-somebody"]}'],
-    ["an entry that is text", '{"auths":{"ghcr.io":"secret-of-somebody"}}'],
-    ["auth without a colon", `{"auths":{"ghcr.io":{"auth":"${Buffer.from("secret-of-somebody").toString("base64")}"}}}`],
-    ["auth a number", '{"auths":{"ghcr.io":{"auth":12}}}'],
-    ["a helper with a path", '{"credsStore":"../../bin/sh"}'],
-    ["a helper with a space", '{"credHelpers":{"ghcr.io":"x; rm"}}'],
-  ])("%s is told, without its content", async (_, text) => {
+  ])("a file that is %s is told, without its content", async (_, text) => {
     const error = await failure((async () => parseDockerConfig(text, "~/.docker/config.json"))());
     expect(error.code).toBe("CREDENTIALS_INVALID");
     expect(error.what).toBe("cannot read the login in ~/.docker/config.json");
     expect(JSON.stringify(error)).not.toMatch(/secret-of|c2VjcmV0/);
+  });
+
+  const odd = Buffer.from("secret-of-somebody").toString("base64");
+  test.each<[string, Record<string, unknown>, string]>([
+    ["an entry that is text", { auths: { "a.example": "secret-of-somebody" } }, 'auths["a.example"] is no mapping'],
+    [
+      "auth without a colon",
+      { auths: { "a.example": { auth: odd } } },
+      'auths["a.example"].auth is not the base64 of user:password',
+    ],
+    ["auth a number", { auths: { "a.example": { auth: 12 } } }, 'auths["a.example"].auth is no text'],
+    ["helpers a list", { credHelpers: ["x"] }, "credHelpers is no mapping"],
+    ["a helper with a path", { credsStore: "../../bin/sh" }, "credsStore is not the name of a credential helper"],
+    [
+      "a helper with a space",
+      { credHelpers: { "a.example": "x; rm" } },
+      'credHelpers["a.example"] is not the name of a credential helper',
+    ],
+  ])("%s is passed over, with a note, and the others count", (_, written, note) => {
+    const good = { "ghcr.io": { auth: auth("me", "pw") } };
+    const config = parseDockerConfig(
+      JSON.stringify({ ...written, auths: { ...(written["auths"] as object), ...good } }),
+      "config.json",
+    );
+    expect(storedCredentials(config, { registry: "ghcr.io", repository: "acme/x" })).toEqual(basic("me", "pw"));
+    expect(storedCredentials(config, { registry: "a.example", repository: "acme/x" })).toBe(null);
+    expect(helperFor(config, "a.example")).toBe(null);
+    expect(config.notes).toEqual([`config.json: ${note}`]);
+    expect(JSON.stringify(config.notes)).not.toMatch(/secret-of|c2VjcmV0/);
+  });
+
+  test("auths that are a list are passed over, with a note", () => {
+    const config = parseDockerConfig('{"auths":["secret-of-somebody"],"credHelpers":{"ghcr.io":"pass"}}', "config.json");
+    expect(helperFor(config, "ghcr.io")).toBe("docker-credential-pass");
+    expect(config.notes).toEqual(["config.json: auths is no mapping"]);
   });
 });
 
@@ -95,7 +124,7 @@ describe("where a login is looked for", () => {
   const find = async (env: Record<string, string> = {}) => {
     const found = await findCredentials(
       { registry: "ghcr.io", repository: "acme/x" },
-      { env, home: at("home"), runHelper: null },
+      { env, home: at("home"), runtime: at("podman"), runHelper: null },
     );
     return `${found.credentials?.kind === "basic" ? found.credentials.username : "nobody"} from ${found.source}`;
   };
@@ -125,6 +154,23 @@ describe("where a login is looked for", () => {
     );
   });
 
+  test("Podman's file without a session, and a config.json in the environment", async () => {
+    put("home/.config/containers/auth.json", config("podman"));
+    put("podman/auth.json", config("root"));
+    expect(await find()).toBe(`root from ${at("podman/auth.json")}`);
+    put("run/containers/auth.json", config("session"));
+    expect(await find({ XDG_RUNTIME_DIR: at("run") })).toBe(`session from ${at("run/containers/auth.json")}`);
+    put("named/config.json", config("named"));
+    const named = { DOCKER_CONFIG: at("named"), DOCKER_AUTH_CONFIG: config("job") };
+    expect(await find(named)).toBe("job from DOCKER_AUTH_CONFIG");
+    expect(await find({ ...named, DOCKER_AUTH_CONFIG: config("job", "quay.io") })).toBe(`named from ${at("named/config.json")}`);
+    expect(await find({ ...named, DOCKER_AUTH_CONFIG: "" })).toBe(`named from ${at("named/config.json")}`);
+    await expect(find({ DOCKER_AUTH_CONFIG: "my-secret" })).rejects.toMatchObject({
+      code: "CREDENTIALS_INVALID",
+      explanation: { what: "cannot read the login in DOCKER_AUTH_CONFIG", why: "it is not JSON" },
+    });
+  });
+
   test("a broken file is told, and not passed over", async () => {
     put("home/.docker/config.json", "{");
     await expect(find()).rejects.toMatchObject({ code: "CREDENTIALS_INVALID", exitCode: 78 });
@@ -134,7 +180,7 @@ describe("where a login is looked for", () => {
     put("home/.docker/config.json", JSON.stringify({ credsStore: "desktop", auths: { "ghcr.io": { auth: auth("me", "pw") } } }));
     const found = await findCredentials(
       { registry: "ghcr.io", repository: "acme/x" },
-      { env: {}, home: at("home"), runHelper: null },
+      { env: {}, home: at("home"), runtime: at("podman"), runHelper: null },
     );
     expect(found).toEqual({
       credentials: basic("me", "pw"),

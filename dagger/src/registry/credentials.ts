@@ -26,6 +26,8 @@ export type CredentialPlaces = {
   env: Env;
   /** The user's home folder. */
   home: string;
+  /** Where Podman keeps logins without a session: `/run/containers/<uid>`. */
+  runtime?: string | undefined;
   runHelper: RunHelper | null;
 };
 
@@ -72,37 +74,52 @@ export const environmentCredentials = (env: Env): FoundCredentials | null => {
  */
 export const findCredentials = async (name: RepositoryName, places: CredentialPlaces): Promise<FoundCredentials> => {
   const notes: string[] = [];
-  for (const file of configFiles(places.env, places.home)) {
-    const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOENT" && error.code !== "ENOTDIR")
-        notes.push(`${shown(file, places.home)} cannot be read: ${error.code}`);
-      return null;
-    });
+  for (const place of configPlaces(places)) {
+    const source = place.kind === "text" ? place.name : shown(place.file, places.home);
+    const text =
+      place.kind === "text"
+        ? place.text
+        : await readFile(place.file, "utf8").catch((error: NodeJS.ErrnoException) => {
+            if (error.code !== "ENOENT" && error.code !== "ENOTDIR") notes.push(`${source} cannot be read: ${error.code}`);
+            return null;
+          });
     // `docker login` on an empty file writes a new one, and so an empty file means no login.
     if (text === null || text.trim() === "") continue;
-    const config = parseDockerConfig(text, shown(file, places.home));
+    const config = parseDockerConfig(text, source);
+    notes.push(...config.notes);
     const helper = helperFor(config, name.registry);
     if (helper !== null) {
       const kept = await askHelper(helper, name.registry, places.runHelper);
       if ("credentials" in kept) return { credentials: kept.credentials, source: helper, notes };
-      if (kept.note !== null) notes.push(`${shown(file, places.home)} names ${helper}, ${kept.note}`);
+      if (kept.note !== null) notes.push(`${source} names ${helper}, ${kept.note}`);
     }
     const stored = storedCredentials(config, name);
-    if (stored !== null) return { credentials: stored, source: shown(file, places.home), notes };
+    if (stored !== null) return { credentials: stored, source, notes };
   }
   return { credentials: null, source: null, notes };
 };
 
-/** An address that was named goes before one that is only usual. Podman's order, with Docker's own setting after Podman's. */
-const configFiles = (env: Env, home: string): string[] => {
-  const files = [
-    env["REGISTRY_AUTH_FILE"],
-    env["DOCKER_CONFIG"] && join(env["DOCKER_CONFIG"], "config.json"),
-    env["XDG_RUNTIME_DIR"] && join(env["XDG_RUNTIME_DIR"], "containers/auth.json"),
-    join(env["XDG_CONFIG_HOME"] || join(home, ".config"), "containers/auth.json"),
-    join(home, ".docker/config.json"),
+/** Where logins are kept: a file, or a text that the environment holds. */
+type ConfigPlace = { kind: "file"; file: string } | { kind: "text"; name: string; text: string };
+
+/**
+ * What was named goes before what is only usual: Podman's order, with Docker's own settings after Podman's.
+ * DOCKER_AUTH_CONFIG is GitLab's and Docker's: the content of a config.json. Without a session Podman keeps its logins below /run.
+ */
+const configPlaces = ({ env, home, runtime }: CredentialPlaces): ConfigPlace[] => {
+  const file = (path: string | undefined): ConfigPlace[] =>
+    path === undefined || path === "" ? [] : [{ kind: "file", file: path }];
+  const places = [
+    ...file(env["REGISTRY_AUTH_FILE"]),
+    { kind: "text", name: "DOCKER_AUTH_CONFIG", text: env["DOCKER_AUTH_CONFIG"] ?? "" } as const,
+    ...file(env["DOCKER_CONFIG"] && join(env["DOCKER_CONFIG"], "config.json")),
+    ...file(env["XDG_RUNTIME_DIR"] && join(env["XDG_RUNTIME_DIR"], "containers/auth.json")),
+    ...file(runtime && join(runtime, "auth.json")),
+    ...file(join(env["XDG_CONFIG_HOME"] || join(home, ".config"), "containers/auth.json")),
+    ...file(join(home, ".docker/config.json")),
   ];
-  return [...new Set(files.filter((file): file is string => file !== undefined && file !== ""))];
+  const seen = new Set<string>();
+  return places.filter((place) => place.kind === "text" || (!seen.has(place.file) && seen.add(place.file)));
 };
 
 const shown = (file: string, home: string): string => (file.startsWith(`${home}/`) ? `~${file.slice(home.length)}` : file);

@@ -16,27 +16,42 @@ export type DockerConfig = {
   /** Suffix of a program docker-credential-…, by registry. */
   credHelpers: ReadonlyMap<string, string>;
   credsStore: string | null;
+  /** What could not be read and was passed over: which entry, and why. Nothing of its content. */
+  notes: readonly string[];
 };
 
 /**
  * @param file how messages call it
- * @throws FactoryError CREDENTIALS_INVALID; the message holds nothing of the file's content
+ * @throws FactoryError CREDENTIALS_INVALID for what is no JSON mapping; the message holds nothing of the file's content
  */
 export const parseDockerConfig = (text: string, file: string): DockerConfig => {
   const root = record(parseJson(text, file), file, "the file");
+  const notes: string[] = [];
+  /** An entry that cannot be read says nothing about the others. */
+  const passingOver = <T>(read: () => T, otherwise: T): T => {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof FactoryError)) throw error;
+      notes.push(`${file}: ${error.explanation.why}`);
+      return otherwise;
+    }
+  };
+  const entriesOf = (name: string): [string, unknown][] =>
+    passingOver(() => Object.entries(record(root[name] ?? {}, file, name)), []);
   const auths = new Map<string, Credentials>();
-  for (const [name, value] of Object.entries(record(root["auths"] ?? {}, file, "auths"))) {
-    const found = credentialsOf(record(value, file, `auths["${name}"]`), file, name);
+  for (const [name, value] of entriesOf("auths")) {
+    const found = passingOver(() => credentialsOf(record(value ?? {}, file, `auths["${name}"]`), file, name), null);
     if (found !== null) auths.set(normalised(name), found);
   }
-  const credHelpers = new Map(
-    Object.entries(record(root["credHelpers"] ?? {}, file, "credHelpers")).map(([name, helper]) => [
-      normalised(name),
-      helperName(helper, file, `credHelpers["${name}"]`),
-    ]),
-  );
+  const credHelpers = new Map<string, string>();
+  for (const [name, value] of entriesOf("credHelpers")) {
+    const helper = value === "" ? null : passingOver(() => helperName(value, file, `credHelpers["${name}"]`), null);
+    if (helper !== null) credHelpers.set(normalised(name), helper);
+  }
   const store = root["credsStore"] ?? "";
-  return { auths, credHelpers, credsStore: store === "" ? null : helperName(store, file, "credsStore") };
+  const credsStore = store === "" ? null : passingOver(() => helperName(store, file, "credsStore"), null);
+  return { auths, credHelpers, credsStore, notes };
 };
 
 /** The stored login for a repository: Podman's auth.json may hold one for a path below the registry, and the longest path wins. */

@@ -139,11 +139,12 @@ const followed = async (
 ): Promise<Streaming> => {
   let { url, method } = call as { url: URL; method: string };
   let headers = { ...call.headers };
+  let body = call.body ?? null;
   for (let hops = 0; ; hops++) {
     const count = { up: 0, down: 0 };
     const tell = (status: number | null) => observe?.({ about: call.about, method, url: shownUrl(url), status, ...count });
     const answer = await exchange(
-      { method, url, headers, body: call.body ?? null },
+      { method, url, headers, body },
       await connections.routeTo(url),
       { ...timeouts, answer: Math.max(timeouts.answer, call.answerWithin ?? 0) },
       { up: (bytes) => (count.up += bytes), down: (bytes) => (count.down += bytes) },
@@ -161,9 +162,12 @@ const followed = async (
     if (hops === 5) throw new Broken("redirect", `more than 5 redirects, the last to ${shownUrl(next)}`);
     if (url.protocol === "https:" && next.protocol !== "https:")
       throw new Broken("redirect", `a redirect from https to ${shownUrl(next)}`);
+    // What is sent (an image, a refresh token) is for that host as the login is: only a question is asked elsewhere.
+    if (next.origin !== url.origin && method !== "GET" && method !== "HEAD")
+      throw new Broken("redirect", `a redirect of ${method} to ${shownUrl(next)}: what is sent is for ${url.host} alone`);
     // The login is for the registry and nobody else: storage hosts have their signature in the address, and refuse a second login.
     if (next.origin !== url.origin) headers = withoutAuthorization(headers);
-    if (status === 303) method = method === "HEAD" ? "HEAD" : "GET";
+    if (status === 303) [method, body] = [method === "HEAD" ? "HEAD" : "GET", null];
     url = next;
   }
 };

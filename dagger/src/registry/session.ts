@@ -1,11 +1,11 @@
 import { openAuth } from "./auth.js";
 import { repositoryScope, type Scope } from "./challenge.js";
 import type { FoundCredentials } from "./credentials.js";
-import type { FactoryError } from "../pipeline/error.js";
+import { FactoryError } from "../pipeline/error.js";
 import { type Login, refusal } from "./failure.js";
 import { type Answer, type Call, type Http, type HttpOptions, openHttp, type Streaming, type Whole } from "./http.js";
 import { plainHttpHosts } from "./plain-http.js";
-import { bareHost, isLoopback } from "./proxy.js";
+import { bareHost, isLoopback, shownUrl } from "./proxy.js";
 import { apiHost, parseRegistry } from "./reference.js";
 
 export type RegistryOptions = HttpOptions & {
@@ -49,7 +49,8 @@ export const openSession = (options: RegistryOptions): Session => {
     http,
     registry,
     credentials: options.credentials,
-    mayBePlain: (url) => isLoopback(bareHost(url)) || plain.has(url.host),
+    // Of this machine's own services a registry elsewhere may name none.
+    mayBePlain: (url) => (loopback && isLoopback(bareHost(url))) || plain.has(url.host),
   });
 
   const addressOf = (to: string | URL): URL => {
@@ -66,6 +67,12 @@ export const openSession = (options: RegistryOptions): Session => {
   ): Promise<T> => {
     const { to, scopes, doing, ...rest } = request;
     const url = addressOf(to);
+    if (origin.protocol === "https:" && url.protocol !== "https:")
+      throw new FactoryError("REGISTRY_FAILED", {
+        what: `cannot ${doing}`,
+        why: `${origin.host} names an address without TLS for it: ${shownUrl(url)}`,
+        fix: "correct the registry's or its proxy's own address; nothing is sent in the clear for a registry with TLS",
+      });
     // Storage hosts that a registry sends us to get no login.
     if (url.origin !== origin.origin) return send({ ...rest, url });
     const signed = (authorization: string | null): Call => ({
