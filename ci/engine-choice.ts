@@ -1,6 +1,7 @@
 import { wordOf } from "../dagger/src/pipeline/argument.js";
 import type { World } from "./command.js";
 import type { Engine, EngineName, Feature } from "./engines/engine.js";
+import type { Gone } from "./engines/index.js";
 import type { Project } from "./project.js";
 
 /** An engine that is looked for when it is first asked for, and never otherwise: most builds need none. `needs`: what it must be able to do. */
@@ -14,10 +15,16 @@ export const engineOf = (
   let chosen: Promise<Engine> | null = null;
   const report = (line: string) => world.stderr(`engine: ${line}\n`);
   const choose = async () => {
-    const { chooseEngine } = await import("./engines/index.js");
-    const { engine, because } = await chooseEngine(world.env, name, project.state, report, needs);
-    report(because);
-    return engine;
+    const { chooseEngine, isNamed } = await import("./engines/index.js");
+    const choice = async (gone?: Gone) => {
+      const found = await chooseEngine(world.env, name, project.state, report, needs, gone);
+      report(found.because);
+      return found;
+    };
+    const first = await choice();
+    if (isNamed(world.env, name)) return first.engine;
+    const { givingWay } = await import("./engines/giving-way.js");
+    return givingWay(first, choice);
   };
   return {
     get: () => (chosen ??= choose()),

@@ -3,7 +3,7 @@ import { readFileSync, statSync } from "node:fs";
 import * as modules from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { constants, Script } from "node:vm";
+import { Script } from "node:vm";
 import { replaceFile } from "./io/replace-file.js";
 
 /**
@@ -45,11 +45,8 @@ const startWithCache = (): void => {
   const cachedData = readCache(cache);
   // The bundler writes nothing but ASCII: read as Latin 1 it takes one byte a character in memory too.
   const source = `(function (exports, require, module, __filename, __dirname) {${readFileSync(program, "latin1")}\n})`;
-  const script = new Script(source, {
-    filename: program,
-    ...(cachedData === undefined ? {} : { cachedData }),
-    importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
-  });
+  // Without a way to import: with `cachedData` Node 20 forgets it, so that what imports would work once (test/cli/start.test.ts).
+  const script = new Script(source, { filename: program, ...(cachedData === undefined ? {} : { cachedData }) });
   if (cachedData === undefined || script.cachedDataRejected === true) {
     // At the end, because only then it is known what of the program the command needs.
     process.once("exit", (code) => {

@@ -1,9 +1,10 @@
 import { findProgram, type HostEnv } from "../io/host.js";
-import { run } from "../io/process.js";
+import { type Finished, run } from "../io/process.js";
 import { areBuilt, binariesIn, ensureBinaries } from "./binaries.js";
 import type { Connection } from "./buildkit.js";
 import { acquireEmbedded, embeddedReadiness, type Setup } from "./embedded.js";
 import type { Feature, Readiness } from "./engine.js";
+import { inTime } from "./in-time.js";
 
 /** A BuildKit that could be used: by what it is found, whether it is there, and the way to it. */
 export type Candidate = { name: string; readiness: Readiness; connection: Connection };
@@ -43,9 +44,11 @@ async function remoteReadiness(address: string, buildctl: string | null): Promis
     };
   // Asking a daemon takes a client; one that must be compiled first is asked when the build starts.
   if (buildctl === null) return { ready: true, why: "BUILDKIT_HOST is set" };
-  const asked = await run(buildctl, ["--addr", address, "--timeout", "5", "debug", "workers"], {
-    timeout: 15_000,
-  });
+  const asked = await inTime(
+    run(buildctl, ["--addr", address, "--timeout", "5", "debug", "workers"], { timeout: patience }),
+    patience + 1_000,
+    () => silent,
+  );
   if (asked.exitCode === 0) return { ready: true, why: "BUILDKIT_HOST is set, and it answers" };
   const why = asked.stderr.trim().split("\n").at(-1) ?? "";
   return {
@@ -86,10 +89,14 @@ export async function buildxCandidate({ env }: Setup): Promise<Candidate> {
       };
 }
 
+/** Milliseconds that a client has for an answer. */
+const patience = 15_000;
+const silent: Finished = { exitCode: 128, stdout: "", stderr: "no answer" };
+
 type Builder = { name: string; driver: string };
 
 async function usableBuilder(docker: string, env: HostEnv): Promise<Builder | { why: string }> {
-  const ask = (...args: string[]) => run(docker, args, { timeout: 15_000, env });
+  const ask = (...args: string[]) => inTime(run(docker, args, { timeout: patience, env }), patience + 1_000, () => silent);
   const inspected = await ask("buildx", "inspect", ...(env["BUILDX_BUILDER"] === undefined ? [] : [env["BUILDX_BUILDER"]]));
   const name = /^Name:\s*(\S+)/m.exec(inspected.stdout)?.[1];
   const driver = /^Driver:\s*(\S+)/m.exec(inspected.stdout)?.[1];

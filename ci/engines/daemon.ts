@@ -29,10 +29,16 @@ export type Places = {
 /** The kernel takes 108 bytes for a socket's path, the last of them zero; BuildKit's own sockets get the same folder. */
 const longestSocketPath = 107;
 
+/** BuildKit's client takes an address for a URL and for a target of gRPC: what means something there ends the path, or is refused. */
+const isAddressable = (folder: string): boolean => {
+  const socket = join(folder, "buildkitd.sock");
+  return Buffer.byteLength(socket) <= longestSocketPath && /^[A-Za-z0-9/._-]+$/.test(socket);
+};
+
 export const placesOf = (engine: string): Places => {
   const own = join(engine, "run");
-  const short = join(tmpdir(), `image-factory-${createHash("sha256").update(engine).digest("hex").slice(0, 12)}`);
-  const sockets = Buffer.byteLength(join(own, "buildkitd.sock")) <= longestSocketPath ? own : short;
+  const short = `image-factory-${createHash("sha256").update(engine).digest("hex").slice(0, 12)}`;
+  const sockets = [own, join(tmpdir(), short)].find(isAddressable) ?? join("/tmp", short);
   return {
     folder: engine,
     root: join(engine, "root"),

@@ -3,6 +3,7 @@ import { findProgram, type HostEnv } from "../io/host.js";
 import { run } from "../io/process.js";
 import { daggerEngine } from "./dagger.js";
 import type { Engine, Readiness } from "./engine.js";
+import { inTime } from "./in-time.js";
 
 /** The releases whose API the module and the client speak. */
 const release = /^v?0\.21\./;
@@ -17,9 +18,10 @@ const fix =
  * folder, so that nobody's module is loaded for it.
  */
 export async function daggerCandidate(env: HostEnv, asked: boolean): Promise<{ readiness: Readiness; make(): Engine }> {
-  if (env["DAGGER_SESSION_PORT"] !== undefined && env["DAGGER_SESSION_TOKEN"] !== undefined) {
+  const [port, token] = [env["DAGGER_SESSION_PORT"], env["DAGGER_SESSION_TOKEN"]];
+  if (port !== undefined && token !== undefined) {
     const make = () => daggerEngine("session of dagger run", null);
-    return { readiness: { ready: true, why: "DAGGER_SESSION_PORT is set" }, make };
+    return { readiness: await sessionAnswers(port, token), make };
   }
   const cli = env["_EXPERIMENTAL_DAGGER_CLI_BIN"] ?? (await findProgram("dagger", env));
   const make = () => daggerEngine(cli ?? "dagger", cli);
@@ -28,17 +30,47 @@ export async function daggerCandidate(env: HostEnv, asked: boolean): Promise<{ r
 }
 
 const answers = async (cli: string, timeout: number): Promise<Readiness> => {
-  const said = await run(cli, ["--silent", "query", "--no-mod"], { cwd: tmpdir(), input: "{ version }", timeout });
+  const asked = run(cli, ["--silent", "query", "--no-mod"], { cwd: tmpdir(), input: "{ version }", timeout });
+  const said = await inTime(asked, timeout + 1_000, () => ({
+    exitCode: 128,
+    stdout: "",
+    stderr: `no answer in ${timeout / 1000} s`,
+  }));
   const version = /"version":\s*"([^"]+)"/.exec(said.stdout)?.[1];
-  if (version === undefined) {
-    const last = said.stderr.trim().split("\n").at(-1) ?? "";
-    return {
-      ready: false,
-      why: `${cli} reaches no engine: ${last}`,
-      fix: "start a container runtime, or name an engine: _EXPERIMENTAL_DAGGER_RUNNER_HOST",
-    };
+  if (version !== undefined) return speaks(version);
+  const last = said.stderr.trim().split("\n").at(-1) || `it ended with exit code ${said.exitCode} and named no version`;
+  return {
+    ready: false,
+    why: `${cli} reaches no engine: ${last}`,
+    fix: "start a container runtime, or name an engine: _EXPERIMENTAL_DAGGER_RUNNER_HOST",
+  };
+};
+
+/** The session's variables outlive it in a shell that was started inside. */
+const sessionAnswers = async (port: string, token: string): Promise<Readiness> => {
+  try {
+    const answer = await fetch(`http://127.0.0.1:${port}/query`, {
+      method: "POST",
+      headers: {
+        authorization: `Basic ${Buffer.from(`${token}:`).toString("base64")}`,
+        "content-type": "application/json",
+      },
+      body: JSON.stringify({ query: "{ version }" }),
+      signal: AbortSignal.timeout(patience.found),
+    });
+    const version = /"version":\s*"([^"]+)"/.exec(await answer.text())?.[1];
+    if (version !== undefined) return speaks(version);
+    return { ready: false, why: `the session of dagger run answers ${answer.status} and names no version`, fix: unset };
+  } catch (error) {
+    const { cause, message } = error as Error;
+    const why = cause instanceof Error ? cause.message : message;
+    return { ready: false, why: `the session of dagger run (DAGGER_SESSION_PORT=${port}) does not answer: ${why}`, fix: unset };
   }
-  return release.test(version)
+};
+
+const unset = "unset DAGGER_SESSION_PORT DAGGER_SESSION_TOKEN, or start this inside: dagger run";
+
+const speaks = (version: string): Readiness =>
+  release.test(version)
     ? { ready: true, why: `engine ${version} answers` }
     : { ready: false, why: `engine ${version} is another release than 0.21`, fix };
-};

@@ -1,10 +1,12 @@
 import { statSync } from "node:fs";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { setImmediate } from "node:timers/promises";
+import type * as Library from "@dagger.io/dagger";
 import type { Client, Container } from "@dagger.io/dagger";
 import { randomUUID } from "node:crypto";
-import { baseContainer, withDev } from "../../dagger/src/base-container.js";
+import { baseContainer } from "../../dagger/src/base-container.js";
 import { type Piece, stageContainers } from "../../dagger/src/containers.js";
 import { contextOf, engineCompression, enginePlatform } from "../../dagger/src/engine-words.js";
 import { asFailure } from "../../dagger/src/failure.js";
@@ -14,11 +16,13 @@ import { baseContextOf } from "../../dagger/src/pipeline/dockerfile.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
 import { mediaTypes, platformParts } from "../../dagger/src/pipeline/oci.js";
-import { parentOf, platformNames } from "../../dagger/src/pipeline/stage.js";
+import { parentOf, platformNames, type StageName } from "../../dagger/src/pipeline/stage.js";
 import { takeStage } from "../../dagger/src/take-stage.js";
 import { nameInLayout } from "../io/oci-layout.js";
+import { withDev } from "./dagger-base.js";
 import { asStep, type Told, watched } from "./dagger-steps.js";
 import type { Engine, Job, JobResult } from "./engine.js";
+import { inTime } from "./in-time.js";
 
 type Session = { client: Client; close(): Promise<void> };
 
@@ -30,7 +34,7 @@ type Session = { client: Client; close(): Promise<void> };
 export function daggerEngine(address: string, cli: string | null): Engine {
   let opened: Promise<Session> | null = null;
   const session = (): Promise<Session> => {
-    opened ??= openSession(cli).catch((cause: unknown) => {
+    opened ??= inTime(openSession(cli), patience, tooLate).catch((cause: unknown) => {
       opened = null;
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new FactoryError(
@@ -63,47 +67,52 @@ export function daggerEngine(address: string, cli: string | null): Engine {
   };
 }
 
+/** Milliseconds. The CLI has answered before, so that its engine runs; the library would wait for five minutes. */
+const patience = 60_000;
+const tooLate = (): never => {
+  throw new Error(`no session in ${patience / 1000} s`);
+};
+
 const openSession = async (cli: string | null): Promise<Session> => {
   if (cli !== null) process.env["_EXPERIMENTAL_DAGGER_CLI_BIN"] = cli;
-  const { connect } = await import("@dagger.io/dagger");
-  const stray = strayError();
+  // Not `connect`, which prints a stack trace where nobody answers, and goes on.
+  const { connection, dag } = await loadClient();
+  stray.error = null;
+  if (!process.listeners("unhandledRejection").includes(takeStray)) process.on("unhandledRejection", takeStray);
   try {
     return await new Promise((resolve, reject) => {
       let end: () => void;
       const ended = new Promise<void>((done) => (end = done));
       // The library closes a session when its callback ends.
-      const whole = connect(async (client) => {
+      const whole = connection(async () => {
+        await dag.version();
         const close = async () => {
           end();
           await whole.catch(() => undefined);
         };
-        resolve({ client, close });
+        resolve({ client: dag, close });
         await ended;
       });
       whole.catch(reject);
     });
   } catch (error) {
-    throw (await stray.found()) ?? error;
-  } finally {
-    stray.forget();
+    await setImmediate();
+    throw stray.error ?? error;
   }
 };
 
-/** Where the CLI ends without a session, the library throws what the CLI said past everybody, which would end this process. */
-const strayError = () => {
-  let found: Error | null = null;
-  const take = (error: unknown) => {
-    if (!(error instanceof Error) || error.name !== "EngineSessionError") throw error;
-    found = error;
-  };
-  process.on("unhandledRejection", take);
-  return {
-    async found(): Promise<Error | null> {
-      await setImmediate();
-      return found;
-    },
-    forget: () => process.off("unhandledRejection", take),
-  };
+/** By a file that the compiled program is not made of: see there. */
+const loadClient = (): Promise<typeof Library> =>
+  (createRequire(import.meta.url)("../../ci/engines/dagger-client.cjs") as () => Promise<typeof Library>)();
+
+/**
+ * Where the CLI of a session ends by itself, or is ended with the session, the library throws what it said past everybody, which would end this
+ * process: at any time until that ends by itself.
+ */
+const stray: { error: Error | null } = { error: null };
+const takeStray = (error: unknown): void => {
+  if (!(error instanceof Error) || !/^(EngineSession|Execa)Error$/.test(error.name)) throw error;
+  if (error.name === "EngineSessionError") stray.error = error;
 };
 
 /** A request to the engine cannot be taken back; what waits for it can be. */
@@ -152,7 +161,9 @@ async function execute(client: Client, job: Job, emit: (event: BuildEvent) => vo
       await built.container.export(tar, { forcedCompression: engineCompression(job) });
       return false;
     });
-    const { digest, size } = await takeStage(tar, output.folder, join(workshop, "taken"), plan, stage, below);
+    // Of a base all layers are taken as they were exported: those of the layout are not compressed.
+    const parent = below !== null && below.stage !== "base" ? below : null;
+    const { digest, size } = await takeStage(tar, output.folder, join(workshop, "taken"), plan, stage, parent);
     await nameInLayout(output.folder, output.name, {
       mediaType: mediaTypes.manifest,
       digest,
@@ -167,18 +178,27 @@ async function execute(client: Client, job: Job, emit: (event: BuildEvent) => vo
   }
 }
 
-/** The image that the stage stands on, where it stands in a layout of this machine. */
-const belowOf = async (client: Client, job: Job, workshop: string): Promise<{ container: Container; digest: string } | null> => {
+type Below = { stage: StageName | "base"; digest: string; container: Container };
+
+/** The image that the stage is built on, where it is in a layout of this machine. */
+const belowOf = async (client: Client, job: Job, workshop: string): Promise<Below | null> => {
   const { plan, stage } = job.planned!;
-  const image = job.images[parentOf(stage.stage) ?? baseContextOf(plan)];
+  const parent = parentOf(stage.stage);
+  const image = job.images[parent ?? baseContextOf(plan)];
   if (image === undefined) return null;
   const { layout, digest } = image;
-  const size = statSync(blobPath(layout, digest)).size;
+  const platform = platformParts(job.platform);
   const tar = join(workshop, "below.tar");
-  await packLayout(layout, { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(job.platform) }, tar);
-  const platform = enginePlatform(job.platform);
-  const container = client.container({ platform }).import_(client.host().file(tar));
-  return { container: parentOf(stage.stage) === null ? withDev(client, container, plan.epoch) : container, digest };
+  if (parent === null) {
+    const draft = join(workshop, "base");
+    await packLayout(draft, { ...(await withDev(layout, digest, plan.epoch, draft)), platform }, tar);
+    await rm(draft, { recursive: true });
+  } else {
+    const size = statSync(blobPath(layout, digest)).size;
+    await packLayout(layout, { mediaType: mediaTypes.manifest, digest, size, platform }, tar);
+  }
+  const container = client.container({ platform: enginePlatform(job.platform) }).import_(client.host().file(tar));
+  return { stage: parent ?? "base", digest, container };
 };
 
 const onlyStages = ({ stage, output }: Job): FactoryError =>

@@ -1,14 +1,14 @@
-import type { Client, Container, Secret } from "@dagger.io/dagger";
+import type { Client, Secret } from "@dagger.io/dagger";
 import type { BuiltStage } from "./containers.js";
 import { enginePlatform } from "./engine-words.js";
+import { mountedExec, secretMounting } from "./mounted-exec.js";
 import { baseConfig, bootstrapStatements, rootFolder } from "./pipeline/debian-base.js";
-import { execText } from "./pipeline/exec-text.js";
 import { oneLine } from "./pipeline/instruction.js";
 import type { Plan } from "./pipeline/plan.js";
 import { hostCa, hostCaExports } from "./pipeline/script.js";
 
 /**
- * What base-tools stands on: the base image by its digest, or a Debian that is made from its package mirror in a container of Debian. The
+ * What base-tools is built on: the base image by its digest, or a Debian that is made from its package mirror in a container of Debian. The
  * image of that container is named by a tag: what is made depends on mmdebstrap and the packages, not on what it runs in.
  */
 export const baseContainer = (client: Client, plan: Plan, secrets: ReadonlyMap<string, Secret>): BuiltStage => {
@@ -16,14 +16,11 @@ export const baseContainer = (client: Client, plan: Plan, secrets: ReadonlyMap<s
   const platform = enginePlatform(plan.platform);
   if (base.kind === "image")
     return { container: client.container({ platform }).from(`${base.reference}@${base.digest}`), pieces: [] };
-  const ca = secrets.get(hostCa.id);
   const workshop = client.container({ platform }).from(`docker.io/library/debian:${base.suite}-slim`).withUser("0:0");
-  const text = execText([...hostCaExports.map(oneLine), ...bootstrapStatements(base, epoch)], epoch, [hostCa.target]);
-  const ran = (ca === undefined ? workshop : workshop.withMountedSecret(hostCa.target, ca)).withExec(
-    ["/bin/sh", "-eu", "-c", text],
-    // mmdebstrap mounts /proc and /dev for the packages' own scripts.
-    { insecureRootCapabilities: true },
-  );
+  const statements = [...hostCaExports.map(oneLine), ...bootstrapStatements(base, epoch)];
+  // mmdebstrap mounts /proc and /dev for the packages' own scripts.
+  const asRoot = { insecureRootCapabilities: true };
+  const { text, ran } = mountedExec(workshop, statements, secretMounting(secrets, hostCa.id, hostCa.target), epoch, asRoot);
   // A copy of its own: the folder of a container brings all that the container holds.
   const root = client.directory().withDirectory("/", ran.directory(rootFolder));
   return {
@@ -35,7 +32,3 @@ export const baseContainer = (client: Client, plan: Plan, secrets: ReadonlyMap<s
     pieces: [{ name: `bootstrap Debian ${base.suite}`, text, ran, beside: false }],
   };
 };
-
-/** The command line's bootstrapped base, with the folder that bootstrapStatements adds for the same reason. */
-export const withDev = (client: Client, base: Container, epoch: number): Container =>
-  base.withDirectory("/", client.directory().withNewDirectory("dev").withTimestamps(epoch));

@@ -1,6 +1,6 @@
 import type { CacheSharingMode, Client, Container, Directory, File, Secret } from "@dagger.io/dagger";
 import { configured } from "./container-config.js";
-import { execText } from "./pipeline/exec-text.js";
+import { type Mounting, mountedExec, secretMounting } from "./mounted-exec.js";
 import { oneLine, secretExports, secretTarget } from "./pipeline/instruction.js";
 import { labelled, labelsOf } from "./pipeline/label.js";
 import { stageAnnotation } from "./pipeline/oci.js";
@@ -63,9 +63,6 @@ export const stageContainers = (plan: Plan, planned: PlannedStage, sources: Sour
 
 /** Stands in the environment only while the stage's commands run. */
 const freshVariable = "IMAGE_FACTORY_FRESH";
-
-/** Something that a command finds at `target` and that its layer does not hold. */
-type Mounting = { target: string; attach: (to: Container) => Container };
 
 class Renderer {
   readonly pieces: Piece[] = [];
@@ -161,18 +158,15 @@ class Renderer {
     const { epoch, secrets } = this.#plan;
     const mountings = [...script.mounts.flatMap((mount) => this.#mountings(mount)), ...extra];
     const exports = script.mounts.some(({ mount }) => mount === "network") ? secretExports(secrets) : [];
-    const targets = mountings.map(({ target }) => target);
     const statements = script.statements.map(oneLine);
-    const text = execText([...exports, ...statements], epoch, targets);
-    const mounted = mountings.reduce((to, { attach }) => attach(to), on);
-    const ran = mounted.withExec(["/bin/sh", "-eu", "-c", text]);
+    const { text, ran, targets } = mountedExec(on, [...exports, ...statements], mountings, epoch);
     const shown = [name, ...targets.map((target) => `target=${target} `), ...statements].join(" ");
     this.pieces.push({ name: labelled(shown, labelsOf(this.#planned)), text, ran, beside });
     return targets.reduce((from, target) => from.withoutMount(target), ran);
   }
 
   #mountings(mount: Mount): Mounting[] {
-    const { client, context } = this.#sources;
+    const { client, context, secrets } = this.#sources;
     switch (mount.mount) {
       case "cache": {
         const { target } = mount;
@@ -194,15 +188,10 @@ class Renderer {
       }
       case "network":
         return [
-          ...this.#secret(hostCa.id, hostCa.target),
-          ...byName(this.#plan.secrets).flatMap(([id, { as }]) => this.#secret(id, secretTarget(id, as))),
+          ...secretMounting(secrets, hostCa.id, hostCa.target),
+          ...byName(this.#plan.secrets).flatMap(([id, { as }]) => secretMounting(secrets, id, secretTarget(id, as))),
         ];
     }
-  }
-
-  #secret(id: string, target: string): Mounting[] {
-    const secret = this.#sources.secrets.get(id);
-    return secret === undefined ? [] : [{ target, attach: (to) => to.withMountedSecret(target, secret) }];
   }
 
   #script(step: Step): Script {

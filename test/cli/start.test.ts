@@ -5,6 +5,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { BuildRecord } from "../../dagger/src/pipeline/record.js";
+import { exportAnswers } from "../dagger-session/exported.js";
+import { openSession } from "../dagger-session/session.js";
 
 /** The compiled program, in a copy of its folder, so that what it keeps beside itself is this test's own. */
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -13,7 +16,7 @@ let folder = "";
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "start-"));
   for (const name of ["factory.cjs", "program.cjs"]) cpSync(join(bin, name), join(folder, "checkout", ".factory", "bin", name));
-  for (const name of ["builder", "node_modules"]) symlinkSync(join(root, name), join(folder, "checkout", name));
+  for (const name of ["builder", "ci", "node_modules"]) symlinkSync(join(root, name), join(folder, "checkout", name));
   writeFileSync(join(folder, "images.yaml"), imagesYaml("first"));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -98,6 +101,24 @@ describe("the compiled program", () => {
     });
     const typed = promisify(execFile)(join(root, "task"), ["plan", "--check"], { cwd: root });
     await expect(typed).rejects.toMatchObject({ code: 64, stderr: expect.stringContaining("./task plan -- --check") as string });
+  });
+
+  test("loads what is no part of it, Dagger's client, from the second start on too", async () => {
+    const session = await openSession(exportAnswers, (chain) => (chain.at(-1)?.field === "combinedOutput" ? "" : undefined));
+    const project = join(folder, "module");
+    cpSync(join(root, "test/cli/fixtures/module"), project, { recursive: true });
+    const words = [join(beside("factory.cjs")), "build", "--platform", "linux/amd64", "--engine", "dagger", "--json"];
+    try {
+      for (const at of ["first", "second", "third"]) {
+        const env = { ...process.env, ...session.env, FACTORY_STATE: join(folder, at), FACTORY_REMOTE: "off" };
+        const { stdout, stderr } = await promisify(execFile)(process.execPath, words, { cwd: project, env });
+        const { platforms } = JSON.parse(stdout) as BuildRecord;
+        expect(platforms[0]!.stages.map(({ action }) => action)).toEqual(["execute", "execute", "assemble", "assemble"]);
+        expect(stderr).not.toContain("Warning");
+      }
+    } finally {
+      await session.close();
+    }
   });
 
   test("keeps nothing for a command that there is not", async () => {

@@ -91,4 +91,23 @@ describe("the containers of an image", () => {
       "withUser",
     ]);
   });
+
+  test.each([
+    ["without a certificate", []],
+    ["with one", ["host-ca"]],
+  ])("a base that is bootstrapped %s names no place at which nothing is mounted", async (_, secrets) => {
+    const plan = planOf();
+    const base: Plan["base"] = {
+      kind: "bootstrap",
+      distribution: "debian",
+      suite: "bookworm",
+      mirror: "http://debian.example/debian",
+      include: ["ca-certificates"],
+      packages: null,
+    };
+    const { text } = await program({ ...plan, base }, "base-tools", { secrets });
+    expect(text).toContain("mmdebstrap");
+    expect(text.includes(" /run /run/secrets ")).toBe(secrets.length > 0);
+    await expect(text).toMatchFileSnapshot(`fixtures/dagger/bootstrap-${secrets.length}.txt`);
+  });
 });

@@ -1,13 +1,17 @@
 import { createHash } from "node:crypto";
 import { createWriteStream, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
+import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { gzipSync } from "node:zlib";
 import { type Header, pack } from "tar-stream";
+import { encoderOf } from "../../dagger/src/encoders.js";
 import { blobPath, missingBlobs, readBlob, readManifest } from "../../dagger/src/layout.js";
 import { unpackLayout } from "../../dagger/src/layout-tar.js";
 import type { ImageConfig } from "../../dagger/src/pipeline/image-config.js";
+import { layerType } from "../../dagger/src/pipeline/oci.js";
+import { layerBytes } from "../../dagger/src/read-layer.js";
 import type { Call } from "./query.js";
 import { type Answer, EngineError } from "./session.js";
 
@@ -36,7 +40,7 @@ export const exportImported =
     const file = session.chainOf(source)!.at(-1)!;
     const layout = mkdtempSync(join(tmpdir(), "dagger-import-"));
     try {
-      const image = await unpackLayout(join(scratch, String(file.args["path"])), layout);
+      const image = await unpackLayout(resolve(scratch, String(file.args["path"])), layout);
       const missing = missingBlobs(layout, image.digest);
       if (missing?.length !== 0) throw new EngineError(`failed to import: ${missing?.[0]?.digest ?? image.digest}: not found`);
       const { layers, config } = readManifest(layout, image.digest);
@@ -44,7 +48,15 @@ export const exportImported =
       const below = layers.map(({ mediaType, digest }, at) => {
         return { mediaType, bytes: readFileSync(blobPath(layout, digest)), diffId: rootfs.diff_ids[at]! };
       });
-      await writeExport(String(last.args["path"]), [...below, await layerOf([{ name: "late", text }])], run ?? {});
+      const forced = [last, chain.at(-2)!].find(({ args }) => args["forcedCompression"] !== undefined)!;
+      const { word } = forced.args["forcedCompression"] as { word: string };
+      const all = [...below, await layerOf([{ name: "late", text }])];
+      const compression = word === "Zstd" ? "zstd" : "gzip";
+      await writeExport(
+        String(last.args["path"]),
+        await Promise.all(all.map((one) => recompressed(one, compression))),
+        run ?? {},
+      );
       return last.args["path"];
     } finally {
       rmSync(layout, { recursive: true, force: true });
@@ -67,6 +79,17 @@ type Layer = { mediaType: string; bytes: Buffer; diffId: string };
 const layerOf = async (files: readonly File[]): Promise<Layer> => {
   const tar = await tarOf(files);
   return { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", bytes: gzipSync(tar), diffId: digestOf(tar) };
+};
+
+/** What `forcedCompression` makes of a layer that is of another kind. */
+const recompressed = async (layer: Layer, compression: "zstd" | "gzip"): Promise<Layer> => {
+  const { bytes, diffId } = layer;
+  if (layer.mediaType.endsWith(`+${compression}`)) return layer;
+  const parts: Uint8Array[] = [];
+  const blob = { mediaType: layer.mediaType, digest: digestOf(bytes), size: bytes.length };
+  for await (const part of layerBytes(Readable.from([bytes]), blob)) parts.push(part);
+  const encode = await encoderOf(compression);
+  return { mediaType: layerType(compression), bytes: Buffer.from(encode(Buffer.concat(parts))), diffId };
 };
 
 const digestOf = (bytes: string | Uint8Array): string => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;

@@ -1,5 +1,6 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { refuseAbsentMounts } from "./mount-points.js";
 import { type Call, readQuery, type Value } from "./query.js";
 
 /** What a session answers for the last field of a chain; undefined hands on to the next. */
@@ -50,6 +51,7 @@ export const openSession = async (...answers: readonly Answer[]): Promise<Sessio
       const [first, ...rest] = calls;
       const chain = first?.field === "node" ? [...(session.chainOf(first.args["id"]) ?? []), ...rest] : calls;
       session.asked.push(chain);
+      refuseAbsentMounts(chain);
       return { data: calls.reduceRight<unknown>((value, { field }) => ({ [field]: value }), await answer(chain)) };
     } catch (error) {
       const exec = error instanceof EngineError ? error.exec : undefined;

@@ -16,7 +16,8 @@ export const execText = (statements: readonly string[], epoch: number, targets: 
   const touch = `-newermt @${epoch} -exec touch -h -d @${epoch} {} +`;
   return [
     "began=$(date +%s%N)",
-    "marker=$(mktemp); sleep 0.02",
+    // Not in /tmp: commands may empty it.
+    "marker=$(mktemp -p /dev/shm 2>/dev/null || mktemp); sleep 0.02",
     // A subshell: commands that end with `exit 0` end only themselves.
     "(",
     ...statements,
@@ -24,8 +25,9 @@ export const execText = (statements: readonly string[], epoch: number, targets: 
     // After the commands: they may have installed it.
     `find / -maxdepth 0 -newermt @${epoch} >/dev/null 2>&1 || { echo ${quote(noFind)} >&2; exit 69; }`,
     `find / -xdev \\( -path /proc -o -path /sys -o -path /dev \\) -prune -o -cnewer "$marker" ${touch}`,
-    'rm "$marker"',
-    `find ${above.map(quote).join(" ")} -maxdepth 0 ${touch}`,
+    'rm -f "$marker"',
+    // Of these a base may lack some, and a command may have removed one.
+    `for folder in ${above.map(quote).join(" ")}; do if [ -d "$folder" ]; then find "$folder" -maxdepth 0 ${touch}; fi; done`,
     'printf "\\ntook %s ms\\n" $(( ($(date +%s%N) - began) / 1000000 ))',
   ].join("\n");
 };
