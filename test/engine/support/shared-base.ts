@@ -17,14 +17,15 @@ const keptBases = 3;
 /**
  * Brings the bootstrapped base of a locked project into its state folder. It is made once for all tests of this machine, under its
  * key, in the user's cache: bootstrapping takes longer than all the rest, and bootstrap.test.ts holds that it comes out equal.
+ * @param image the first one when absent
  * @returns the name that the base has in the layout of the state folder
  */
-export const takeSharedBase = async (folder: string, env: Readonly<Record<string, string>>): Promise<string> => {
+export const takeSharedBase = async (folder: string, env: Readonly<Record<string, string>>, image?: string): Promise<string> => {
   const { world } = quietWorld({ cwd: folder, env: { ...process.env, ...env } });
   const project = await openProject(world);
   const into = project.state;
   const shared = stateOf("/", { ...world.env, FACTORY_STATE: join(into.cache, "test-bases") }, into.trust);
-  const open = await openImage(project, undefined);
+  const open = await openImage(project, image);
   const plan = planOf(project, open, platformsOf(open.image, undefined)[0]!, {});
   const { base } = plan;
   if (base.kind !== "bootstrap") throw new Error(`${open.name} has no bootstrapped base`);
