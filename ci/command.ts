@@ -59,9 +59,13 @@ export const command = <S extends Record<string, FlagSpec>>(spec: {
     const flags = Object.fromEntries(
       Object.entries(spec.flags).map(([name, flag]) => [name, valueOf(name, flag, values[name], world.env)]),
     );
-    const { registry } = flags;
+    const { registry, secret } = flags;
     // Whatever a command opens finds its registry where any other setting is.
-    const env = typeof registry === "string" ? { ...world.env, FACTORY_REGISTRY: registry } : world.env;
+    const env = {
+      ...world.env,
+      ...(typeof registry === "string" ? { FACTORY_REGISTRY: registry } : {}),
+      ...(Array.isArray(secret) ? { FACTORY_SECRET: secret.join("\n") } : {}),
+    };
     return spec.run(flags as Flags<S>, { ...world, env }, positionals);
   },
 });

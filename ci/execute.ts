@@ -11,7 +11,7 @@ import { openStageRef, writeStageRef } from "../dagger/src/stage-ref.js";
 import { bootstrapDebian } from "./bootstrap/debian.js";
 import type { Job, Secret } from "./engines/engine.js";
 import { stageContext } from "./io/context.js";
-import { gatherSecrets, proxies } from "./io/secrets.js";
+import { gatherSecrets, openProxies, secretProxies } from "./io/secrets.js";
 import { findStage, keepStage, type StageRecord } from "./io/records.js";
 import { stageTag } from "../dagger/src/pipeline/stage-ref.js";
 import { lowestTrust, type TrustLevel } from "../dagger/src/pipeline/trust-level.js";
@@ -42,39 +42,35 @@ export const execute = async (
   const base = ground === null && plan.base.kind === "bootstrap" ? await ensureBase(shop, plan, plan.base) : null;
   // A RUN step needs all of what is below it.
   if (ground !== null) await bringHere(project.state, shop.remote, ground);
-  const secrets = gatherSecrets(plan.secrets, world.env, project.root);
-  try {
-    const job = await jobFor(shop, plan, stage, { parent: ground?.digest ?? null, base, secrets: secrets.list, noCache });
-    const { digest } = await engine.execute(job, emit, world.signal);
-    if (digest === null)
-      throw new FactoryError("ENGINE_FAILED", {
-        what: "the engine gave no digest",
-        why: `${engine.name} (${engine.address})`,
-        fix: "run it again with FACTORY_DEBUG=1",
-      });
-    const ended = world.now();
-    emit({ type: "stage-ended", at: ended, stage: stage.stage, platform: plan.platform, digest });
-    const keeping = keepRef(shop, stage, digest, ground);
-    const trust = ground === null ? project.state.trust : lowestTrust(project.state.trust, ground.trust);
-    made(groundAhead(project.state.layout, stage, digest, trust, keeping));
-    const ref = await keeping;
-    return {
-      key: stage.key,
-      stage: stage.stage,
-      image: plan.image,
-      platform: plan.platform,
-      digest,
-      ref: ref.digest,
-      parent: ground?.digest ?? null,
-      trust,
-      elsewhere: null,
-      engine: `${engine.name} (${engine.address})`,
-      at: started,
-      seconds: (ended - started) / 1000,
-    };
-  } finally {
-    secrets.remove();
-  }
+  const secrets = gatherSecrets(plan.secrets, world.env).list;
+  const job = await jobFor(shop, plan, stage, { parent: ground?.digest ?? null, base, secrets, noCache });
+  const { digest } = await engine.execute(job, emit, world.signal);
+  if (digest === null)
+    throw new FactoryError("ENGINE_FAILED", {
+      what: "the engine gave no digest",
+      why: `${engine.name} (${engine.address})`,
+      fix: "run it again with FACTORY_DEBUG=1",
+    });
+  const ended = world.now();
+  emit({ type: "stage-ended", at: ended, stage: stage.stage, platform: plan.platform, digest });
+  const keeping = keepRef(shop, stage, digest, ground);
+  const trust = ground === null ? project.state.trust : lowestTrust(project.state.trust, ground.trust);
+  made(groundAhead(project.state.layout, stage, digest, trust, keeping));
+  const ref = await keeping;
+  return {
+    key: stage.key,
+    stage: stage.stage,
+    image: plan.image,
+    platform: plan.platform,
+    digest,
+    ref: ref.digest,
+    parent: ground?.digest ?? null,
+    trust,
+    elsewhere: null,
+    engine: `${engine.name} (${engine.address})`,
+    at: started,
+    seconds: (ended - started) / 1000,
+  };
 };
 
 const keepRef = async (
@@ -121,10 +117,12 @@ const jobFor = async (
 ): Promise<Job> => {
   const below = parentOf(stage.stage);
   const { layout } = project.state;
+  // A proxy's login goes the way of a declared secret. No key depends on it: those are made.
+  const { declared, list } = secretProxies(world.env);
   return {
     stage: stage.stage,
     platform: plan.platform,
-    dockerfile: renderStage(plan, stage.stage),
+    dockerfile: renderStage({ ...plan, secrets: { ...plan.secrets, ...declared } }, stage.stage),
     planned: { plan, stage },
     context: await stageContext(open.folder, entriesOf(stage, open.facts), project.state.contexts),
     images: {
@@ -132,8 +130,8 @@ const jobFor = async (
       ...(below === null || inputs.parent === null ? {} : { [below]: { layout, digest: inputs.parent } }),
     },
     folders: {},
-    buildArgs: proxies(world.env),
-    secrets: inputs.secrets,
+    buildArgs: openProxies(world.env),
+    secrets: [...inputs.secrets, ...list],
     epoch: plan.epoch,
     labels: labelsOf(stage),
     compression: plan.compression,

@@ -12,6 +12,7 @@ import { carryOut, type Done, type Fresh } from "./carry-out.js";
 import type { World } from "./command.js";
 import { engineOf } from "./engine-choice.js";
 import { nameInLayout } from "./io/oci-layout.js";
+import { withheldNotes } from "./io/secrets.js";
 import { openRunLog, type StageRecord, sweepRuns } from "./io/records.js";
 import { type Asking, type Distrusted, firstOnly, knowledgeOf } from "./known.js";
 import type { StageSource } from "./remote.js";
@@ -65,7 +66,10 @@ export const makeImage = async (project: Project, open: OpenImage, world: World,
     const lacking = plan.notes.filter((note) => note.note === "lacking").filter(({ stage }) => executed.has(stage));
     if (lacking.length > 0) throw lackingError(plan.image, lacking);
   }
-  if (work.some(({ decisions }) => decisions.some(({ action }) => action === "execute"))) await request.beforeExecution?.();
+  if (work.some(({ decisions }) => decisions.some(({ action }) => action === "execute"))) {
+    for (const text of withheldNotes(request.plans[0]!.secrets, world.env)) world.stderr(`note: ${text}\n`);
+    await request.beforeExecution?.();
+  }
   for (const text of new Set(request.plans.flatMap(({ notes }) => notes.map(noteText)))) world.stderr(`note: ${text}\n`);
 
   const log = openRunLog(state, `${new Date(started).toISOString().replaceAll(/[:.]/g, "-")}-${open.name}`);

@@ -1,7 +1,8 @@
-import { existsSync, readFileSync } from "node:fs";
+import { lstatSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { arch } from "node:process";
 import { gatherFacts } from "../dagger/src/facts.js";
+import { folderInside, limits, textInside } from "../dagger/src/read-inside.js";
 import { platformsOf as platformsFor, readBuildArgs, stageOf } from "../dagger/src/pipeline/argument.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import type { Facts, Wanted } from "../dagger/src/pipeline/facts.js";
@@ -30,13 +31,12 @@ export const lockFile = "images.lock";
  */
 export const openProject = async (world: Pick<World, "cwd" | "env">): Promise<Project> => {
   const root = findRoot(resolve(world.cwd));
-  const { registry, ...rest } = await remembered(specFile, readFileSync(join(root, specFile), "utf8"), async (text) =>
+  const { registry, ...rest } = await remembered(specFile, textInside(root, specFile, limits.spec) ?? "", async (text) =>
     valid("CONFIG_INVALID", specFile, (await parser()).parseSpec(text, specFile)),
   );
   // FACTORY_REGISTRY: the same images in another registry (a mirror, a test); never part of a key.
   const spec = { ...rest, registry: world.env["FACTORY_REGISTRY"] || registry };
-  const lockPath = join(root, lockFile);
-  const lock = await remembered(lockFile, existsSync(lockPath) ? readFileSync(lockPath, "utf8") : emptyLock, async (text) =>
+  const lock = await remembered(lockFile, textInside(root, lockFile, limits.lock) ?? emptyLock, async (text) =>
     valid("LOCK_INVALID", lockFile, (await parser()).parseLock(text, lockFile)),
   );
   return { root, spec, lock, state: stateOf(root, world.env, scopeHere(world.env).scope) };
@@ -49,7 +49,8 @@ const parser = () => import("../dagger/src/pipeline/parse.js");
 
 const findRoot = (start: string): string => {
   for (let folder = start; ; folder = dirname(folder)) {
-    if (existsSync(join(folder, specFile))) return folder;
+    // A link is found and refused, not passed by for what stands above.
+    if (lstatSync(join(folder, specFile), { throwIfNoEntry: false }) !== undefined) return folder;
     if (folder === dirname(folder)) {
       throw new FactoryError("INPUT_MISSING", {
         what: `no ${specFile}`,
@@ -67,11 +68,10 @@ export type OpenImage = { name: string; image: ImageSpec; folder: string; wanted
 export const openImage = async (project: Project, name: string | undefined): Promise<OpenImage> => {
   const chosen = name ?? Object.keys(project.spec.images)[0]!;
   const image = imageOf(project.spec, chosen);
-  const folder = join(project.root, image.context ?? ".");
-  const ignoreFile = join(folder, ".dockerignore");
-  const ignore = existsSync(ignoreFile)
-    ? readIgnoreLines(readFileSync(ignoreFile, "utf8"), relative(project.root, ignoreFile))
-    : [];
+  const folder = folderInside(project.root, image.context ?? ".");
+  const ignoreFile = relative(project.root, join(folder, ".dockerignore"));
+  const lines = textInside(project.root, ignoreFile, limits.ignore);
+  const ignore = lines === null ? [] : readIgnoreLines(lines, ignoreFile);
   const wanted = wantedOf(project.spec, image, ignore);
   const cacheFile = join(project.state.root, "hashes.json");
   const cache = loadHashes(cacheFile);

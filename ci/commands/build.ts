@@ -8,7 +8,17 @@ import { lastRecord, makeImage } from "../make-image.js";
 import { bringHere, lateRemote, remoteUseOf } from "../remote.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs, stageOf } from "../project.js";
 import { buildSummary } from "../view/build.js";
-import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag, stageFlag } from "./flags.js";
+import {
+  buildArgFlag,
+  engineFlag,
+  imageFlag,
+  jsonFlag,
+  platformFlag,
+  registryFlag,
+  remoteFlag,
+  secretFlag,
+  stageFlag,
+} from "./flags.js";
 
 export const build = command({
   name: "build",
@@ -23,6 +33,7 @@ export const build = command({
     version: { type: "string", about: "the tag that an output carries; never part of the digest", default: "dev" },
     output: { type: "string", about: "write the image: oci:DIR, tar:FILE or docker:FILE" },
     engine: engineFlag,
+    secret: secretFlag,
     remote: remoteFlag,
     json: jsonFlag,
     verbose: { type: "boolean", about: "print what every step says" },

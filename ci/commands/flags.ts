@@ -19,4 +19,9 @@ export const registryFlag = {
   type: "string",
   about: "a registry and namespace instead of that of images.yaml, such as localhost:5000/acme",
 } as const;
+export const secretFlag = {
+  type: "string",
+  many: true,
+  about: "id=NAME,env=VARIABLE or id=NAME,src=FILE: what a secret that images.yaml declares is",
+} as const;
 export const engineFlag = { type: "string", about: "auto, dagger or buildkit", default: "auto" } as const;

@@ -10,7 +10,7 @@ import { openRemote } from "../open-remote.js";
 import { testPolicyOf } from "../publish-test.js";
 import { buildSummary } from "../view/build.js";
 import { publishSummary } from "../view/publish.js";
-import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag, registryFlag } from "./flags.js";
+import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag, registryFlag, secretFlag } from "./flags.js";
 
 export const publish = command({
   name: "publish",
@@ -32,6 +32,7 @@ export const publish = command({
         "before tags move: off, when-possible (where its bytes are here), required (they are fetched); as in images.yaml when absent",
     },
     engine: engineFlag,
+    secret: secretFlag,
     json: jsonFlag,
     verbose: { type: "boolean", about: "print what every step says" },
     registry: registryFlag,

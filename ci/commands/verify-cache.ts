@@ -9,7 +9,7 @@ import { writeText } from "../outputs/text.js";
 import { planOf } from "../project.js";
 import { proveCache } from "../verify/prove.js";
 import { junitXml } from "../view/junit.js";
-import { engineFlag, imageFlag, jsonFlag, platformFlag } from "./flags.js";
+import { engineFlag, imageFlag, jsonFlag, platformFlag, secretFlag } from "./flags.js";
 
 export const verifyCache = command({
   name: "verify:cache",
@@ -23,6 +23,7 @@ export const verifyCache = command({
     json: jsonFlag,
     junit: { type: "string", about: "write the results to this file as JUnit XML" },
     engine: engineFlag,
+    secret: secretFlag,
     verbose: { type: "boolean", about: "show the progress of every build" },
   },
   async run(flags, world) {

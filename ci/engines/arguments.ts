@@ -7,7 +7,7 @@ export type Client = { kind: "buildctl"; program: string; address: string } | { 
 /** The folder that an image is exported into; null where the job's output is no image. */
 export type ExportFolder = string | null;
 
-/** The command line that executes a job. No secret's value stands in it: only the file that holds it. */
+/** The command line that executes a job. No secret's value stands in it: only the file or the variable that holds it. */
 export const commandFor = (client: Client, job: Job, staged: Staged, into: ExportFolder): readonly [string, ...string[]] =>
   client.kind === "buildctl"
     ? [client.program, ...buildctlArguments(client.address, job, staged, into)]
@@ -81,7 +81,8 @@ const buildxArguments = (builder: string, job: Job, staged: Staged, into: Export
 const argumentsOf = (job: Job): [string, string][] =>
   Object.entries({ ...job.buildArgs, SOURCE_DATE_EPOCH: String(job.epoch) }).sort(([a], [b]) => (a < b ? -1 : 1));
 
-const secretsOf = (job: Job): string[] => job.secrets.flatMap(({ id, file }) => ["--secret", csv([`id=${id}`, `src=${file}`])]);
+const secretsOf = (job: Job): string[] =>
+  job.secrets.flatMap((one) => ["--secret", csv([`id=${one.id}`, "env" in one ? `env=${one.env}` : `src=${one.file}`])]);
 
 const outputOf = (job: Job, into: ExportFolder): string[] => {
   switch (job.output.to) {

@@ -8,9 +8,10 @@ import type { Descriptor } from "../../dagger/src/pipeline/oci.js";
 import { nameInLayout } from "../io/oci-layout.js";
 import { run } from "../io/process.js";
 import { type Client, commandFor } from "./arguments.js";
-import type { Engine, Feature, Job, JobResult } from "./engine.js";
+import { type Engine, type Feature, type Job, type JobResult, secretVariables } from "./engine.js";
 import { explainFailure } from "./failure.js";
 import { openExport } from "./layout-export.js";
+import { type Mask, maskOf, masking } from "./mask.js";
 import { rawjsonReader } from "./rawjson.js";
 import { stage } from "./staging.js";
 
@@ -38,7 +39,10 @@ export function buildkitEngine(connection: Connection): Engine {
     address: connection.address,
     features: connection.features,
     platforms: async () => platformsOf(await client()),
-    execute: async (job, emit, signal) => execute(await client(signal), connection.address, job, emit, signal),
+    async execute(job, emit, signal) {
+      const mask = maskOf(job.secrets);
+      return masking(mask, emit, async (masked) => execute(await client(signal), connection.address, job, mask, masked, signal));
+    },
     async release() {
       const ending = opened;
       opened = null;
@@ -51,6 +55,7 @@ async function execute(
   client: Client,
   address: string,
   job: Job,
+  mask: Mask,
   emit: (event: BuildEvent) => void,
   signal: AbortSignal,
 ): Promise<JobResult> {
@@ -64,14 +69,16 @@ async function execute(
     const reader = rawjsonReader({
       stage: job.stage,
       labels: job.labels,
+      mask,
       prefix: `${job.stage}/${job.platform.split("/")[1]}/`,
     });
     const finished = await run(program, args, {
       signal,
       // Credentials of registries come from Docker's own configuration; the address stands on the command line.
-      env: { BUILDKIT_HOST: undefined, BUILDX_BUILDER: undefined },
+      env: { ...secretVariables(job.secrets), BUILDKIT_HOST: undefined, BUILDX_BUILDER: undefined },
       onLine: (line) => reader.take(line).forEach(emit),
     });
+    reader.end().forEach(emit);
     if (finished.exitCode !== 0) {
       if (signal.aborted) throw interrupted(job);
       throw explainFailure(job, address, {

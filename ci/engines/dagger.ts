@@ -21,6 +21,7 @@ import { takeStage } from "../../dagger/src/take-stage.js";
 import { nameInLayout } from "../io/oci-layout.js";
 import { withDev } from "./dagger-base.js";
 import { asStep, type Told, watched } from "./dagger-steps.js";
+import { maskOf, masking } from "./mask.js";
 import type { Engine, Job, JobResult } from "./engine.js";
 import { inTime } from "./in-time.js";
 
@@ -54,7 +55,7 @@ export function daggerEngine(address: string, cli: string | null): Engine {
       const stop = stopped(signal, job);
       try {
         const { client } = await Promise.race([session(), stop.fired]);
-        return await Promise.race([execute(client, job, emit), stop.fired]);
+        return await masking(maskOf(job.secrets), emit, (masked) => Promise.race([execute(client, job, masked), stop.fired]));
       } finally {
         stop.forget();
       }
@@ -145,7 +146,10 @@ async function execute(client: Client, job: Job, emit: (event: BuildEvent) => vo
     const below = await belowOf(client, job, workshop);
     const secrets = new Map(
       // With a key of their own: another value of a secret makes no step run again, as with every other engine.
-      job.secrets.map(({ id, file }) => [id, client.secret(`file://${resolve(file)}`, { cacheKey: `image-factory-${id}` })]),
+      job.secrets.map((one) => [
+        one.id,
+        client.secret("env" in one ? `env://${one.env}` : `file://${resolve(one.file)}`, { cacheKey: `image-factory-${one.id}` }),
+      ]),
     );
     const base = below === null ? baseContainer(client, plan, secrets) : { container: below.container, pieces: [] };
     const context = contextOf((path, include) =>

@@ -8,8 +8,17 @@ export type EngineName = "dagger" | "buildkit";
 /** What an engine can do beyond executing a stage. Commands ask for a feature, never for a name. `dockerfiles`: any Dockerfile, with any output. */
 export type Feature = "secrets" | "emulation" | "prune" | "dockerfiles";
 
-/** A value that a RUN step may read and that never ends in a layer, a log, a key or an argument list. */
-export type Secret = { id: string; file: string };
+/**
+ * A value that a RUN step may read and that never ends in a layer, a log, a key or an argument list: a file of this machine (with
+ * `value` where it is no public one), or a variable that the engine's client gets. `shown`: it is no secret to people.
+ */
+export type Secret =
+  | { id: string; file: string; value?: string; shown?: true }
+  | { id: string; env: string; value: string; shown?: true };
+
+/** The variables that a client reads secrets from. No file is written for it. */
+export const secretVariables = (secrets: readonly Secret[]): Record<string, string> =>
+  Object.fromEntries(secrets.flatMap((one) => ("env" in one ? [[one.env, one.value]] : [])));
 
 /** One stage to execute, rendered. The engine decides nothing: everything that matters stands here. */
 export type Job = {

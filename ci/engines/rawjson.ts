@@ -1,6 +1,7 @@
 import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
 import { type Label, labelled } from "../../dagger/src/pipeline/label.js";
 import { type StageName, stageNames } from "../../dagger/src/pipeline/stage.js";
+import { type Mask, maskOf } from "./mask.js";
 
 /** The step that ended a build, by the name that its events have. `tail` holds the last lines of its output. */
 export type FailedStep = { name: string; error: string; tail: readonly string[] };
@@ -8,13 +9,15 @@ export type FailedStep = { name: string; error: string; tail: readonly string[] 
 /** Turns the lines of `--progress=rawjson` into events, in order. It reads no clock: every time is the engine's own. */
 export type RawjsonReader = {
   take(line: string): BuildEvent[];
+  /** What was kept back of the steps' output, because more could have followed. */
+  end(): BuildEvent[];
   /** Lines that are no progress: what the client logged, and the error text that it ends with. */
   stray(): readonly string[];
   failure(): FailedStep | null;
 };
 
 /** `stage` owns the steps that name no stage of ours; `prefix` keeps the steps of several jobs of one run apart. */
-export type RawjsonOptions = { stage: StageName; prefix?: string; labels?: readonly Label[] };
+export type RawjsonOptions = { stage: StageName; prefix?: string; labels?: readonly Label[]; mask?: Mask };
 
 type Vertex = {
   digest: string;
@@ -35,7 +38,7 @@ type Step = {
   closed: string | null;
   error: string | null;
   tail: string;
-  decoders: Map<string, InstanceType<typeof TextDecoder>>;
+  streams: Map<"stdout" | "stderr", { decoder: InstanceType<typeof TextDecoder>; mask: ReturnType<Mask["stream"]> }>;
 };
 
 const tailLines = 20;
@@ -47,6 +50,7 @@ const stoppedWithOthers = /\bcontext canceled\b/i;
 export function rawjsonReader(options: RawjsonOptions): RawjsonReader {
   const steps = new Map<string, Step>();
   const strays: string[] = [];
+  const mask = options.mask ?? maskOf([]);
   let latest = 0;
 
   const time = (text: string | undefined): number => {
@@ -64,7 +68,7 @@ export function rawjsonReader(options: RawjsonOptions): RawjsonReader {
       closed: null,
       error: null,
       tail: "",
-      decoders: new Map(),
+      streams: new Map(),
     };
     steps.set(digest, step);
     return step;
@@ -107,13 +111,21 @@ export function rawjsonReader(options: RawjsonOptions): RawjsonReader {
   const logEvent = (log: Log): BuildEvent => {
     const step = stepOf(log.vertex);
     const stream = log.stream === 2 ? "stderr" : "stdout";
-    const decoder = step.decoders.get(stream) ?? new TextDecoder("utf-8", { ignoreBOM: true });
-    step.decoders.set(stream, decoder);
-    // A chunk may end inside a character: the decoder keeps the rest for the next one.
-    const text = decoder.decode(Buffer.from(log.data ?? "", "base64"), { stream: true });
+    const known = step.streams.get(stream) ?? { decoder: new TextDecoder("utf-8", { ignoreBOM: true }), mask: mask.stream() };
+    step.streams.set(stream, known);
+    // A chunk may end inside a character or a secret: the rest waits for the next one.
+    const text = known.mask.take(known.decoder.decode(Buffer.from(log.data ?? "", "base64"), { stream: true }));
     step.tail = (step.tail + text).slice(-tailLength);
     return { type: "step-output", at: time(log.timestamp), step: idOf(log.vertex), stream, text };
   };
+
+  /** The end of what a step said, from all its streams. */
+  const restOf = (digest: string, step: Step): BuildEvent[] =>
+    [...step.streams].flatMap(([stream, { mask: kept }]): BuildEvent[] => {
+      const text = kept.end();
+      step.tail = (step.tail + text).slice(-tailLength);
+      return text === "" ? [] : [{ type: "step-output", at: latest, step: idOf(digest), stream, text }];
+    });
 
   const statusEvent = (status: Status): BuildEvent => ({
     type: "step-progress",
@@ -144,6 +156,7 @@ export function rawjsonReader(options: RawjsonOptions): RawjsonReader {
         ...(message.warnings ?? []).map(warningEvent),
       ];
     },
+    end: () => [...steps].flatMap(([digest, step]) => restOf(digest, step)),
     stray: () => strays,
     failure() {
       const failed = [...steps.values()].filter((step) => step.error !== null);

@@ -6,7 +6,7 @@ import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { PackageSet } from "../../dagger/src/pipeline/lock.js";
 import { hostCa } from "../../dagger/src/pipeline/script.js";
 import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
-import { gatherSecrets, proxies } from "../io/secrets.js";
+import { gatherSecrets, openProxies } from "../io/secrets.js";
 import { baseOf, epochOf } from "../../dagger/src/pipeline/plan.js";
 import { baseContextOf } from "../../dagger/src/pipeline/dockerfile.js";
 import { limits } from "./http.js";
@@ -27,7 +27,7 @@ export const resolveRpmSet = async (
   const epoch = epochOf(project.spec);
   const engine = workshop.engine();
   const work = await mkdtemp(join(tmpdir(), "factory-rpm-"));
-  const secrets = gatherSecrets(project.spec.secrets ?? {}, world.env, project.root);
+  const secrets = gatherSecrets(project.spec.secrets ?? {}, world.env).list;
   try {
     const made = base.kind === "bootstrap" ? await workshop.base(base, platform) : null;
     const script = rpmResolverScript({
@@ -67,8 +67,8 @@ export const resolveRpmSet = async (
                 },
               },
         folders: {},
-        buildArgs: proxies(world.env),
-        secrets: secrets.list,
+        buildArgs: openProxies(world.env),
+        secrets,
         epoch,
         labels: [],
         compression: project.spec.compression,
@@ -90,7 +90,6 @@ export const resolveRpmSet = async (
     }
     throw error;
   } finally {
-    secrets.remove();
     await engine.release();
     await rm(work, { recursive: true, force: true });
   }

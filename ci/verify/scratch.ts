@@ -1,17 +1,6 @@
 import { randomBytes } from "node:crypto";
-import {
-  constants,
-  copyFileSync,
-  existsSync,
-  linkSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  rmdirSync,
-  rmSync,
-  symlinkSync,
-} from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { constants, copyFileSync, existsSync, linkSync, lstatSync, mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { copyEntries, copyFile } from "../../dagger/src/copy-entries.js";
 import { blobPath, closure } from "../../dagger/src/layout.js";
 import { baseKeyOf } from "../../dagger/src/pipeline/key.js";
@@ -82,19 +71,12 @@ const sweep = async (place: string): Promise<void> => {
     if (!isAlive(name)) rmSync(join(place, name), { recursive: true, force: true });
 };
 
-const copyProject = ({ root, spec }: Project, { image, folder, facts }: OpenImage, to: string): void => {
+const copyProject = ({ root }: Project, { image, folder, facts }: OpenImage, to: string): void => {
   const context = join(to, image.context ?? ".");
   for (const name of ["images.yaml", lockFile]) copyFile(root, to, name);
   mkdirSync(context, { recursive: true });
   copyEntries(folder, context, facts);
   for (const path of [".dockerignore", ...facts.texts.keys()]) copyFile(folder, context, path);
-  // A secret stays where it is, and is found from here too.
-  for (const { from } of Object.values(spec.secrets ?? {})) {
-    const path = /^file:(?![/~])(.*)/.exec(from)?.[1];
-    if (path === undefined || !existsSync(resolve(root, path)) || existsSync(join(to, path))) continue;
-    mkdirSync(dirname(join(to, path)), { recursive: true });
-    symlinkSync(resolve(root, path), join(to, path));
-  }
 };
 
 /**

@@ -1,11 +1,11 @@
 import { isUtf8 } from "node:buffer";
-import { lstatSync, readFileSync, readlinkSync, type Stats } from "node:fs";
-import { join } from "node:path";
+import { lstatSync, readlinkSync, type Stats } from "node:fs";
 import { changed, type HashCache, type Hashed, hashFile, isGone, isLarge } from "./hash-file.js";
 import { type Found, listRoot, rootKind, rootPath, twice } from "./list-context.js";
 import { FactoryError } from "./pipeline/error.js";
 import { type Entry, type Facts, sizesOf, type Wanted } from "./pipeline/facts.js";
 import { type Ignore, compileIgnore, selectPaths } from "./pipeline/select.js";
+import { limits, readInside } from "./read-inside.js";
 
 export type { HashCache } from "./hash-file.js";
 
@@ -109,7 +109,8 @@ function readTexts(folder: string, wanted: readonly string[]): Map<string, strin
   for (const path of wanted) {
     try {
       if (rootKind(folder, rootPath(path)) !== "file") continue;
-      const bytes = readFileSync(join(folder, path));
+      const bytes = readInside(folder, path, limits.text);
+      if (bytes === null) continue;
       if (isUtf8(bytes)) texts.set(path, bytes.toString());
       else throw notText(path);
     } catch (error) {

@@ -17,9 +17,9 @@ export const secretsOf = async (
   for (const secret of given) {
     const [uri, name] = await Promise.all([secret.uri(), secret.name()]);
     const place = addressOf(uri);
-    const known = Object.entries(declared).find(([id, { from }]) => id === name || from === place);
+    const known = Object.entries(declared).find(([id, { from, as }]) => id === name || (place !== "" && (from ?? as) === place));
     if (known === undefined) {
-      const ids = Object.entries(declared).map(([id, { from }]) => `${id} (${from})`);
+      const ids = Object.entries(declared).map(([id, { from }]) => (from === undefined ? id : `${id} (${from})`));
       throw new FactoryError("USAGE", {
         what: `images.yaml declares no secret ${place || name || "of that kind"}`,
         why: ids.length === 0 ? "it declares none" : `it declares: ${ids.join(", ")}`,

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, lstatSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Directory, Workspace } from "@dagger.io/dagger";
 import { copyEntries } from "./copy-entries.js";
@@ -13,6 +13,7 @@ import { compileIgnore, readIgnoreLines } from "./pipeline/select.js";
 import type { ImageSpec, Spec } from "./pipeline/spec.js";
 import { valid } from "./pipeline/valid.js";
 import { wantedOf } from "./pipeline/wanted.js";
+import { limits, textInside } from "./read-inside.js";
 
 const specFile = "images.yaml";
 const lockFile = "images.lock";
@@ -82,7 +83,7 @@ export const openSource = async (reach: Reach, scratch: string): Promise<Source>
 
 /** @throws FactoryError CONFIG_INVALID, LOCK_INVALID */
 const readDeclared = (folder: string): Declared => {
-  const specText = readFileSync(join(folder, specFile), "utf8");
+  const specText = textIn(folder, specFile) ?? "";
   const lockText = textIn(folder, lockFile);
   return {
     spec: valid("CONFIG_INVALID", specFile, parseSpec(specText, specFile)),
@@ -175,10 +176,8 @@ const bring = async (directory: Directory, to: string): Promise<void> => {
   }
 };
 
-const textIn = (folder: string, name: string): string | null => {
-  const path = join(folder, name);
-  return existsSync(path) ? readFileSync(path, "utf8") : null;
-};
+const textIn = (folder: string, name: string): string | null =>
+  textInside(folder, name, name === lockFile ? limits.lock : limits.spec);
 
 /** `.` is everything. */
 const pattern = (path: string): string => (path === "." ? "**" : literal(path));

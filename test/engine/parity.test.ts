@@ -76,13 +76,13 @@ describe.skipIf(absent !== null)(`the small image${absent === null ? "" : ` (ski
   const equal = { code: 0, said: expect.stringMatching(/equal: \d{4,} paths/) as string };
 
   test("BuildKit, from the rendered Dockerfile", async () => {
-    const secrets = gatherSecrets({}, process.env, small.project);
+    const secrets = gatherSecrets({}, process.env);
     await succeed(lease.buildctl, [
       ["--addr", lease.address, "build", "--frontend", "dockerfile.v0", "--progress", "plain"],
       ["--local", `context=${small.project}`, "--local", `dockerfile=${join(small.project, "builder")}`],
       ["--oci-layout", `base=${layout()}`, "--opt", `context:small-base=oci-layout://base@${await digestOf(small.base)}`],
       Object.entries(proxies(process.env)).flatMap(([name, value]) => ["--opt", `build-arg:${name}=${value}`]),
-      secrets.list.flatMap(({ id, file }) => ["--secret", `id=${id},src=${file}`]),
+      secrets.list.flatMap((one) => ("file" in one ? ["--secret", `id=${one.id},src=${one.file}`] : [])),
       ["--output", `type=docker,name=small:portable,dest=${join(small.root, "buildkit.tar")}`],
     ]);
     expect(await compared(`docker:${join(small.root, "buildkit.tar")}`)).toEqual(equal);
@@ -100,12 +100,12 @@ describe.skipIf(absent !== null)(`the small image${absent === null ? "" : ` (ski
     if (lacks !== null) skip(lacks);
     await symlink(layout(), join(plain, "layout"));
     const builder = join(small.project, "builder/Dockerfile");
-    const secrets = gatherSecrets({}, process.env, small.project);
+    const secrets = gatherSecrets({}, process.env);
     await succeed("buildah", [
       storage(),
       ["bud", "--isolation", "chroot", "--network", "host", "--format", "docker", "--tag", "small:buildah"],
       ["--build-context", `small-base=docker-image://oci:${join(plain, "layout")}:${small.base}`],
-      secrets.list.flatMap(({ id, file }) => ["--secret", `id=${id},src=${file}`]),
+      secrets.list.flatMap((one) => ("file" in one ? ["--secret", `id=${one.id},src=${one.file}`] : [])),
       ["--platform", platform, "--ignorefile", `${builder}.dockerignore`, "--file", builder, small.project],
     ]);
     const archive = join(small.root, "buildah.tar");

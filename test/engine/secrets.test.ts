@@ -48,7 +48,11 @@ describe.skipIf(absent !== null)(`secrets${absent === null ? "" : ` (skipped: ${
   afterAll(() => tiny.close());
   afterAll(() => web.close());
 
-  const env = () => ({ ...tiny.env, THE_TOKEN: values.env });
+  const env = () => ({
+    ...tiny.env,
+    THE_TOKEN: values.env,
+    FACTORY_SECRETS: `id=by-variable,env=THE_TOKEN\nid=by-file,src=${folder}/token.txt`,
+  });
 
   test("reach a step, as a variable and as a file", async () => {
     const { record } = await built(folder, ["--verbose", "--output", "oci:out"], env());

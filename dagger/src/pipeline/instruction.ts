@@ -36,7 +36,7 @@ export type Variants = {
   scripts: readonly { label: string; script: Script }[];
 };
 
-export type Secrets = Readonly<Record<string, { from: string; as: string }>>;
+export type Secrets = Readonly<Record<string, { as: string }>>;
 
 /** What all variants begin and end with stands once; the `case` holds what differs. Lines; ";" as an element ends a statement. */
 const caseOf = ({ over, scripts }: Variants, exports: readonly string[]): string[] => {
@@ -107,10 +107,17 @@ const mountFlags = (mounts: readonly Mount[], secrets: Secrets): string[] =>
       case "network":
         return [
           `--mount=type=secret,id=${hostCa.id},target=${hostCa.target}`,
-          ...byName(secrets).map(([id, { as }]) => `--mount=type=secret,id=${id},target=${secretTarget(id, as)}`),
+          ...byName(secrets).map(([id, { as }]) =>
+            as.startsWith(asVariable)
+              ? `--mount=type=secret,id=${id},env=${as.slice(asVariable.length)}`
+              : `--mount=type=secret,id=${id},target=${secretTarget(id, as)}`,
+          ),
         ];
     }
   });
+
+/** How a host's secret reaches a command that must be the same without it: by the mount alone, which no history of an image tells. */
+const asVariable = "variable:";
 
 /** Where a command finds a declared secret: at the path it asks for, or beside the others. */
 export const secretTarget = (id: string, as: string): string =>

@@ -36,7 +36,7 @@ export type Plan = {
   stages: readonly PlannedStage[];
   notes: readonly Note[];
   /** What RUN steps may read; never part of a key. */
-  secrets: Readonly<Record<string, { from: string; as: string }>>;
+  secrets: Readonly<Record<string, { from?: string | undefined; as: string }>>;
   /** The other locked versions of each tool, which the rendered Dockerfile takes as build arguments; never part of a key. */
   alternatives: Readonly<Record<string, readonly Step[]>>;
   /** Which projects ask for a Python requirement, by its text; never part of a key. */

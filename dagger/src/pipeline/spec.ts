@@ -205,7 +205,11 @@ const image = z.strictObject({
 });
 
 const secret = z.strictObject({
-  from: z.string().regex(/^(?:env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/, "expected env:NAME or file:PATH"),
+  from: z
+    .string()
+    .regex(/^(?:env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/, "expected env:NAME or file:PATH")
+    .optional()
+    .describe("How `dagger call --secrets` may name it; it grants nothing: who runs a command does, with --secret"),
   as: z.string().regex(/^(?:env:[A-Za-z_][A-Za-z0-9_]*|file:\/[^\s$"'`,\\]+)$/, "expected env:NAME or file:/absolute/path"),
 });
 
@@ -222,7 +226,12 @@ export const specSchema = z.strictObject({
       "Time of every file and of the image: from 1970 to 2106, for archives and compiled files hold no other; zip files none before 1980",
     ),
   compression: z.enum(["zstd", "gzip"]).default("zstd"),
-  secrets: z.record(name, secret).optional().describe("What RUN steps may read and no layer keeps; absent ones are skipped"),
+  secrets: z
+    .record(name, secret)
+    .optional()
+    .describe(
+      "What RUN steps may read and no layer keeps; who runs a command grants each (--secret id=NAME,env=VARIABLE), others are skipped",
+    ),
   images: z.record(name, image),
   tools: z.record(name, tool).default({}),
 });
