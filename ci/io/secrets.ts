@@ -5,11 +5,18 @@ import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { Plan } from "../../dagger/src/pipeline/plan.js";
 import { hostCa } from "../../dagger/src/pipeline/script.js";
 import type { Secret } from "../engines/engine.js";
-import { scopeHere } from "../scope.js";
 import { type Grant, readGrants } from "./grants.js";
 import type { HostEnv } from "./host.js";
 
 const bundles = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/** The host's CA bundle, where it has one: no secret, and given to every step that uses the network. */
+export const hostBundle = (env: HostEnv): Secret[] => {
+  const bundle = [env["SSL_CERT_FILE"], ...bundles].find((path) => path !== undefined && existsSync(path));
+  return bundle === undefined ? [] : [{ id: hostCa.id, file: bundle }];
+};
+
+type Scope = "protected" | "branch" | "fork";
 
 /** What of the declared secrets a run hands to its steps, and the ids of those that nobody granted. */
 export type Gathered = { list: Secret[]; withheld: string[] };
@@ -19,10 +26,9 @@ export type Gathered = { list: Secret[]; withheld: string[] };
  * who runs the command (--secret) or by the machine (FACTORY_SECRETS). Nothing of it is written to a disk. A fork is given nothing.
  * @throws FactoryError USAGE, INPUT_MISSING for a grant of the command line that cannot be kept
  */
-export const gatherSecrets = (declared: Plan["secrets"], env: HostEnv): Gathered => {
-  const bundle = [env["SSL_CERT_FILE"], ...bundles].find((path) => path !== undefined && existsSync(path));
-  const list: Secret[] = bundle === undefined ? [] : [{ id: hostCa.id, file: bundle }];
-  const isFork = scopeHere(env).scope === "fork";
+export const gatherSecrets = (declared: Plan["secrets"], env: HostEnv, scope: Scope): Gathered => {
+  const list = hostBundle(env);
+  const isFork = scope === "fork";
   const typed = readGrants(env["FACTORY_SECRET"], "--secret");
   const machine = readGrants(env["FACTORY_SECRETS"], "FACTORY_SECRETS");
   const unknown = [...typed.keys()].find((id) => !Object.hasOwn(declared, id));
@@ -39,11 +45,11 @@ export const gatherSecrets = (declared: Plan["secrets"], env: HostEnv): Gathered
 };
 
 /** What a person is told of secrets that no step gets. */
-export const withheldNotes = (declared: Plan["secrets"], env: HostEnv): string[] => {
-  const { withheld } = gatherSecrets(declared, env);
+export const withheldNotes = (declared: Plan["secrets"], env: HostEnv, scope: Scope): string[] => {
+  const { withheld } = gatherSecrets(declared, env, scope);
   const ids = withheld.join(", ");
   if (withheld.length === 0) return [];
-  if (scopeHere(env).scope === "fork") return [`secrets that no step gets: ${ids}; a fork is given none`];
+  if (scope === "fork") return [`secrets that no step gets: ${ids}; a fork is given none`];
   return [`secrets that no step gets: ${ids}; to grant one: -- --secret id=${withheld[0]},env=VARIABLE (or src=FILE)`];
 };
 

@@ -6,7 +6,7 @@ import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { PackageSet } from "../../dagger/src/pipeline/lock.js";
 import { hostCa } from "../../dagger/src/pipeline/script.js";
 import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
-import { gatherSecrets, openProxies } from "../io/secrets.js";
+import { hostBundle, openProxies } from "../io/secrets.js";
 import { baseOf, epochOf } from "../../dagger/src/pipeline/plan.js";
 import { baseContextOf } from "../../dagger/src/pipeline/dockerfile.js";
 import { limits } from "./http.js";
@@ -27,7 +27,7 @@ export const resolveRpmSet = async (
   const epoch = epochOf(project.spec);
   const engine = workshop.engine();
   const work = await mkdtemp(join(tmpdir(), "factory-rpm-"));
-  const secrets = gatherSecrets(project.spec.secrets ?? {}, world.env).list;
+  const secrets = hostBundle(world.env);
   try {
     const made = base.kind === "bootstrap" ? await workshop.base(base, platform) : null;
     const script = rpmResolverScript({

@@ -5,8 +5,11 @@ import { describe, expect, test } from "vitest";
 import { gatherSecrets, openProxies, secretProxies, withheldNotes } from "../../ci/io/secrets.js";
 
 /** Without the host's CA bundle, which is no declared secret. */
-const granted = (declared: Parameters<typeof gatherSecrets>[0], env: Record<string, string>) =>
-  gatherSecrets(declared, { FACTORY_SCOPE: "protected", ...env }).list.filter(({ id }) => id !== "host-ca");
+const granted = (
+  declared: Parameters<typeof gatherSecrets>[0],
+  env: Record<string, string>,
+  scope: "protected" | "fork" = "protected",
+) => gatherSecrets(declared, env, scope).list.filter(({ id }) => id !== "host-ca");
 
 describe("images.yaml grants nothing", () => {
   test.each(["env:FACTORY_REGISTRY_TOKEN", "file:/etc/shadow", "file:/etc/passwd", "file:~/.docker/config.json"])(
@@ -44,16 +47,13 @@ describe("who runs the command grants", () => {
   });
   test("and a fork is given nothing", () => {
     const env = {
-      FACTORY_SCOPE: "fork",
       FACTORY_SECRET: "id=token,env=MINE",
       FACTORY_SECRETS: "id=token,env=MINE",
       MINE: "mine-value",
     };
-    expect(granted(declared, env)).toEqual([]);
-    expect(
-      granted({ index: { as: "env:PIP_INDEX_URL" } }, { FACTORY_SCOPE: "fork", PIP_INDEX_URL: "https://mirror/simple" }),
-    ).toEqual([]);
-    expect(withheldNotes(declared, env)).toEqual(["secrets that no step gets: token, conf; a fork is given none"]);
+    expect(granted(declared, env, "fork")).toEqual([]);
+    expect(granted({ index: { as: "env:PIP_INDEX_URL" } }, { PIP_INDEX_URL: "https://mirror/simple" })).toEqual([]);
+    expect(withheldNotes(declared, env, "fork")).toEqual(["secrets that no step gets: token, conf; a fork is given none"]);
   });
   test.each([
     ["id=token,env=ABSENT", "INPUT_MISSING", "the environment has no ABSENT"],
@@ -65,17 +65,18 @@ describe("who runs the command grants", () => {
     ["id=token", "USAGE", "cannot read --secret"],
     ["id=token,env=MINE,src=x", "USAGE", "cannot read --secret"],
   ])("%s is refused", (grant, code, words) => {
-    const gather = () =>
-      gatherSecrets(declared, { FACTORY_SCOPE: "protected", FACTORY_SECRET: grant, MINE: "mine-value", SHORT: "abc" });
+    const gather = () => gatherSecrets(declared, { FACTORY_SECRET: grant, MINE: "mine-value", SHORT: "abc" }, "protected");
     expect(gather).toThrow(expect.objectContaining({ code, message: expect.stringContaining(words) }));
     expect(gather).not.toThrow(/token-value-itself/);
   });
   test("package mirrors are the host's own, unless a login stands in them", () => {
     const index = { index: { as: "env:PIP_INDEX_URL" }, token: { as: "env:TOKEN" } };
     const value = "https://mirror/simple";
-    expect(granted(index, { PIP_INDEX_URL: value })).toEqual([{ id: "index", env: "PIP_INDEX_URL", value, shown: true }]);
+    expect(granted(index, { PIP_INDEX_URL: value }, "protected")).toEqual([
+      { id: "index", env: "PIP_INDEX_URL", value, shown: true },
+    ]);
     expect(granted(index, { PIP_INDEX_URL: "https://user:pass@mirror/simple" })).toEqual([]);
-    expect(withheldNotes(index, { FACTORY_SCOPE: "protected", PIP_INDEX_URL: value })).toEqual([
+    expect(withheldNotes(index, { PIP_INDEX_URL: value }, "protected")).toEqual([
       "secrets that no step gets: token; to grant one: -- --secret id=token,env=VARIABLE (or src=FILE)",
     ]);
   });

@@ -183,7 +183,7 @@ tools:
       const scratch = join(small.root, `module-${name}-${String(args["image"])}`);
       return opened(false, scratch, async (session, places) => {
         const workspace = session.idOf([{ field: "testWorkspace", args: { name: "here" } }]);
-        const bundle = gatherSecrets({}, process.env).list.find((one) => "file" in one);
+        const bundle = gatherSecrets({}, process.env, "fork").list.find((one) => "file" in one);
         const ca =
           bundle === undefined ? {} : { ca: session.idOf([{ field: "secret", args: { uri: `file://${bundle.file}` } }]) };
         const [told] = await callModule(session, scratch, [{ name, args: { workspace, ...ca, ...args } }]);

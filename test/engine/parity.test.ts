@@ -76,7 +76,7 @@ describe.skipIf(absent !== null)(`the small image${absent === null ? "" : ` (ski
   const equal = { code: 0, said: expect.stringMatching(/equal: \d{4,} paths/) as string };
 
   test("BuildKit, from the rendered Dockerfile", async () => {
-    const secrets = gatherSecrets({}, process.env);
+    const secrets = gatherSecrets({}, process.env, "fork");
     await succeed(lease.buildctl, [
       ["--addr", lease.address, "build", "--frontend", "dockerfile.v0", "--progress", "plain"],
       ["--local", `context=${small.project}`, "--local", `dockerfile=${join(small.project, "builder")}`],
@@ -100,7 +100,7 @@ describe.skipIf(absent !== null)(`the small image${absent === null ? "" : ` (ski
     if (lacks !== null) skip(lacks);
     await symlink(layout(), join(plain, "layout"));
     const builder = join(small.project, "builder/Dockerfile");
-    const secrets = gatherSecrets({}, process.env);
+    const secrets = gatherSecrets({}, process.env, "fork");
     await succeed("buildah", [
       storage(),
       ["bud", "--isolation", "chroot", "--network", "host", "--format", "docker", "--tag", "small:buildah"],
