@@ -1,9 +1,10 @@
-import { javaScriptExpression, literal } from "./go-expression.js";
+import { type Item, itemsOf, literal } from "./go-expression.js";
+import { linearMatcher } from "./linear-match.js";
 
 /**
  * One pattern of an ignore file, compiled the way BuildKit compiles it (github.com/moby/patternmatcher).
  * That library turns a pattern into the text of a Go regular expression, and some of what it accepts only makes sense
- * as such (`[*]`, a backslash before a letter). So the same two steps are taken here: pattern → Go expression → RegExp.
+ * as such (`[*]`, a backslash before a letter). So the same two steps are taken here: pattern → Go expression → matcher.
  * What we cannot carry over exactly is refused, never guessed: a wrong guess would send other files than were hashed.
  */
 export type Pattern = {
@@ -114,10 +115,8 @@ function matcher(pattern: string): ((path: string) => boolean) | string {
         : (path) => path.endsWith(suffix);
     }
     case "expression": {
-      const source = javaScriptExpression(`^${expression}$`);
-      if ("problem" in source) return source.problem;
-      const compiled = new RegExp(source.text, "u");
-      return (path) => compiled.test(path);
+      const items = itemsOf(`^${expression}$`);
+      return "problem" in items ? items.problem : linearMatcher(items);
     }
   }
 }
@@ -169,8 +168,12 @@ function reach(pattern: string): (directory: string) => boolean {
   if (pattern.includes("|")) return () => true;
   const parts = pattern.split("/").map((part) => {
     if (part.includes("**") || /[[\]\\^]/.test(part)) return null;
-    const compiled = new RegExp(`^${[...part].map((c) => (c === "*" ? ".*" : c === "?" ? "." : literal(c))).join("")}$`, "su");
-    return (name: string) => compiled.test(name);
+    const any = "[\\0-\\u{10ffff}]";
+    const items = [...part].map((char): Item => {
+      if (char === "*") return { kind: "many", set: any };
+      return { kind: "one", set: char === "?" ? any : literal(char) };
+    });
+    return linearMatcher([{ kind: "assert", that: "start" }, ...items, { kind: "assert", that: "end" }]);
   });
   return (directory) => {
     const names = directory.split("/");

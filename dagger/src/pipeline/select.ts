@@ -158,11 +158,13 @@ function compileLine(line: string): Pattern | string | null {
 }
 
 /** White space as Go's strings.TrimSpace knows it: with U+0085, without the byte order mark. */
-const trim = (text: string) =>
-  text.replace(
-    /^[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+|[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+$/g,
-    "",
-  );
+const isSpace = (char: string) => /[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/.test(char);
+const trim = (text: string) => {
+  let [start, end] = [0, text.length];
+  while (start < end && isSpace(text[start]!)) start++;
+  while (end > start && isSpace(text[end - 1]!)) end--;
+  return text.slice(start, end);
+};
 
 /** Go's path.Clean: no empty or `.` parts, `..` resolved as far as it can be. */
 function cleanPath(path: string): string {
