@@ -5,6 +5,7 @@ import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
 import { type Platform, platformNames } from "../../dagger/src/pipeline/stage.js";
 import type { Descriptor } from "../../dagger/src/pipeline/oci.js";
+import { isDescriptor, jsonOf } from "../../dagger/src/pipeline/oci-check.js";
 import { nameInLayout } from "../io/oci-layout.js";
 import { run } from "../io/process.js";
 import { type Client, commandFor } from "./arguments.js";
@@ -97,19 +98,20 @@ async function execute(
   }
 }
 
-type Metadata = { "containerimage.descriptor"?: Partial<Descriptor> };
+type Metadata = { "containerimage.descriptor"?: unknown };
 
 async function descriptorIn(file: string, job: Job): Promise<Descriptor> {
-  const metadata = JSON.parse(await readFile(file, "utf8")) as Metadata;
-  const { mediaType, digest, size } = metadata["containerimage.descriptor"] ?? {};
-  if (mediaType === undefined || digest === undefined || size === undefined) {
+  const metadata = jsonOf(await readFile(file)) as Metadata | null;
+  const descriptor = metadata?.["containerimage.descriptor"];
+  if (!isDescriptor(descriptor)) {
     throw new FactoryError("ENGINE_FAILED", {
       what: `the engine does not say which image ${job.stage} became`,
-      why: `its metadata has no containerimage.descriptor: ${JSON.stringify(metadata).slice(0, 400)}`,
+      why: `its metadata has no containerimage.descriptor: ${String(JSON.stringify(metadata)).slice(0, 400)}`,
       fix: "use a newer BuildKit (0.12 or later), or the embedded one: FACTORY_BUILDKIT=embedded",
     });
   }
   const [os = "linux", architecture = "amd64"] = job.platform.split("/");
+  const { mediaType, digest, size } = descriptor;
   return { mediaType, digest, size, platform: { os, architecture } };
 }
 
@@ -126,8 +128,9 @@ async function platformsOf(client: Client): Promise<readonly Platform[]> {
     return platformNames.filter((name) => new RegExp(`[\\s,]${name}\\*?(?=[\\s,]|$)`).test(listed));
   }
   const { stdout } = await run(client.program, ["--addr", client.address, "debug", "workers", "--format", "{{json .}}"]);
-  const workers = stdout.trim() === "" ? [] : (JSON.parse(stdout) as Worker[]);
-  const found = new Set(workers.flatMap((one) => one.platforms ?? []).map(({ os, architecture }) => `${os}/${architecture}`));
+  const workers = jsonOf(Buffer.from(stdout));
+  const platforms = (Array.isArray(workers) ? (workers as (Worker | null)[]) : []).flatMap((one) => one?.platforms ?? []);
+  const found = new Set(platforms.map(({ os, architecture }) => `${os}/${architecture}`));
   return [...found].filter(isOurs).sort();
 }
 

@@ -177,11 +177,40 @@ const shown = (line: string): string => line.trimEnd().split("\r").at(-1) ?? "";
 const parsed = (line: string): Message | null => {
   if (!line.startsWith("{")) return null;
   try {
-    return JSON.parse(line) as Message;
+    return messageOf(JSON.parse(line));
   } catch {
     return null;
   }
 };
+
+type Parts = Readonly<Record<string, unknown>>;
+const isParts = (value: unknown): value is Parts => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Parts of another shape than BuildKit gives them are left out: progress that cannot be read ends no build. */
+const messageOf = (value: unknown): Message | null => {
+  if (!isParts(value)) return null;
+  const listed = <T>(name: string, texts: readonly string[], more: readonly string[], numbers: readonly string[]): T[] => {
+    const list = value[name];
+    const fits = (one: unknown): one is Parts =>
+      isParts(one) &&
+      texts.every((part) => typeof one[part] === "string") &&
+      more.every((part) => one[part] === undefined || one[part] === null || typeof one[part] === "string") &&
+      numbers.every((part) => one[part] === undefined || Number.isFinite(one[part]));
+    return Array.isArray(list) ? (list.filter(fits).map(withoutNulls) as T[]) : [];
+  };
+  const warnings = listed<Warning>("warnings", [], ["vertex", "short"], []).map((one) => ({
+    ...one,
+    detail: Array.isArray(one.detail) ? one.detail.filter((text) => typeof text === "string") : [],
+  }));
+  return {
+    vertexes: listed("vertexes", ["digest"], ["name", "started", "completed", "error"], []),
+    statuses: listed("statuses", ["id", "vertex"], ["timestamp"], ["current", "total"]),
+    logs: listed("logs", ["vertex"], ["data", "timestamp"], ["stream"]),
+    warnings,
+  };
+};
+
+const withoutNulls = (parts: Parts): Parts => Object.fromEntries(Object.entries(parts).filter(([, value]) => value !== null));
 
 /** `[platform stage 2/5] RUN …`: the dockerfile frontend's name of a step; with a single stage it leaves the stage out. */
 const numbered = /^\[(?:(?:\S+\/\S+) )?(?:(\S+) )?\d+\/\d+\] (.*)$/s;

@@ -5,6 +5,7 @@ import { type HttpOptions, openHttp, type Whole } from "../../dagger/src/registr
 import { nextLink } from "../../dagger/src/registry/listing.js";
 import { absent, found, type Lookup, lookUp } from "../../dagger/src/registry/lookup.js";
 import { header } from "../../dagger/src/registry/manifests.js";
+import { outsideUrl } from "../../dagger/src/registry/outside-url.js";
 import { bareHost, isLoopback } from "../../dagger/src/registry/proxy.js";
 import type { RepositoryName } from "../../dagger/src/registry/reference.js";
 
@@ -87,9 +88,9 @@ export const openPackages = (options: PackagesOptions): Packages => {
       if (answer.status !== 200) throw failed(answer, doing);
       versions.push(...versionsIn(answer, doing));
       const link = nextLink(header(answer, "link"));
-      const url: URL | null = link === null ? null : new URL(link, answer.url);
+      const url: URL | null = link === null ? null : outsideUrl(link, answer.url);
       // The token is for this API and nobody else.
-      if (url !== null && url.origin !== answer.url.origin) throw failed(answer, doing);
+      if (link !== null && url?.origin !== answer.url.origin) throw failed(answer, doing);
       next = url?.href ?? null;
     }
     // A version that is made while pages are read moves the others on: one may come twice.

@@ -38,9 +38,17 @@ export const heldOf = (layout: string, done: readonly Done[]): Map<StageName, He
 
 /** The events of a run, from its log; a run without any has none. */
 export const eventsIn = (log: string): BuildEvent[] =>
-  (existsSync(log) ? readFileSync(log, "utf8") : "")
-    .split("\n")
-    .flatMap((line) => (line === "" ? [] : [JSON.parse(line) as BuildEvent]));
+  (existsSync(log) ? readFileSync(log, "utf8") : "").split("\n").flatMap(eventIn);
+
+/** A line that a run did not get to write whole says nothing. */
+const eventIn = (line: string): BuildEvent[] => {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === "object" && value !== null && "type" in value ? [value as BuildEvent] : [];
+  } catch {
+    return [];
+  }
+};
 
 /** Changes whenever an engine of our own is started or stopped: each writes into that folder. Null before the first. */
 export const engineMark = ({ engine }: State): bigint | null =>

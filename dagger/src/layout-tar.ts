@@ -7,6 +7,7 @@ import { blobPath, closure, readBlob } from "./layout.js";
 import { FactoryError } from "./pipeline/error.js";
 import { tarHeader } from "./pipeline/layer-tar.js";
 import { type Descriptor, type ImageIndex, mediaTypes } from "./pipeline/oci.js";
+import { isImageIndex, jsonOf } from "./pipeline/oci-check.js";
 import { TarReader } from "./pipeline/tar-reader.js";
 import { blockSize } from "./pipeline/tar-header.js";
 
@@ -65,10 +66,10 @@ export const unpackLayout = async (file: string, layout: string): Promise<Descri
   });
   for await (const piece of createReadStream(file, { highWaterMark: 1 << 20 })) reader.push(piece as Buffer);
   reader.finish();
-  let { manifests = [] } = JSON.parse(Buffer.concat(index).toString("utf8") || "{}") as Partial<ImageIndex>;
+  let manifests = manifestsIn(jsonOf(Buffer.concat(index)));
   // An index may name another one.
   while (manifests.length === 1 && manifests[0]!.mediaType === mediaTypes.index)
-    manifests = readBlob<ImageIndex>(layout, manifests[0]!.digest).manifests;
+    manifests = manifestsIn(readBlob<unknown>(layout, manifests[0]!.digest));
   const [image] = manifests;
   if (image !== undefined && manifests.length === 1) return image;
   throw new FactoryError("ENGINE_FAILED", {
@@ -77,6 +78,8 @@ export const unpackLayout = async (file: string, layout: string): Promise<Descri
     fix: "use the version of the engine that dagger.json names",
   });
 };
+
+const manifestsIn = (value: unknown): readonly Descriptor[] => (isImageIndex(value) ? value.manifests : []);
 
 const blobWriter = (draft: string, to: string, hex: string) => {
   const handle = openSync(draft, "w", 0o644);

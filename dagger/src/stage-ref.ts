@@ -1,10 +1,12 @@
 import { encoderOf } from "./encoders.js";
 import { gunzip } from "./gunzip.js";
 import { blobBytes, hasBlob, readBlob, readManifest, writeBlob } from "./layout.js";
+import { PartGone } from "./part-gone.js";
 import { type AssemblyIndex, assemblyOf } from "./pipeline/assembly-index.js";
 import { inFrames } from "./pipeline/compress.js";
 import type { Ingredients, StageKey } from "./pipeline/key.js";
-import { type Descriptor, type ImageIndex, type Manifest, mediaTypes, platformParts } from "./pipeline/oci.js";
+import { type Descriptor, mediaTypes, platformParts } from "./pipeline/oci.js";
+import { isAssemblyIndex, isFullIndex, isImageIndex, isManifest, jsonOf } from "./pipeline/oci-check.js";
 import type { PlannedStage } from "./pipeline/plan.js";
 import type { FullIndex } from "./pipeline/stage-entry.js";
 import {
@@ -82,23 +84,38 @@ export type OpenStage = {
  */
 export const openStageRef = (layout: string, refDigest: string, key: StageKey): OpenStage | null => {
   try {
-    const ref = readStageRef(readBlob<ImageIndex>(layout, refDigest), key);
+    const index = readBlob<unknown>(layout, refDigest);
+    const ref = isImageIndex(index) ? readStageRef(index, key) : null;
     if (ref === null) return null;
-    const parts = partsOf(readBlob<Manifest>(layout, ref.artifact.digest));
-    const { config } = readManifest(layout, ref.image.digest);
+    const artifact = readBlob<unknown>(layout, ref.artifact.digest);
+    const parts = isManifest(artifact) ? partsOf(artifact) : null;
+    const image = readBlob<unknown>(layout, ref.image.digest);
+    if (!isManifest(image)) return null;
+    const { config } = image;
     if (parts === null || ![config, parts.ingredients, parts.assembly].every((part) => hasBlob(layout, part))) return null;
     return {
       ...ref,
       parts,
       ingredients: () => readBlob<Ingredients>(layout, parts.ingredients.digest),
-      assembly: () => unpack<AssemblyIndex>(layout, parts.assembly),
-      full: () => unpack<FullIndex>(layout, parts.full),
+      assembly: () => unpack(layout, parts.assembly, isAssemblyIndex),
+      full: () => unpack(layout, parts.full, isFullIndex),
     };
   } catch {
     return null;
   }
 };
 
-/** @throws PartGone for a part that is not here or is damaged */
-const unpack = <T>(layout: string, { digest }: Descriptor): T =>
-  JSON.parse(gunzip(blobBytes(layout, digest)).toString("utf8")) as T;
+/** @throws PartGone for a part that is not here, is damaged or says something else than its type promises */
+const unpack = <T>(layout: string, { digest }: Descriptor, is: (value: unknown) => value is T): T => {
+  const value = jsonIn(blobBytes(layout, digest));
+  if (is(value)) return value;
+  throw new PartGone(digest, "it is none of this format", { code: "CHECKSUM_MISMATCH" });
+};
+
+const jsonIn = (compressed: Buffer): unknown => {
+  try {
+    return jsonOf(gunzip(compressed));
+  } catch {
+    return null;
+  }
+};

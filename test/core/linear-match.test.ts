@@ -4,7 +4,25 @@ import { itemsOf } from "../../dagger/src/pipeline/go-expression.js";
 import { linearMatcher, sourceOf } from "../../dagger/src/pipeline/linear-match.js";
 import { compileIgnore, readIgnoreLines } from "../../dagger/src/pipeline/select.js";
 
-const piece = fc.constantFrom("a", "b", "/", "[^/]*", "[^/]", ".*", "(.*/)?", "[ab]", "|", "^", "$", "\\A", "\\z", "\\b", "\\B", "\\w", "é");
+const piece = fc.constantFrom(
+  "a",
+  "b",
+  "/",
+  "[^/]*",
+  "[^/]",
+  ".*",
+  "(.*/)?",
+  "[ab]",
+  "|",
+  "^",
+  "$",
+  "\\A",
+  "\\z",
+  "\\b",
+  "\\B",
+  "\\w",
+  "é",
+);
 const expression = fc.array(piece, { maxLength: 9 }).map((parts) => `^${parts.join("")}$`);
 const path = fc.string({ unit: fc.constantFrom("a", "b", "/", "é", "\n", ".", "😀"), maxLength: 12 });
 

@@ -13,11 +13,11 @@ export const withAccount = (accounts: AssemblyIndex["accounts"], account: Accoun
   const { name, uid, gid } = account;
   for (const [taken, , id] of rows(accounts["/etc/passwd"]?.text)) {
     if (taken === name) throw clash(`the user ${name}`, `/etc/passwd has one of that name (uid ${id})`, "name");
-    if (Number(id) === uid) throw clash(`the user ${name} with uid ${uid}`, `/etc/passwd gives that uid to ${taken}`, "uid");
+    if (isNumber(id, uid)) throw clash(`the user ${name} with uid ${uid}`, `/etc/passwd gives that uid to ${taken}`, "uid");
   }
   for (const [taken, , id] of gid === 0 ? [] : rows(accounts["/etc/group"]?.text)) {
     if (taken === name) throw clash(`the group ${name}`, `/etc/group has one of that name (gid ${id})`, "name");
-    if (Number(id) === gid) throw clash(`the group ${name} with gid ${gid}`, `/etc/group gives that gid to ${taken}`, "gid");
+    if (isNumber(id, gid)) throw clash(`the group ${name} with gid ${gid}`, `/etc/group gives that gid to ${taken}`, "gid");
   }
   const added = Object.entries(accountLines(account)).map(([path, line]) => {
     const old = accounts[path as AccountFile] ?? { text: "", mode: "644", uid: 0, gid: 0 };
@@ -27,6 +27,9 @@ export const withAccount = (accounts: AssemblyIndex["accounts"], account: Accoun
   });
   return { ...accounts, ...Object.fromEntries(added) };
 };
+
+/** Of a line in which no number stands (NIS writes `+::::::`) there is none: an empty text would be 0. */
+const isNumber = (text: string | undefined, number: number): boolean => /^\d+$/.test(text ?? "") && Number(text) === number;
 
 const rows = (text: string | undefined): string[][] =>
   (text ?? "")

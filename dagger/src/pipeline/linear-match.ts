@@ -9,10 +9,7 @@ export const linearMatcher = (items: readonly Item[]): ((text: string) => boolea
   const ways = alternatives(items).map(compiled);
   // Few repetitions in a short text cannot take long, and JavaScript is then faster.
   const quick = repetitions(items) <= 2 ? new RegExp(sourceOf(items), "u") : null;
-  return (text) =>
-    quick !== null && text.length <= short
-      ? quick.test(text)
-      : ways.some((way) => matches(way, [...text]));
+  return (text) => (quick !== null && text.length <= short ? quick.test(text) : ways.some((way) => matches(way, [...text])));
 };
 
 const short = 256;

@@ -1,6 +1,7 @@
 import type { AssemblyIndex } from "./assembly-index.js";
 import type { ImageConfig } from "./image-config.js";
 import type { Descriptor, ImageIndex, Manifest } from "./oci.js";
+import type { FullIndex } from "./stage-entry.js";
 
 /**
  * Whether JSON that came from elsewhere has the shape that its type promises. A registry keeps whatever was pushed: what does not
@@ -13,7 +14,7 @@ const isText = (value: unknown): value is string => typeof value === "string";
 const areTexts = (value: unknown): boolean => Array.isArray(value) && value.every(isText);
 const digest = /^sha256:[0-9a-f]{64}$/;
 
-const isDescriptor = (value: unknown): value is Descriptor =>
+export const isDescriptor = (value: unknown): value is Descriptor =>
   isObject(value) &&
   isText(value["mediaType"]) &&
   isText(value["digest"]) &&
@@ -64,7 +65,36 @@ export const isAssemblyIndex = (value: unknown): value is AssemblyIndex =>
   }) &&
   isListOf(value["symlinks"], ([path, target]) => isText(path) && isText(target)) &&
   isObject(value["accounts"]) &&
-  Object.values(value["accounts"]).every((file) => isObject(file) && isText(file["text"]) && isText(file["mode"]));
+  Object.values(value["accounts"]).every(
+    (file) =>
+      isObject(file) &&
+      isText(file["text"]) &&
+      isText(file["mode"]) &&
+      Number.isInteger(file["uid"]) &&
+      Number.isInteger(file["gid"]),
+  );
+
+export const isFullIndex = (value: unknown): value is FullIndex =>
+  isObject(value) &&
+  value["format"] === 1 &&
+  Array.isArray(value["entries"]) &&
+  value["entries"].every(isEntry) &&
+  isObject(value["accounts"]) &&
+  Object.values(value["accounts"]).every(isText) &&
+  isObject(value["packages"]) &&
+  (value["packages"]["manager"] !== "dpkg" || areTexts(value["packages"]["installed"]));
+
+const entryTypes = new Set<unknown>(["file", "directory", "symlink", "character", "block", "fifo"]);
+const isEntry = (value: unknown): boolean =>
+  isObject(value) &&
+  isText(value["path"]) &&
+  entryTypes.has(value["type"]) &&
+  isText(value["mode"]) &&
+  Number.isInteger(value["uid"]) &&
+  Number.isInteger(value["gid"]) &&
+  (value["type"] !== "file" || (Number.isSafeInteger(value["size"]) && isText(value["sha256"]))) &&
+  (value["type"] !== "symlink" || isText(value["target"])) &&
+  (value["xattrs"] === undefined || (isObject(value["xattrs"]) && Object.values(value["xattrs"]).every(isText)));
 
 const isListOf = (value: unknown, holds: (row: readonly unknown[]) => boolean): boolean =>
   Array.isArray(value) && value.every((row) => Array.isArray(row) && holds(row));

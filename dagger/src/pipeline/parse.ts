@@ -29,6 +29,17 @@ export const parseSpec = (text: string, file = "images.yaml"): Parsed<Spec> => {
 export const parseLock = (text: string, file = "images.lock"): Parsed<Lock> => parseYaml(text, file, lockSchema);
 
 const parseYaml = <T extends z.ZodType>(text: string, file: string, schema: T): Parsed<z.output<T>> => {
+  try {
+    return readYaml(text, file, schema);
+  } catch (error) {
+    // The parser calls itself for every level: the stack's end is the text's fault.
+    if (!(error instanceof RangeError)) throw error;
+    const position = { file, line: 1, col: 1, excerpt: (text.split("\n", 1)[0] ?? "").slice(0, 200) };
+    return { value: null, problems: [{ position, message: "it is nested too deeply" }], locate: () => position };
+  }
+};
+
+const readYaml = <T extends z.ZodType>(text: string, file: string, schema: T): Parsed<z.output<T>> => {
   const counter = new LineCounter();
   const document = parseDocument(text, { lineCounter: counter, merge: true, prettyErrors: false });
   const lines = text.split("\n");
@@ -51,15 +62,36 @@ const parseYaml = <T extends z.ZodType>(text: string, file: string, schema: T): 
       unresolved.map(({ name, offset }) => ({ position: position(offset), message: `*${name}: no anchor &${name} before it` })),
     );
   }
+  const reserved = reservedKeys(document);
+  if (reserved.length > 0)
+    return failed(
+      reserved.map(({ name, offset }) => ({
+        position: position(offset),
+        message: `${name} cannot be a key here: choose another name`,
+      })),
+    );
   let value: unknown;
   try {
     value = document.toJS({ maxAliasCount: 1000 });
   } catch (error) {
+    if (error instanceof RangeError) throw error;
     return failed([{ position: position(0), message: error instanceof Error ? error.message : String(error) }]);
   }
   const result = schema.safeParse(value ?? {}, { reportInput: true });
   if (result.success) return { value: result.data, problems: [], locate };
   return failed(result.error.issues.flatMap((issue) => problemsOf(issue, [], locate)));
+};
+
+/** Names such as `constructor`, which every object of JavaScript has: one that nobody wrote would be found all the same. */
+const reservedKeys = (document: Document): { name: string; offset: number }[] => {
+  const found: { name: string; offset: number }[] = [];
+  visit(document, {
+    Pair(_, { key }) {
+      if (isScalar(key) && typeof key.value === "string" && key.value in Object.prototype)
+        found.push({ name: key.value, offset: key.range?.[0] ?? 0 });
+    },
+  });
+  return found;
 };
 
 const inOrder = (problems: Problem[]): Problem[] =>

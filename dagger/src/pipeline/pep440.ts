@@ -67,7 +67,7 @@ function clauseMistake(clause: string): { message: string; hint?: string } | nul
   const version = clause.slice(operator.length).trim();
   if (version === "") return { message: `a version is missing after ${operator}` };
   if (operator === "===") return /\s/.test(version) ? { message: `${version} is no version` } : null;
-  const next = /\s*(?:===|~=|==|!=|<=|>=|<|>)/.exec(version);
+  const next = /(?:===|~=|==|!=|<=|>=|<|>)/.exec(version);
   if (next !== null) return { message: `a comma is missing before ${version.slice(next.index).trim()}` };
   const equality = operator === "==" || operator === "!=";
   if (version.endsWith(".*")) {

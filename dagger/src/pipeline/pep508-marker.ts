@@ -8,6 +8,8 @@ type Operand = { kind: "variable" | "text"; value: string };
 /** What a marker is worth when no extra is asked for: decided, or a marker that still depends on the environment. */
 export type Remaining = "always" | "never" | Marker;
 
+const deepest = 100;
+
 type Token = { text: string; at: number };
 
 /** Thrown inside the parser only; `at` is an offset in the marker's text. */
@@ -65,10 +67,14 @@ export function readMarker(text: string): MarkerResult {
       if (token.text === "") throw new MarkerMistake("the marker ends too early", token.at);
       throw new MarkerMistake(`${token.text} is no marker variable`, token.at);
     };
+    let depth = 0;
     const comparison = (): Marker => {
       if (peek().text === "(") {
-        take();
+        const { at } = take();
+        depth += 1;
+        if (depth > deepest) throw new MarkerMistake(`more than ${deepest} parentheses inside each other`, at);
         const inner = chain("or");
+        depth -= 1;
         if (take().text !== ")") throw new MarkerMistake("a ) is missing", end.at);
         return inner;
       }

@@ -6,6 +6,8 @@ import type { EntryPoint, ProjectName } from "./project.js";
 /** Finds the place of a value: of its key when `value` is not given or not found. */
 export type Locate = (path: readonly string[], value?: string, offset?: number) => Position;
 
+const most = 50;
+
 /** Reads the values of a project file and collects what is wrong with them, each with its place. */
 export class ProjectReader {
   readonly problems: Problem[] = [];
@@ -16,6 +18,8 @@ export class ProjectReader {
   ) {}
 
   problem(path: readonly string[], message: string, hint?: string, value?: string, offset = 0): void {
+    // Each place is looked for in the whole text: a file with more problems than this is the wrong file.
+    if (this.problems.length === most) return;
     const position = this.locate(path, value, offset);
     this.problems.push({ position, message, ...(hint === undefined ? {} : { hint }) });
   }
@@ -90,7 +94,9 @@ export class ProjectReader {
     if (written === null) return [];
     const script = group === "console_scripts" || group === "gui_scripts";
     const module = String.raw`[\p{L}_][\p{L}\p{N}_]*(?:\.[\p{L}_][\p{L}\p{N}_]*)*`;
-    const form = new RegExp(`^(${module})\\s*(?::\\s*(${module}))?\\s*(?:\\[[^\\]]*\\])?$`, "u").exec(written.trim());
+    const form = new RegExp(`^(${module})\\s*(?::\\s*(${module}))?\\s*(?:\\[[^\\]]*\\])?$`, "u").exec(
+      written.trim().replace(/\s+/g, " "),
+    );
     if (form === null || (script && form[2] === undefined)) {
       const hint = script ? "write module:function, such as package.cli:main" : "write module or module:object";
       this.problem(path, `${name}: ${JSON.stringify(written)} is no entry point`, hint, written);

@@ -84,6 +84,8 @@ function parsed(file: string, text: string): TomlTable {
   try {
     return parse(text);
   } catch (error) {
+    // Tables inside each other without end.
+    if (error instanceof RangeError) throw invalid(file, [{ message: "not TOML: it is nested too deeply" }], error);
     if (!(error instanceof TomlError)) throw error;
     const message = (error.message.split("\n")[0] ?? "").replace(/^Invalid TOML document: /, "not TOML: ");
     throw invalid(file, [{ position: lineAt(file, text, error.line, error.column), message }], error);
@@ -168,7 +170,7 @@ function offsetOf(text: string, path: readonly string[]): number | null {
   let header = "";
   let offset = 0;
   for (const line of text.split("\n")) {
-    const table = /^\s*\[{1,2}\s*([^\][]+?)\s*\]{1,2}\s*(?:#.*)?$/.exec(line)?.[1];
+    const table = /^\s*\[{1,2}([^\][]+)\]{1,2}\s*(?:$|#)/.exec(line)?.[1]?.trim();
     const key = /^\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=/.exec(line)?.[1];
     if (table !== undefined) header = `${dotted(table)}.`;
     const here = table !== undefined ? dotted(table) : key !== undefined ? header + dotted(key) : null;

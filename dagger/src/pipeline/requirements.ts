@@ -60,7 +60,7 @@ const unknown = (path: string, why: string): DynamicProject => ({
 const onlyCallsSetup = (text: string): boolean => {
   const code = text
     .split("\n")
-    .map((line) => line.replace(/#.*$/, "").trim())
+    .map((line) => (line.split("#", 1)[0] ?? "").trim())
     .filter((line) => line !== "")
     .join("\n")
     .replace(/^("""|''')[\s\S]*?\1\n/, "");

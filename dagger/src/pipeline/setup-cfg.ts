@@ -95,15 +95,15 @@ function settingsOf(text: string): Map<string, Map<string, Setting>> {
     offset += line.length + 1;
     if (/^\s*(?:[#;]|$)/.test(line)) continue;
     const header = /^\[([^\]]+)\]/.exec(line)?.[1];
-    const setting = /^([^\s=:][^=:]*?)\s*[=:]\s*(.*?)\s*$/.exec(line);
+    const sign = line.search(/[=:]/);
     if (/^\s/.test(line) && current !== null) current.value += `\n${line.trim()}`;
     else if (header !== undefined) {
       section = sections.get(header) ?? new Map<string, Setting>();
       sections.set(header, section);
       current = null;
-    } else if (setting?.[1] !== undefined) {
-      current = { value: setting[2] ?? "", offset: start };
-      section.set(setting[1].toLowerCase().replaceAll("-", "_"), current);
+    } else if (sign > 0 && !/^\s/.test(line)) {
+      current = { value: line.slice(sign + 1).trim(), offset: start };
+      section.set(line.slice(0, sign).trim().toLowerCase().replaceAll("-", "_"), current);
     }
   }
   return sections;

@@ -26,7 +26,7 @@ export const paxRecords = (bytes: Uint8Array): Map<string, Uint8Array> => {
     const length = space < 0 ? Number.NaN : Number(ascii(bytes.subarray(at, space)));
     const equals = bytes.indexOf(0x3d, space);
     const end = at + length;
-    if (!Number.isInteger(length) || length <= 0 || end > bytes.length || equals < 0 || equals >= end) {
+    if (!Number.isSafeInteger(length) || length <= 0 || end > bytes.length || equals < 0 || equals >= end) {
       throw new Error("a PAX record that is cut off or has no length");
     }
     records.set(textOf(bytes.subarray(space + 1, equals)), bytes.slice(equals + 1, end - 1));
@@ -56,7 +56,12 @@ export const sizeOf = (block: Uint8Array): number => {
   let unsigned = 0;
   for (let at = 0; at < blockSize; at += 1) unsigned += at >= 148 && at < 156 ? 0x20 : block[at]!;
   if (sum !== unsigned) throw new Error("a tar header whose checksum does not hold");
-  return number(block, 124, 12);
+  return length(number(block, 124, 12));
+};
+
+const length = (size: number): number => {
+  if (size >= 0) return size;
+  throw new Error("a tar entry of a negative size");
 };
 
 export type Override = { pax: ReadonlyMap<string, Uint8Array>; path: string | null; target: string | null };
@@ -74,10 +79,11 @@ export const headerOf = (block: Uint8Array, override: Override): TarHeader => {
   const prefix = ascii(block.subarray(257, 262)) === "ustar" && block[262] === 0 ? field(block, 345, 155) : "";
   const name = field(block, 0, 100);
   const path = written("path") ?? override.path ?? (prefix === "" ? name : `${prefix}/${name}`);
-  const xattrs: Record<string, string> = {};
-  for (const [key, value] of pax) {
-    if (key.startsWith("SCHILY.xattr.")) xattrs[key.slice("SCHILY.xattr.".length)] = Buffer.from(value).toString("base64");
-  }
+  const xattrs = Object.fromEntries(
+    [...pax]
+      .filter(([key]) => key.startsWith(xattrPrefix))
+      .map(([key, value]) => [key.slice(xattrPrefix.length), Buffer.from(value).toString("base64")]),
+  );
   return {
     path,
     // Before there was a type for directories, a slash at the end said it.
@@ -85,28 +91,41 @@ export const headerOf = (block: Uint8Array, override: Override): TarHeader => {
     mode: number(block, 100, 8) & 0o7777,
     uid: decimal(written("uid")) ?? number(block, 108, 8),
     gid: decimal(written("gid")) ?? number(block, 116, 8),
-    size: type === "file" ? (decimal(written("size")) ?? number(block, 124, 12)) : 0,
+    size: type === "file" ? length(decimal(written("size")) ?? number(block, 124, 12)) : 0,
     mtime: decimal(written("mtime")) ?? number(block, 136, 12),
     target: written("linkpath") ?? override.target ?? field(block, 157, 100),
     xattrs,
   };
 };
 
-const decimal = (text: string | null | undefined): number | null =>
-  text === null || text === undefined ? null : Math.trunc(Number(text));
+const xattrPrefix = "SCHILY.xattr.";
+
+/** A number of a PAX record; a time may have a sign and fractions. */
+const decimal = (text: string | null): number | null => {
+  if (text === null) return null;
+  const value = /^-?\d+(?:\.\d*)?$/.test(text) ? Math.trunc(Number(text)) : Number.NaN;
+  return whole(value);
+};
+
+const whole = (value: number): number => {
+  if (Number.isSafeInteger(value)) return value;
+  throw new Error("a number in a tar header that is none");
+};
 
 /** Octal digits, or GNU's base 256 where the first bit is set. */
 const number = (block: Uint8Array, at: number, length: number): number => {
-  if ((block[at]! & 0x80) === 0)
-    return Number.parseInt(
-      ascii(block.subarray(at, at + length))
-        .replaceAll(/[\0 ]+/g, " ")
-        .trim() || "0",
-      8,
-    );
-  let value = block[at]! & 0x7f;
+  if ((block[at]! & 0x80) === 0) {
+    const digits = ascii(block.subarray(at, at + length))
+      .replaceAll(/[\0 ]+/g, " ")
+      .trim();
+    // Behind a NUL or space anything may stand.
+    const [first = ""] = digits.split(" ", 1);
+    return whole(first === "" ? 0 : /^[0-7]+$/.test(first) ? Number.parseInt(first, 8) : Number.NaN);
+  }
+  const negative = block[at] === 0xff;
+  let value = negative ? -1 : block[at]! & 0x7f;
   for (const byte of block.subarray(at + 1, at + length)) value = value * 256 + byte;
-  return value;
+  return whole(value);
 };
 
 const field = (block: Uint8Array, at: number, length: number): string => {

@@ -4,6 +4,7 @@ import { type Challenge, covers, mergeScopes, parseChallenges, parseScopes, type
 import type { FoundCredentials } from "./credentials.js";
 import { denied, type Login, refusal } from "./failure.js";
 import type { Answer, Http, Whole } from "./http.js";
+import { outsideUrl } from "./outside-url.js";
 import { shownUrl } from "./proxy.js";
 
 /** What goes into the Authorization header, or why nothing can. */
@@ -179,12 +180,10 @@ const wayOf = (
   challenges: readonly Challenge[],
   asked: URL,
 ): { way: { kind: "basic" } | TokenService; scopes: Scope[] } | null => {
-  const token = challenges.find(
-    ({ scheme, parameters }) => scheme === "bearer" && URL.canParse(parameters["realm"] ?? "", asked.href),
-  );
-  if (token !== undefined) {
-    const { realm = "", service, scope } = token.parameters;
-    return { way: { kind: "bearer", realm: new URL(realm, asked), service }, scopes: parseScopes(scope) };
+  for (const { scheme, parameters } of challenges) {
+    const { realm = "", service, scope } = parameters;
+    const url = scheme === "bearer" && realm !== "" ? outsideUrl(realm, asked) : null;
+    if (url !== null) return { way: { kind: "bearer", realm: url, service }, scopes: parseScopes(scope) };
   }
   return challenges.some(({ scheme }) => scheme === "basic") ? { way: { kind: "basic" }, scopes: [] } : null;
 };

@@ -6,6 +6,7 @@ import { type Connections, openConnections } from "./connections.js";
 import type { Env } from "./env.js";
 import { exchange, type Incoming } from "./exchange.js";
 import { failureOf } from "./failure.js";
+import { outsideUrl } from "./outside-url.js";
 import { shownUrl } from "./proxy.js";
 import { type Clock, type Outcome, type Patience, patient, systemClock, type Timeouts, waitBefore } from "./retry.js";
 
@@ -158,7 +159,8 @@ const followed = async (
     if (location === undefined) return { status, headers: answer.headers, url, ...told(answer, () => tell(status)) };
     answer.discard();
     tell(status);
-    const next = new URL(location, url);
+    const next = outsideUrl(location, url);
+    if (next === null) throw new Broken("redirect", "a redirect to what is not an http or https address");
     if (hops === 5) throw new Broken("redirect", `more than 5 redirects, the last to ${shownUrl(next)}`);
     if (url.protocol === "https:" && next.protocol !== "https:")
       throw new Broken("redirect", `a redirect from https to ${shownUrl(next)}`);

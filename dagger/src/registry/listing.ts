@@ -1,8 +1,10 @@
 import { FactoryError } from "../pipeline/error.js";
+import { isDescriptor } from "../pipeline/oci-check.js";
 import { type Descriptor, mediaTypes } from "../pipeline/oci.js";
 import { repositoryScope } from "./challenge.js";
 import { absent, found, type Lookup, lookUp } from "./lookup.js";
 import { header, saysAbsent } from "./manifests.js";
+import { outsideUrl } from "./outside-url.js";
 import type { Place } from "./session.js";
 
 export type Deleted =
@@ -28,14 +30,16 @@ export const listTags = (place: Place): Promise<Lookup<string[]>> =>
       const { tags: more } = jsonOf<{ tags?: unknown }>(answer.body, doing);
       if (Array.isArray(more)) tags.push(...more.filter((tag): tag is string => typeof tag === "string"));
       const link = nextLink(header(answer, "link"));
-      next = link === null ? null : new URL(link, answer.url).href;
+      const url = link === null ? null : outsideUrl(link, answer.url);
+      if (link !== null && url === null) throw misshapen(doing, "its Link to the next page is not an http or https address");
+      next = url?.href ?? null;
     }
     // Pages may overlap when tags move while they are read.
     return found([...new Set(tags)]);
   });
 
 /** `</v2/…?last=x&n=100>; rel="next"` (OCI distribution spec 1.1, "Listing Tags"; RFC 8288). */
-export const nextLink = (text: string): string | null => /<([^>]*)>\s*;[^,<]*\brel="?next"?/i.exec(text)?.[1] ?? null;
+export const nextLink = (text: string): string | null => /<([^<>]*)>\s*;[^,<]*\brel="?next"?/i.exec(text)?.[1] ?? null;
 
 /** What refers to a manifest; a registry without the referrers API (GHCR, distribution 2) knows of none. */
 export const listReferrers = (place: Place, digest: string, artifactType?: string): Promise<Lookup<Descriptor[]>> =>
@@ -52,8 +56,8 @@ export const listReferrers = (place: Place, digest: string, artifactType?: strin
     });
     if (answer.status === 404 || answer.status === 405) return found([]);
     if (answer.status !== 200) throw place.session.refusal(doing, answer);
-    const { manifests } = jsonOf<{ manifests?: Descriptor[] }>(answer.body, doing);
-    const all = Array.isArray(manifests) ? manifests : [];
+    const { manifests } = jsonOf<{ manifests?: unknown }>(answer.body, doing);
+    const all = Array.isArray(manifests) ? manifests.filter(isDescriptor) : [];
     // A registry may leave the filter to its client (OCI distribution spec 1.1, "Listing Referrers").
     return found(artifactType === undefined ? all : all.filter((one) => one.artifactType === artifactType));
   });
@@ -85,9 +89,12 @@ const jsonOf = <T>(body: Buffer, doing: string): T => {
   } catch {
     // Told below.
   }
-  throw new FactoryError("REGISTRY_FAILED", {
+  throw misshapen(doing, "the answer is not JSON");
+};
+
+const misshapen = (doing: string, why: string): FactoryError =>
+  new FactoryError("REGISTRY_FAILED", {
     what: `cannot ${doing}`,
-    why: "the answer is not JSON",
+    why,
     fix: "check that the address is a registry's, and no proxy answers in its place",
   });
-};

@@ -1,5 +1,6 @@
 import { FactoryError } from "../pipeline/error.js";
 import { header } from "./manifests.js";
+import { outsideUrl } from "./outside-url.js";
 import type { Place } from "./session.js";
 
 /** Whether pushing is allowed. `unknown`: the registry could not be asked. */
@@ -19,10 +20,11 @@ export const canPush = async (place: Place): Promise<CanPush> => {
     const answer = await place.session.ask({ ...request, method: "POST", to: `${place.base}/blobs/uploads/` });
     if (answer.status !== 202 && answer.status !== 201) throw place.session.refusal(doing, answer);
     const location = header(answer, "location");
-    if (location !== "" && URL.canParse(location, answer.url.href)) {
+    const begun = location === "" ? null : outsideUrl(location, answer.url);
+    if (begun !== null) {
       // An upload that is not called off is swept up by the registry some day: failing here changes nothing.
       await place.session
-        .ask({ ...request, method: "DELETE", to: new URL(location, answer.url), retried: false })
+        .ask({ ...request, method: "DELETE", to: begun, retried: false })
         .catch((error: unknown) =>
           error instanceof FactoryError && error.code !== "INTERRUPTED" ? null : Promise.reject(error),
         );

@@ -3,6 +3,7 @@ import type { BlobName } from "./blobs.js";
 import type { Body } from "./body.js";
 import type { Whole } from "./http.js";
 import { header } from "./manifests.js";
+import { outsideUrl } from "./outside-url.js";
 import type { Place } from "./session.js";
 
 /** Some registries copy a whole blob to its place before they answer the last request; milliseconds. */
@@ -13,10 +14,11 @@ export const doingOf = (place: Place, { digest }: BlobName): string => `push to 
 /** Where an upload goes on. @throws FactoryError REGISTRY_FAILED */
 export const locationOf = (place: Place, answer: Whole): URL => {
   const location = header(answer, "location");
-  if (location !== "" && URL.canParse(location, answer.url.href)) return new URL(location, answer.url);
+  const url = location === "" ? null : outsideUrl(location, answer.url);
+  if (url !== null) return url;
   throw new FactoryError("REGISTRY_FAILED", {
     what: `cannot push to ${place.name}`,
-    why: `it answered ${answer.status} and gave no Location`,
+    why: `it answered ${answer.status} and gave no Location that is an address`,
     fix: "check that the address is a registry's, and no proxy changes its answers",
   });
 };
