@@ -52,7 +52,7 @@ describe("who runs the command grants", () => {
       MINE: "mine-value",
     };
     expect(granted(declared, env, "fork")).toEqual([]);
-    expect(granted({ index: { as: "env:PIP_INDEX_URL" } }, { PIP_INDEX_URL: "https://mirror/simple" })).toEqual([]);
+    expect(granted({ index: { as: "env:PIP_INDEX_URL" } }, { PIP_INDEX_URL: "https://mirror/simple" }, "fork")).toEqual([]);
     expect(withheldNotes(declared, env, "fork")).toEqual(["secrets that no step gets: token, conf; a fork is given none"]);
   });
   test.each([
