@@ -49,6 +49,7 @@ const bootstrapped = async (): Promise<{ digest: string; epoch: number }> => {
     screen: process.stderr,
     live: false,
     colour: false,
+    interactive: false,
     now: Date.now,
   };
   const project = await openProject(world);

@@ -85,7 +85,7 @@ export const replacementsFromRegistry = async ({ state }: Project, plan: Plan, w
   const [first] = found;
   if (first === undefined) {
     throw new FactoryError("INPUT_MISSING", {
-      what: `${remote.home.name} has no stage of this plan`,
+      what: `${remote.read[0]!.name} has no stage of this plan`,
       why: `looked for ${executed(plan)
         .map(({ stage, key }) => `cache-${stage}-${key.slice(0, 12)}`)
         .join(", ")}`,

@@ -16,6 +16,8 @@ export type World = {
   screen: Screen;
   live: boolean;
   colour: boolean;
+  /** Whether a person can be asked: standard input and standard error are a terminal. */
+  interactive: boolean;
   /** Milliseconds since the Unix epoch. */
   now: () => number;
 };

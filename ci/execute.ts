@@ -18,7 +18,6 @@ import { lowestTrust, type TrustLevel } from "../dagger/src/pipeline/trust-level
 import type { Ground } from "./ground.js";
 import { nameInLayout } from "./io/oci-layout.js";
 import { bringHere } from "./remote.js";
-import { scopeHere } from "./scope.js";
 import type { Workshop } from "./workshop.js";
 
 /**
@@ -43,7 +42,7 @@ export const execute = async (
   const base = ground === null && plan.base.kind === "bootstrap" ? await ensureBase(shop, plan, plan.base) : null;
   // A RUN step needs all of what is below it.
   if (ground !== null) await bringHere(project.state, shop.remote, ground);
-  const secrets = gatherSecrets(plan.secrets, world.env, scopeHere(world.env).scope).list;
+  const secrets = gatherSecrets(plan.secrets, world.env, project.scope.scope).list;
   const job = await jobFor(shop, plan, stage, { parent: ground?.digest ?? null, base, secrets, noCache });
   const { digest } = await engine.execute(job, emit, world.signal);
   if (digest === null)

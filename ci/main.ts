@@ -28,6 +28,7 @@ const main = async (stdout: StandardOutput): Promise<number> => {
     screen: stderr,
     live: stderr.isTTY && env["TERM"] !== "dumb" && env["CI"] === undefined,
     colour,
+    interactive: process.stdin.isTTY && stderr.isTTY,
     now: Date.now,
   };
   const [name = "help", ...rest] = process.argv.slice(2);

@@ -16,7 +16,6 @@ import { withheldNotes } from "./io/secrets.js";
 import { openRunLog, type StageRecord, sweepRuns } from "./io/records.js";
 import { type Asking, type Distrusted, firstOnly, knowledgeOf } from "./known.js";
 import type { StageSource } from "./remote.js";
-import { scopeHere } from "./scope.js";
 import type { OpenImage, Project } from "./project.js";
 import { openLive, openPlain } from "./view/draw.js";
 
@@ -68,8 +67,7 @@ export const makeImage = async (project: Project, open: OpenImage, world: World,
     if (lacking.length > 0) throw lackingError(plan.image, lacking);
   }
   if (work.some(({ decisions }) => decisions.some(({ action }) => action === "execute"))) {
-    for (const text of withheldNotes(request.plans[0]!.secrets, world.env, scopeHere(world.env).scope))
-      world.stderr(`note: ${text}\n`);
+    for (const text of withheldNotes(request.plans[0]!.secrets, world.env, project.scope.scope)) world.stderr(`note: ${text}\n`);
     await request.beforeExecution?.();
   }
   for (const text of new Set(request.plans.flatMap(({ notes }) => notes.map(noteText)))) world.stderr(`note: ${text}\n`);

@@ -22,7 +22,7 @@ import { keepStage, type StageRecord } from "./io/records.js";
 import { notWritable, type State } from "./io/state.js";
 import { registryFor, type Traffic } from "./registry-for.js";
 import type { Remote, RemoteOptions } from "./remote.js";
-import { branchSuffix, scopeHere } from "./scope.js";
+import { siblingOf } from "./scope.js";
 import { lowestTrust, type TrustLevel } from "../dagger/src/pipeline/trust-level.js";
 import { bytes } from "./view/table.js";
 
@@ -32,20 +32,22 @@ import { bytes } from "./view/table.js";
  */
 export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: World, options: RemoteOptions): Remote => {
   const { access, unanswered } = options;
+  const { trust } = state;
   const name = parseRepository(plan.repository);
+  const sibling = siblingOf(name);
+  const target = trust === "protected" ? name : trust === "branch" ? sibling : null;
   const traffic: Traffic = { requests: 0, up: 0, down: 0, layers: 0 };
   const registries = new Map<string, Registry>();
   const open = (of: RepositoryName, patience: Patience): Repository => {
-    const isHome = of.registry === name.registry;
     const id = `${of.registry} ${patience.tries}`;
-    const registry = registries.get(id) ?? registryFor(of, { isHome, patience, world, traffic });
+    const registry = registries.get(id) ?? registryFor(of, { trust, patience, world, traffic });
     registries.set(id, registry);
-    return registry.repository(of.repository, isHome ? access : "pull");
+    // A right to push is asked for where this build may write, and nowhere else: a branch's token cannot even change the image's repository.
+    return registry.repository(of.repository, sameRepository(of, target) ? access : "pull");
   };
   const patience = access === "push" ? patient : brief;
   const home = open(name, patience);
-  const { scope, why: because } = scopeHere(world.env);
-  const branches = scope === "branch" ? open({ ...name, repository: `${name.repository}${branchSuffix}` }, patience) : null;
+  const branches = trust === "branch" ? open(sibling, patience) : null;
   const read = branches === null ? [home] : [home, branches];
   const asked = new Map<StageKey, Promise<{ from: Repository; tagged: Answer<TaggedRef> }[]>>();
   const holders = new Map<string, Set<string>>();
@@ -77,11 +79,8 @@ export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: 
   return {
     access,
     unanswered,
-    scope,
-    because,
-    home,
     read,
-    write: scope === "fork" ? null : (branches ?? home),
+    write: trust === "fork" ? null : (branches ?? home),
     traffic,
     ask: (stages) => {
       for (const stage of stages) void ask(stage);
@@ -126,6 +125,9 @@ const notKept = (state: State, error: unknown): Pulled => {
   const told = notWritable(state, error);
   return { state: "unknown", why: `${told.explanation.what}: ${told.explanation.why}`, error: told };
 };
+
+const sameRepository = (one: RepositoryName, other: RepositoryName | null): boolean =>
+  one.registry === other?.registry && one.repository === other.repository;
 
 const isUnanswered = (error: unknown): error is FactoryError =>
   error instanceof FactoryError &&

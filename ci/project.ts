@@ -14,13 +14,13 @@ import type { Platform, StageName } from "../dagger/src/pipeline/stage.js";
 import { valid } from "../dagger/src/pipeline/valid.js";
 import { wantedOf } from "../dagger/src/pipeline/wanted.js";
 import type { World } from "./command.js";
-import { scopeHere } from "./scope.js";
+import { type FoundScope, scopeHere } from "./scope.js";
 import { loadHashes, saveHashes } from "./io/hash-cache.js";
 import { remembered } from "./io/remembered.js";
 import { type State, stateOf } from "./io/state.js";
 
 /** What a command starts from: the spec, the lock and where things are kept. */
-export type Project = { root: string; spec: Spec; lock: Lock; state: State };
+export type Project = { root: string; spec: Spec; lock: Lock; scope: FoundScope; state: State };
 
 export const specFile = "images.yaml";
 export const lockFile = "images.lock";
@@ -29,7 +29,7 @@ export const lockFile = "images.lock";
  * The project that the current folder stands in: the nearest folder upwards with an images.yaml.
  * @throws FactoryError INPUT_MISSING, CONFIG_INVALID, LOCK_INVALID
  */
-export const openProject = async (world: Pick<World, "cwd" | "env">): Promise<Project> => {
+export const openProject = async (world: Pick<World, "cwd" | "env"> & Partial<Pick<World, "interactive">>): Promise<Project> => {
   const root = findRoot(resolve(world.cwd));
   const { registry, ...rest } = await remembered(specFile, textInside(root, specFile, limits.spec) ?? "", async (text) =>
     valid("CONFIG_INVALID", specFile, (await parser()).parseSpec(text, specFile)),
@@ -39,7 +39,8 @@ export const openProject = async (world: Pick<World, "cwd" | "env">): Promise<Pr
   const lock = await remembered(lockFile, textInside(root, lockFile, limits.lock) ?? emptyLock, async (text) =>
     valid("LOCK_INVALID", lockFile, (await parser()).parseLock(text, lockFile)),
   );
-  return { root, spec, lock, state: stateOf(root, world.env, scopeHere(world.env).scope) };
+  const scope = scopeHere({ env: world.env, interactive: world.interactive ?? false }, root);
+  return { root, spec, lock, scope, state: stateOf(root, world.env, scope.scope) };
 };
 
 const emptyLock = "format: 1\n";

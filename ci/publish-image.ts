@@ -3,7 +3,8 @@ import { isMoving } from "../dagger/src/pipeline/mark.js";
 import type { Plan } from "../dagger/src/pipeline/plan.js";
 import type { BuildRecord } from "../dagger/src/pipeline/record.js";
 import type { TestPolicy } from "../dagger/src/pipeline/test-policy.js";
-import { type History, moveTags, standingsOf, tagImage, type TagMove } from "../dagger/src/tags.js";
+import { type History, keyTag, moveTags, refuseNarrower, standingsOf, tagImage, type TagMove } from "../dagger/src/tags.js";
+import type { Repository } from "../dagger/src/registry/client.js";
 import type { World } from "./command.js";
 import { healing } from "./heal.js";
 import { historyOf } from "./io/git.js";
@@ -12,7 +13,7 @@ import { findStage } from "./io/records.js";
 import { type Distrusted, firstOnly, knowledgeOf } from "./known.js";
 import { type ImageRequest, makeImage, type MadeImage } from "./make-image.js";
 import type { OpenImage, Project } from "./project.js";
-import { findBefore, keyTagsOf, pushMade, refuseFork, requirePushRight, stays } from "./publish.js";
+import { findBefore, pushMade, requirePushRight, stays, writableOf } from "./publish.js";
 import { testMade } from "./publish-test.js";
 import type { Remote } from "./remote.js";
 
@@ -29,6 +30,8 @@ export type PublishRequest = {
 };
 
 export type PublishedNow = {
+  /** `registry/repository` that it is in: a branch's is in the sibling. */
+  name: string;
   digest: string;
   tags: readonly TagMove[];
   /** Null where the image was there already. */
@@ -47,12 +50,19 @@ export const publishImage = async (
   remote: Remote,
   request: PublishRequest,
 ): Promise<PublishedNow> => {
-  refuseFork(remote);
-  const { state } = project;
+  const { state, scope } = project;
   const { plans, tags } = request;
-  const { home, write } = remote;
-  if (remote.scope === "branch" && write !== null)
-    world.stderr(`scope: branch (${remote.because}): new stage refs go to ${write.name}\n`);
+  const target = writableOf(remote, scope);
+  if (scope.scope === "branch") world.stderr(`scope: branch (${scope.why}): image, tags and stage refs go to ${target.name}\n`);
+  if (request.move === "forward" && plans.length < open.image.platforms.length) {
+    const fix = "leave PLATFORM= away (all platforms of images.yaml are published), or MOVE=any to take them from the tag";
+    await refuseNarrower(
+      target,
+      tags,
+      plans.map(({ platform }) => platform),
+      fix,
+    );
+  }
   const history = tags.some(isMoving) ? historyOf(project.root, world.signal) : null;
   // Whoever awaits it hears of the failure.
   history?.catch(() => undefined);
@@ -63,31 +73,36 @@ export const publishImage = async (
     return null;
   };
 
-  const before = request.refresh ? null : await findBefore(state, remote, plans);
+  const before = request.refresh ? null : await findBefore(state, remote, target, plans);
   if (before !== null) {
     const past = await compared();
-    const standings = await standingsOf(home, tags, past, before.root.digest);
+    const standings = await standingsOf(target, tags, past, before.root.digest);
     return {
+      name: target.name,
       digest: before.root.digest,
-      tags: await moveTags(home, standings, before, past, request.move === "any"),
+      tags: await moveTags(target, standings, before, past, request.move === "any"),
       made: null,
     };
   }
   const past = await compared();
   const warn = (text: string) => world.stderr(`note: ${text}\n`);
   const { made, image, asked } = await healing(state, plans, warn, async (distrusted) => {
-    const made = await makeForAll(project, open, world, remote, request, distrusted);
+    const made = await makeForAll(project, open, world, { remote, target }, request, distrusted);
     checkMade(state, made);
-    const pushed = await pushMade(state, remote, made, world, request.refresh, () => standingsOf(home, tags, past, null));
+    const pushed = await pushMade(state, remote, target, made, world, request.refresh, () =>
+      standingsOf(target, tags, past, null),
+    );
     return { made, ...pushed };
   });
   await testMade(project, remote, made, world, request.test);
-  const key = keyTagsOf(remote, plans).write;
+  const key = keyTag(plans);
   const [, moved] = await allOf(
-    tagImage(home, key, image.root.mediaType, image.bytes).catch((error: unknown) => stays(error, `${home.name}:${key}`, world)),
-    moveTags(home, asked, image, past, request.move === "any"),
+    tagImage(target, key, image.root.mediaType, image.bytes).catch((error: unknown) =>
+      stays(error, `${target.name}:${key}`, world),
+    ),
+    moveTags(target, asked, image, past, request.move === "any"),
   );
-  return { digest: image.root.digest, tags: moved, made: { record: made.record, log: made.log } };
+  return { name: target.name, digest: image.root.digest, tags: moved, made: { record: made.record, log: made.log } };
 };
 
 /**
@@ -97,7 +112,7 @@ const makeForAll = async (
   project: Project,
   open: OpenImage,
   world: World,
-  remote: Remote,
+  { remote, target }: { remote: Remote; target: Repository },
   { plans, engine, verbose }: PublishRequest,
   distrusted: Distrusted,
 ): Promise<MadeImage> => {
@@ -111,7 +126,7 @@ const makeForAll = async (
     remote,
     prefer: "registry",
     distrusted,
-    beforeExecution: () => requirePushRight(remote),
+    beforeExecution: () => requirePushRight(target),
   };
   const made = await makeImage(project, open, world, request);
   if (made.record.platforms.every(({ stages }) => stages.every(({ action }) => action !== "execute"))) return made;

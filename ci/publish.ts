@@ -6,47 +6,44 @@ import type { Plan } from "../dagger/src/pipeline/plan.js";
 import { stageTag } from "../dagger/src/pipeline/stage-ref.js";
 import { type Elsewhere, openPush, pushImage } from "../dagger/src/push-image.js";
 import type { Repository } from "../dagger/src/registry/client.js";
-import { branchKeyTag, findPublished, keyTag, type PublishedImage } from "../dagger/src/tags.js";
+import { findPublished, keyTag, type PublishedImage } from "../dagger/src/tags.js";
 import type { World } from "./command.js";
 import { findStage } from "./io/records.js";
 import type { State } from "./io/state.js";
 import type { MadeImage } from "./make-image.js";
 import type { Remote } from "./remote.js";
+import type { FoundScope } from "./scope.js";
 
-/** @throws FactoryError REGISTRY_DENIED for a fork: before anything is asked */
-export const refuseFork = ({ scope, because, home }: Remote): void => {
-  if (scope !== "fork") return;
+/** Where this build's image, stage refs and tags go. @throws FactoryError REGISTRY_DENIED for a fork: before anything is asked */
+export const writableOf = ({ read, write }: Remote, { scope, why }: FoundScope): Repository => {
+  if (scope !== "fork" && write !== null) return write;
   throw new FactoryError("REGISTRY_DENIED", {
-    what: `not allowed to publish to ${home.name}`,
-    why: `this is a build of a fork (${because}), and forks write nothing`,
+    what: `not allowed to publish to ${read[0]!.name}`,
+    why: `this is a build of a fork (${why}), and forks write nothing`,
     fix: "publish from a branch of the repository itself; ./task build works here",
   });
 };
 
 /** Asked before a stage is executed: minutes of work that end at a refused push were for nothing. @throws FactoryError of the registry */
-export const requirePushRight = async ({ home, write }: Remote): Promise<void> => {
-  const places = write === null || write.name === home.name ? [home] : [home, write];
-  for (const right of await Promise.all(places.map((place) => place.canPush()))) if (right.state !== "allowed") throw right.error;
-};
-
-/** The tag under which the image of these plans is put, and those under which one is taken for it. */
-export const keyTagsOf = ({ scope }: Remote, plans: readonly Plan[]): { write: string; read: readonly string[] } => {
-  const own = keyTag(plans);
-  const branch = branchKeyTag(plans);
-  return scope === "protected" ? { write: own, read: [own] } : { write: branch, read: [own, branch] };
+export const requirePushRight = async (target: Repository): Promise<void> => {
+  const right = await target.canPush();
+  if (right.state !== "allowed") throw right.error;
 };
 
 /**
- * The image of these plans, where the repository has it already. Meanwhile the stages are asked for, unless the image is known here
+ * The image of these plans, where the repository that is written to has it already. Meanwhile the stages are asked for, unless the image is known here
  * to its last byte: on an empty machine the answer to "what is there?" takes one round, on the machine that published it one request.
  * @throws FactoryError where the registry gives no answer
  */
-export const findBefore = async (state: State, remote: Remote, plans: readonly Plan[]): Promise<PublishedImage | null> => {
+export const findBefore = async (
+  state: State,
+  remote: Remote,
+  target: Repository,
+  plans: readonly Plan[],
+): Promise<PublishedImage | null> => {
   const isKnownHere = plans.every(({ stages }) => findStage(state, stages.at(-1)!.key) !== null);
   if (!isKnownHere) for (const { stages } of plans) remote.ask(stages.filter(({ kind }) => kind === "executed"));
-  const tags = keyTagsOf(remote, plans).read;
-  const found = await Promise.all(tags.map((tag) => findPublished(remote.home, tag, plans)));
-  return found.find((one) => one !== null) ?? null;
+  return findPublished(target, keyTag(plans), plans);
 };
 
 /** A stage ref that an image stands on. */
@@ -71,50 +68,46 @@ const usedRefs = (state: State, { platforms }: MadeImage): UsedRef[] =>
 export const pushMade = async <T>(
   state: State,
   remote: Remote,
+  target: Repository,
   made: MadeImage,
   world: Pick<World, "stderr">,
   doubt: boolean,
   meanwhile: () => Promise<T>,
 ): Promise<{ image: PublishedImage; asked: T }> => {
-  const { home, read, write } = remote;
+  const { read } = remote;
   const refs = usedRefs(state, made);
   // What stands behind a ref that was seen need not be asked for blob by blob.
-  const seen = refs.filter(({ ref }) => !doubt && remote.holders(ref.digest).has(home.name));
+  const seen = refs.filter(({ ref }) => !doubt && remote.holders(ref.digest).has(target.name));
   const present = new Set(seen.flatMap(({ ref }) => closure(state.layout, ref)).map(({ digest }) => digest));
   const elsewhere = made.platforms.flatMap(({ done }) => done.flatMap(({ record }) => record?.elsewhere ?? []));
   const sources = [...new Set([...elsewhere, ...read.map(({ name }) => name)])]
-    .filter((name) => name !== home.name)
+    .filter((name) => name !== target.name)
     .map((name) => remote.repository(name));
-  const push = openPush(home, state.layout, made.root, { present, sources });
+  const push = openPush(target, state.layout, made.root, { present, sources });
   await push.below();
   const root = () => push.root(made.root.digest);
-  const missing = write === null ? [] : refs.filter(({ ref }) => doubt || !isHeld(remote, ref.digest));
+  // A ref that is in the image's repository need not be in the one of the branches too.
+  const missing = refs.filter(({ ref }) => doubt || !read.some(({ name }) => remote.holders(ref.digest).has(name)));
   const bytes = blobBytes(state.layout, made.root.digest);
   const image = { root: made.root, bytes };
-  if (missing.length === 0 || write === null) {
+  if (missing.length === 0) {
     const [, asked] = await allOf(root(), meanwhile());
     return { image, asked };
   }
   await root();
   // Base first: a ref of a stage is only worth something where the ones below it are.
   const inImage = new Set(closure(state.layout, made.root).map(({ digest }) => digest));
-  const elsewhereFor = { present: write.name === home.name ? inImage : new Set<string>(), sources: [home, ...sources] };
-  for (const ref of missing) await pushRef(state, write, ref, elsewhereFor, world);
+  for (const ref of missing) await pushRef(state, target, ref, { present: inImage, sources }, world);
   return { image, asked: await meanwhile() };
 };
-
-/** A ref that is in the image's repository need not be in the one of the branches too. */
-const isHeld = ({ holders, home, write }: Remote, ref: string): boolean =>
-  holders(ref).has(home.name) || (write !== null && holders(ref).has(write.name));
 
 const pushRef = async (
   state: State,
   to: Repository,
   { tag, ref }: UsedRef,
-  { present, sources }: Elsewhere,
+  elsewhere: Elsewhere,
   world: Pick<World, "stderr">,
 ): Promise<void> => {
-  const elsewhere = { present, sources: sources.filter(({ name }) => name !== to.name) };
   await pushImage(to, state.layout, ref, elsewhere, tag).catch((error: unknown) => stays(error, `${to.name}:${tag}`, world));
 };
 

@@ -10,7 +10,6 @@ import type { World } from "./command.js";
 import type { StageRecord } from "./io/records.js";
 import type { State } from "./io/state.js";
 import type { Traffic } from "./registry-for.js";
-import type { Scope } from "./scope.js";
 
 /** auto: what the registry knows helps, and what it does not say is warned of once. require: nothing runs without its answer. */
 export type RemoteUse = "auto" | "off" | "require";
@@ -42,14 +41,9 @@ export type StageSource = RemoteOptions & {
 
 /** The registry behind an image. */
 export type Remote = StageSource & {
-  scope: Scope;
-  /** Why it is that scope, in words. */
-  because: string;
-  /** The image's repository. */
-  home: Repository;
-  /** Where stage refs are looked for, in order. */
+  /** Where stage refs are looked for, in order: the image's repository, and for a branch the sibling. */
   read: readonly Repository[];
-  /** Where new stage refs go; null for a fork. */
+  /** Where the image, its stage refs and its tags go: the image's repository, for a branch the sibling; null for a fork. */
   write: Repository | null;
   traffic: Traffic;
   /** Forgets the answers: others may have pushed meanwhile. */

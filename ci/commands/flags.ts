@@ -1,3 +1,5 @@
+import { wordOf } from "../../dagger/src/pipeline/argument.js";
+
 /** Flags that several commands share, so that a word means the same everywhere. */
 export const imageFlag = { type: "string", about: "an image of images.yaml; the first one when absent" } as const;
 export const platformFlag = {
@@ -25,3 +27,17 @@ export const secretFlag = {
   about: "id=NAME,env=VARIABLE or id=NAME,src=FILE: what a secret that images.yaml declares is",
 } as const;
 export const engineFlag = { type: "string", about: "auto, dagger or buildkit", default: "auto" } as const;
+
+/** Whether a tag may lose something by its move: an earlier place in history, or a platform that it names. */
+export type Move = "forward" | "any";
+
+export const moveFlag = {
+  type: "string",
+  about:
+    "forward: a tag such as latest never goes back to an older commit, and none loses a platform; any: it goes where it is told",
+  default: "forward",
+} as const;
+
+/** @throws FactoryError USAGE */
+export const moveOf = (text: string): Move =>
+  wordOf<Move>(text, ["forward", "any"], { what: `cannot read MOVE=${text}`, known: "it is one of" });

@@ -10,10 +10,10 @@ import { imageOf } from "../../dagger/src/pipeline/plan.js";
 import { command } from "../command.js";
 import { loginFor } from "../login.js";
 import { openProject } from "../project.js";
-import { checkTags, putMark, tagImage } from "../../dagger/src/tags.js";
-import { scopeHere } from "../scope.js";
+import { checkTags, platformsIn, putMark, refuseNarrower, tagImage } from "../../dagger/src/tags.js";
+import type { FoundScope } from "../scope.js";
 import { promoteSummary } from "../view/publish.js";
-import { imageFlag, jsonFlag, registryFlag } from "./flags.js";
+import { imageFlag, jsonFlag, moveFlag, moveOf, registryFlag } from "./flags.js";
 
 export const promote = command({
   name: "promote",
@@ -22,21 +22,23 @@ export const promote = command({
   flags: {
     image: { ...imageFlag, about: "the image whose repository is meant; the first one when absent" },
     registry: registryFlag,
+    move: moveFlag,
     json: jsonFlag,
   },
-  async run({ image, json }, world, words) {
-    const { spec } = await openProject(world);
+  async run({ image, move, json }, world, words) {
+    const { spec, scope } = await openProject(world);
     const name = parseRepository(`${spec.registry}/${imageOf(spec, image ?? Object.keys(spec.images)[0]!).repository}`);
     const { digest, tag } = read(words, `${name.registry}/${name.repository}`);
     checkTags([tag]);
-    const { scope, why } = scopeHere(world.env);
-    if (scope === "fork") throw fork(`${name.registry}/${name.repository}:${tag}`, why);
-    const options = { env: world.env, signal: world.signal, patience: patient, credentials: loginFor(name, world) };
+    if (scope.scope !== "protected") throw notProtected(`${name.registry}/${name.repository}:${tag}`, scope);
+    const options = { env: world.env, signal: world.signal, patience: patient, credentials: loginFor(name, scope.scope, world) };
     const home = openRegistry({ ...options, registry: name.registry }).repository(name.repository, "push");
 
     const found = known(await home.manifest(digest));
     if (found === null) throw absent(home, digest);
     if (isStageRef(found.bytes)) throw notAnImage(home, digest);
+    if (moveOf(move) === "forward")
+      await refuseNarrower(home, [tag], platformsIn(found.bytes), "MOVE=any takes them from the tag, where that is meant");
     const was = known(await home.headManifest(tag))?.digest ?? null;
     // What a person puts somewhere stays there until there is a later commit: not for a build that was under way.
     if (was !== digest && isMoving(tag)) await putMark(home, { tag, commit: null, time: world.now() / 1000, digest });
@@ -84,11 +86,11 @@ const notAnImage = ({ name }: Repository, digest: string): FactoryError =>
     fix: "name the digest that ./task publish printed",
   });
 
-const fork = (name: string, why: string): FactoryError =>
+const notProtected = (name: string, { scope, why }: FoundScope): FactoryError =>
   new FactoryError("REGISTRY_DENIED", {
     what: `not allowed to move ${name}`,
-    why: `this is a build of a fork, and forks change nothing (${why})`,
-    fix: "promote from a branch of the repository itself",
+    why: `only a protected ref moves tags of this repository, and this counts as a ${scope} (${why})`,
+    fix: "promote from a protected branch, or from a terminal of your own",
   });
 
 const elsewhere = ({ name }: Repository, tag: string, digest: string, now: string | undefined): FactoryError =>

@@ -1,6 +1,7 @@
 import { keepOf } from "../../dagger/src/pipeline/argument.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { imageOf } from "../../dagger/src/pipeline/plan.js";
+import type { TrustLevel } from "../../dagger/src/pipeline/trust-level.js";
 import { openRegistry } from "../../dagger/src/registry/client.js";
 import { parseRepository, type RepositoryName } from "../../dagger/src/registry/reference.js";
 import { patient } from "../../dagger/src/registry/retry.js";
@@ -9,7 +10,7 @@ import { openPackages, packagesApiOf } from "../io/github-packages.js";
 import { loginFor } from "../login.js";
 import { openProject, type Project } from "../project.js";
 import { type Pruned, pruneRepository, type Shelf, showPrune } from "../prune.js";
-import { branchSuffix, scopeHere } from "../scope.js";
+import { siblingOf } from "../scope.js";
 import { pruneJson, pruneTable } from "../view/prune.js";
 import { type WantedKeys, wantedKeys } from "../wanted-keys.js";
 import { imageFlag, jsonFlag, registryFlag } from "./flags.js";
@@ -32,7 +33,7 @@ export const prune = command({
     const project = await openProject(world);
     const images = image === undefined ? Object.keys(project.spec.images) : [image];
     const names = repositoriesOf(project, images);
-    const { scope, why } = scopeHere(world.env);
+    const { scope, why } = project.scope;
     if (scope === "fork" && yes) throw fork(names[0]!, why);
     const { keys, unknown } = await wantedKeys(project, world, sharing(project, names), count);
     const notes = unknown.map(({ why }) => why);
@@ -40,10 +41,11 @@ export const prune = command({
     for (const note of notes) world.stderr(`note: ${note}\n`);
     // Refs that protected builds stand on are no branch's to delete.
     const homes = scope === "branch" && yes ? [] : names;
-    if (homes.length < names.length) world.stderr(`note: a branch deletes from repositories *${branchSuffix} only (${why})\n`);
+    if (homes.length < names.length)
+      world.stderr(`note: a branch deletes from the sibling repositories of branches only (${why})\n`);
     const done: Pruned[] = [];
     const look = async (name: RepositoryName): Promise<boolean> => {
-      const shelf = openShelf(name, world, yes ? "push" : "pull");
+      const shelf = openShelf(name, scope, world, yes ? "push" : "pull");
       const all = { ...policy, wanted: keys, keepsLastTag: shelf.packages !== null };
       const tell = (line: string) => world.stderr(`${line}\n`);
       const pruned = yes ? await pruneRepository(shelf, all, tell) : await showPrune(shelf, all);
@@ -53,7 +55,7 @@ export const prune = command({
     for (const name of homes)
       if (!(await look(name))) world.stderr(`note: there is no ${name.registry}/${name.repository} yet\n`);
     for (const name of names) {
-      const sibling = { ...name, repository: `${name.repository}${branchSuffix}` };
+      const sibling = siblingOf(name);
       await look(sibling).catch((error: unknown) => {
         // Mostly it does not exist; to those who may not see it a registry says no more than that.
         if (!(error instanceof FactoryError) || error.code !== "REGISTRY_DENIED") throw error;
@@ -88,8 +90,8 @@ const sharing = (project: Project, names: readonly RepositoryName[]): string[] =
     repositoriesOf(project, [image]).some((one) => names.some(({ repository }) => repository === one.repository)),
   );
 
-const openShelf = (name: RepositoryName, world: World, access: "pull" | "push"): Shelf => {
-  const credentials = loginFor(name, world);
+const openShelf = (name: RepositoryName, trust: TrustLevel, world: World, access: "pull" | "push"): Shelf => {
+  const credentials = loginFor(name, trust, world);
   const options = { env: world.env, signal: world.signal, patience: patient, credentials };
   const api = packagesApiOf(name.registry, world.env);
   return {

@@ -1,5 +1,4 @@
 import { relative } from "node:path";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { checkTags } from "../../dagger/src/tags.js";
 import { command } from "../command.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project.js";
@@ -10,21 +9,27 @@ import { openRemote } from "../open-remote.js";
 import { testPolicyOf } from "../publish-test.js";
 import { buildSummary } from "../view/build.js";
 import { publishSummary } from "../view/publish.js";
-import { buildArgFlag, engineFlag, imageFlag, jsonFlag, platformFlag, registryFlag, secretFlag } from "./flags.js";
+import {
+  buildArgFlag,
+  engineFlag,
+  imageFlag,
+  jsonFlag,
+  moveFlag,
+  moveOf,
+  platformFlag,
+  registryFlag,
+  secretFlag,
+} from "./flags.js";
 
 export const publish = command({
   name: "publish",
   about: "Build what is missing, push the image by digest, then move tags; where the image is published already, only tags move",
   flags: {
     image: imageFlag,
-    platform: platformFlag,
+    platform: { ...platformFlag, about: "linux/amd64, linux/arm64, several with commas; all of images.yaml when absent" },
     "build-arg": buildArgFlag,
     tag: { type: "string", many: true, about: "a tag to move to the image; several with blanks (TAGS)" },
-    move: {
-      type: "string",
-      about: "forward: a tag such as latest never goes back to an older commit; any: it goes where it is told",
-      default: "forward",
-    },
+    move: moveFlag,
     refresh: { type: "boolean", about: "look behind what is published: ask for every blob, push what is missing" },
     test: {
       type: "string",
@@ -44,7 +49,8 @@ export const publish = command({
     const project = await openProject(world);
     requireWritable(project.state);
     const open = await openImage(project, image);
-    const plans = platformsOf(open.image, platform).map((one) => planOf(project, open, one, readBuildArgs(words)));
+    // A tag is for whoever pulls it: all that images.yaml names, where nothing else is typed.
+    const plans = platformsOf(open.image, platform ?? "all").map((one) => planOf(project, open, one, readBuildArgs(words)));
     const remote = openRemote(project.state, plans[0]!, world, { access: "push", unanswered: "fail" });
     const request = {
       plans,
@@ -61,7 +67,6 @@ export const publish = command({
     if (made !== null && !json) world.stdout(buildSummary(made.record, { log: relative(world.cwd, made.log), wrote: null }));
     const done = {
       format: 1,
-      name: remote.home.name,
       ...published,
       published: made === null ? "before" : "now",
       seconds: (world.now() - started) / 1000,
@@ -71,12 +76,3 @@ export const publish = command({
     return 0;
   },
 });
-
-const moveOf = (text: string): "forward" | "any" => {
-  if (text === "forward" || text === "any") return text;
-  throw new FactoryError("USAGE", {
-    what: `cannot read MOVE=${text}`,
-    why: "it is one of: forward, any",
-    fix: "MOVE=any moves a tag back to an older commit on purpose",
-  });
-};

@@ -83,8 +83,10 @@ const copyProject = ({ root }: Project, { image, folder, facts }: OpenImage, to:
  * Brings what is kept of a plan's stages into another state folder. Blobs are the same files under two names, for they are never
  * written in place; where that cannot be, they are copied.
  */
-export const shareKept = (from: State, to: State, plan: Plan, world: Pick<World, "signal" | "stderr">): Promise<void> =>
-  usingState(from, world, async () => {
+export const shareKept = async (from: State, to: State, plan: Plan, world: Pick<World, "signal" | "stderr">): Promise<void> => {
+  // Looking at what is kept leaves no trace, not even a folder to wait in.
+  if (!existsSync(from.layout)) return;
+  await usingState(from, world, async () => {
     const base =
       plan.base.kind === "bootstrap" ? [{ key: baseKeyOf(plan.base, plan.platform, plan.epoch), ingredients: null }] : [];
     for (const { key, ingredients } of [...base, ...plan.stages]) {
@@ -99,6 +101,7 @@ export const shareKept = (from: State, to: State, plan: Plan, world: Pick<World,
       keepStage(to, record);
     }
   });
+};
 
 const share = (from: string, to: string, digest: string): void => {
   const [source, target] = [blobPath(from, digest), blobPath(to, digest)];

@@ -224,7 +224,7 @@ export class ImageFactory {
    * @param workspace where the function is called: Dagger fills it in
    * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
    * @param image an image of images.yaml; the first one when absent
-   * @param platform linux/amd64, linux/arm64, both with a comma, or all; the engine's own when absent
+   * @param platform linux/amd64, linux/arm64, both with a comma, or all; all of images.yaml when absent
    * @param buildArgs TOOL_VERSION=…: another locked version of a tool
    * @param secrets secrets that images.yaml declares, by the place that it names: env:NAME or file:PATH; no layer holds them
    * @param ca a bundle of certificate authorities for the steps' downloads and for the registry; no layer holds it

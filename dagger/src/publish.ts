@@ -6,7 +6,7 @@ import { blobPath } from "./layout.js";
 import { pushImage } from "./push-image.js";
 import { type Address, elsewhere, openHome, registryShelf } from "./registry-shelf.js";
 import { type CacheMode, limited } from "./shelf.js";
-import { checkTags, findPublished, keyTag, moveTags, standingsOf } from "./tags.js";
+import { checkTags, findPublished, keyTag, moveTags, refuseNarrower, standingsOf } from "./tags.js";
 
 export type Target = Omit<Address, "name" | "caFile"> & {
   registry: string | undefined;
@@ -23,12 +23,16 @@ export type Target = Omit<Address, "name" | "caFile"> & {
  */
 export const publishCall = async (client: Client, asked: Asked & AskedSecrets, target: Target): Promise<string> => {
   checkTags(target.tags);
-  const call = await openCall(client, asked);
+  // A tag is for whoever pulls it: all platforms of images.yaml, where nothing else is asked for.
+  const call = await openCall(client, { ...asked, platform: asked.platform ?? "all" });
   const { spec } = call.source;
   const repository = target.repository ?? spec.images[call.open.name]!.repository;
   const caFile = await fileOf(asked.ca, join(call.scratch, "ca.pem"));
   const address = { ...target, name: `${target.registry ?? spec.registry}/${repository}`, caFile };
   const home = await openHome(address);
+  const platforms = call.plans.map(({ platform }) => platform);
+  if (platforms.length < call.open.image.platforms.length)
+    await refuseNarrower(home, target.tags, platforms, "leave --platform away: all platforms of images.yaml are published");
   const key = keyTag(call.plans);
   const there = asked.noCache || target.cache === "off" ? null : await findPublished(home, key, call.plans);
   if (there !== null) {

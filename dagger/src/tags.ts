@@ -13,17 +13,43 @@ import { known } from "./registry/lookup.js";
 import { isTag } from "./registry/reference.js";
 
 /** The tag under which the image of these plans is found again: by what it is made from, so that "nothing changed" is one request. */
-export const keyTag = (plans: readonly Plan[]): string => `key-${keyOfAll(plans)}`;
+export const keyTag = (plans: readonly Plan[]): string => {
+  const keys = plans.map(({ stages }) => stages.at(-1)!.key);
+  return `key-${keys.length === 1 ? keys[0]! : hashOf([...keys].sort()).slice(0, 24)}`;
+};
+
+/** The platforms that an index names, as `os/architecture`; none for the manifest of one image, which names no platform. */
+export const platformsIn = (bytes: Uint8Array): string[] => {
+  const value = jsonOf(Buffer.from(bytes));
+  if (!isImageIndex(value)) return [];
+  return value.manifests.flatMap(({ platform }) =>
+    // Attestations beside images have a platform that is none.
+    platform === undefined || platform.os === "unknown" ? [] : [`${platform.os}/${platform.architecture}`],
+  );
+};
 
 /**
- * The same for the image of a branch that nobody protects: whoever builds what others stand on never reads it. The image itself
- * stands in the image's repository as all do; what it is called by there is no promise to anybody.
+ * Refuses to put an image under a tag that names more platforms: whoever pulls the tag on one of the others would find nothing.
+ * @param platforms those of the image, as `os/architecture`; none where it is the manifest of one
+ * @throws FactoryError TAG_NARROWED, and where the registry gives no answer
  */
-export const branchKeyTag = (plans: readonly Plan[]): string => `key-branch-${keyOfAll(plans)}`;
-
-const keyOfAll = (plans: readonly Plan[]): string => {
-  const keys = plans.map(({ stages }) => stages.at(-1)!.key);
-  return keys.length === 1 ? keys[0]! : hashOf([...keys].sort()).slice(0, 24);
+export const refuseNarrower = async (
+  home: Repository,
+  tags: readonly string[],
+  platforms: readonly string[],
+  fix: string,
+): Promise<void> => {
+  for (const tag of tags) {
+    const manifest = known(await home.manifest(tag));
+    const named = manifest === null ? [] : platformsIn(manifest.bytes);
+    const lost = named.filter((one) => !platforms.includes(one));
+    if (lost.length === 0) continue;
+    throw new FactoryError("TAG_NARROWED", {
+      what: `${home.name}:${tag} would lose ${lost.join(", ")}`,
+      why: `it names an image for ${named.join(", ")}, and this one is for ${platforms.join(", ") || "one platform"}`,
+      fix,
+    });
+  }
 };
 
 /** @throws FactoryError USAGE for what no registry takes as a tag, or what is ours */

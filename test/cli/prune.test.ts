@@ -216,7 +216,7 @@ describe("prune, on a registry that deletes by digest", () => {
     await project.commit({ "base.sh": "echo 4\n", "deps.sh": "echo 4\n" });
     const { stdout, stderr } = await project.factory("prune", words, { FACTORY_SCOPE: "branch" });
     expect((JSON.parse(stdout) as Report).repositories.map(({ name }) => name)).toEqual([`${front.host}/acme/box-branches`]);
-    expect(stderr).toContain("a branch deletes from repositories *-branches only");
+    expect(stderr).toContain("a branch deletes from the sibling repositories of branches only");
     expect(await sibling.headManifest(other.digest)).toEqual({ state: "absent" });
     expect(await repository.headManifest(unnamed.digest)).toMatchObject({ state: "found" });
     const error = await errorOf(project.factory("prune", words, { FACTORY_SCOPE: "fork" }));

@@ -11,6 +11,7 @@ import { digestOf } from "../../dagger/src/registry/digest.js";
 import { known } from "../../dagger/src/registry/lookup.js";
 import { openPublishing, type Publishing, wholeOf, wholeTags } from "./support/publishing.js";
 import { whyNoRegistry } from "./support/registry.js";
+import { setPlatforms } from "./support/toolbox.js";
 
 /**
  * A ref with the right tag and wrong content. Whoever finds it makes the stage again; the next publish of a machine that has the
@@ -39,14 +40,15 @@ describe("a damaged stage ref", () => {
     tag = `cache-dependencies-${dependencies!.key}`;
     otherTag = `cache-base-tools-${base!.key}`;
     home = at.repository();
-    await at.publish(project, builder, ["--platform", "all"]);
+    await setPlatforms(project, "linux/amd64", "linux/arm64");
+    await at.publish(project, builder);
+    await setPlatforms(project, "linux/amd64");
   });
   beforeEach((ctx) => {
     if (why !== null) ctx.skip(why);
     at.front.clear();
   });
   afterAll(() => at?.close());
-
   const manifest = async <T>(reference: string): Promise<T> =>
     JSON.parse(String(known(await home.manifest(reference))?.bytes)) as T;
   const take = async (from = tag): Promise<Parts> => {
@@ -55,15 +57,13 @@ describe("a damaged stage ref", () => {
   };
   const put = async (value: unknown, reference?: string): Promise<Pick<Descriptor, "digest" | "size">> => {
     const bytes = Buffer.from(JSON.stringify(value));
-    const { mediaType } = value as { mediaType: string };
-    const answer = await home.putManifest(reference ?? digestOf(bytes), mediaType, bytes);
+    const answer = await home.putManifest(reference ?? digestOf(bytes), (value as { mediaType: string }).mediaType, bytes);
     if (answer.state !== "put") throw answer.error;
     return { digest: digestOf(bytes), size: bytes.length };
   };
   const putBlob = async (bytes: Buffer): Promise<Pick<Descriptor, "digest" | "size">> => {
     const blob = { digest: digestOf(bytes), size: bytes.length };
-    await home.pushBlob(blob, bytesBody(bytes));
-    return blob;
+    return home.pushBlob(blob, bytesBody(bytes)).then(() => blob);
   };
   const content = async (blob: Descriptor) => known(await home.smallBlob(blob, 1 << 24))!;
   const withImage = async ({ index }: Parts, image: Manifest) => {
@@ -188,9 +188,8 @@ describe("a damaged stage ref", () => {
     const before = known(await home.tags());
     const empty = await at.box.machine("empty");
     const refused = await at.run(project, empty, ["publish", "--tag", "latest"]);
-    expect(refused.stderr).toMatch(
-      /note: a part of a kept stage cannot be had: sha256:[0-9a-f]{12} .*; going on without the stages/,
-    );
+    const going = /note: a part of a kept stage cannot be had: sha256:[0-9a-f]{12} .*/;
+    expect(refused.stderr).toMatch(going);
     expect(refused.stderr).toContain("error ENGINE_MISSING");
     expect(refused.code).toBe(69);
     expect(known(await home.tags())).toEqual(before);

@@ -25,41 +25,52 @@ describe("scopes", () => {
   });
   afterAll(() => at?.close());
   const tagsOf = async (name?: string) =>
-    Object.keys(await wholeTags(at.repository(name)))
-      .map((tag) => tag.replace(/-[0-9a-f]{24}$/, ""))
-      .sort();
+    [...new Set(Object.keys(await wholeTags(at.repository(name))).map((tag) => tag.replace(/-[0-9a-f]{24}$/, "")))].sort();
   const asked = (name: string) => at.front.log.filter(({ path }) => path.startsWith(`/v2/team/${name}/`));
 
-  test("a branch puts stage refs into the sibling, and the image into the image's own repository", async () => {
-    const { stderr } = await at.publish(project, builder, ["--tag", "pr-7"], branch);
-    expect(stderr).toContain(`scope: branch (FACTORY_SCOPE): new stage refs go to ${at.front.host}/team/small-branches\n`);
-    expect(await tagsOf()).toEqual(["key-branch", "pr-7"]);
-    expect(await tagsOf("small-branches")).toEqual(["cache-base-tools", "cache-dependencies"]);
-    // Layers are linked from one repository to the other: nothing large goes up twice.
-    expect(asked("small-branches").filter(({ up }) => up > 100_000)).toEqual([]);
+  test("a branch writes nothing but its sibling repository: image, tags and stage refs", async () => {
+    const { stderr, name } = await at.publish(project, builder, ["--tag", "pr-7", "--tag", "latest"], branch);
+    const sibling = `${at.front.host}/team/small-branches`;
+    expect(stderr).toContain(`scope: branch (FACTORY_SCOPE): image, tags and stage refs go to ${sibling}\n`);
+    expect(name).toBe(sibling);
+    expect(known(await at.repository().tags()) ?? []).toEqual([]);
+    expect(await tagsOf("small-branches")).toEqual(["cache-base-tools", "cache-dependencies", "key", "latest", "pr-7"]);
+    // Not even the right to write to the image's repository is asked for.
+    expect(asked("small").filter(({ method }) => method !== "GET" && method !== "HEAD")).toEqual([]);
+  });
+
+  test.each(["promote", "prune"])("%s changes nothing of the image's repository for a branch", async (verb) => {
+    const digest = `sha256:${"0".repeat(64)}`;
+    const words = verb === "promote" ? ["promote", digest, "stable"] : ["prune", "--yes"];
+    const { code, stderr } = await at.run(project, builder, words, branch);
+    expect(asked("small").filter(({ method }) => method !== "GET" && method !== "HEAD")).toEqual([]);
+    if (verb === "promote") {
+      expect(code).toBe(77);
+      expect(stderr).toContain("only a protected ref moves tags of this repository, and this counts as a branch (FACTORY_SCOPE)");
+    }
   });
 
   test("another branch build stands on the sibling's refs, and pushes them no more", async () => {
     await appendFile(join(project, "app/main.sh"), "# more\n");
     const done = await at.publish(project, await at.box.machine("empty"), ["--tag", "pr-8"], branch);
     expect(done.published).toBe("now");
-    expect(asked("small-branches").filter(({ method }) => method === "PUT")).toEqual([]);
+    const stageRefs = asked("small-branches").filter(({ method, path }) => method === "PUT" && path.includes("/cache-"));
+    expect(stageRefs).toEqual([]);
     expect(at.front.log.filter(({ method, down }) => method === "GET" && down > 100_000)).toEqual([]);
-    // The layers of the base are in the image's repository already: nothing but the changed one goes up.
+    // The layers of the base are in the sibling already: nothing but the changed one goes up.
     expect(at.front.log.reduce((sum, { up }) => sum + up, 0)).toBeLessThan(250_000);
-    await wholeOf(at.repository(), "pr-8");
+    await wholeOf(at.repository("small-branches"), "pr-8");
     at.front.clear();
     expect(await at.publish(project, await at.box.machine("empty"), [], branch)).toMatchObject({ published: "before" });
   });
 
-  test("a protected build never reads the sibling, nor an image by the key of a branch", async () => {
+  test("a protected build never reads the sibling", async () => {
     const empty = await at.box.machine("empty");
     const planned = await at.run(project, empty, ["plan"]);
     expect(planned.stdout).toMatch(/base-tools +[0-9a-f]{12} +execute/);
     const refused = await at.run(project, empty, ["publish"]);
     expect(refused.stderr).toContain("error ENGINE_MISSING");
     expect(asked("small-branches")).toEqual([]);
-    expect(asked("small").filter(({ path }) => path.includes("key-branch"))).toEqual([]);
 
     // Not even out of a state folder that a branch's build filled.
     const shared = await at.box.machine("empty");
@@ -69,34 +80,26 @@ describe("scopes", () => {
 
     expect(await at.publish(project, builder, ["--tag", "main"])).toMatchObject({ published: "now" });
     expect(asked("small-branches")).toEqual([]);
-    expect(await tagsOf()).toEqual([
-      "cache-base-tools",
-      "cache-dependencies",
-      "key",
-      "key-branch",
-      "key-branch",
-      "main",
-      "pr-7",
-      "pr-8",
-    ]);
+    expect(await tagsOf()).toEqual(["cache-base-tools", "cache-dependencies", "key", "main"]);
   });
 
-  test("a branch stands on protected refs first, and then writes none", async () => {
+  test("a branch builds on protected stages first, links their layers, and then writes no stage refs", async () => {
     await appendFile(join(project, "app/main.sh"), "# more\n");
-    const siblings = await wholeTags(at.repository("small-branches"));
     const done = await at.publish(project, await at.box.machine("empty"), [], branch);
     expect(done.published).toBe("now");
-    expect(asked("small-branches").map(({ method }) => method)).toEqual(["GET", "GET"]);
-    expect(await wholeTags(at.repository("small-branches"))).toEqual(siblings);
+    const stageRefs = asked("small-branches").filter(({ method, path }) => method === "PUT" && path.includes("/cache-"));
+    expect(stageRefs).toEqual([]);
+    // Layers are linked from one repository to the other: nothing large goes up.
+    expect(at.front.log.filter(({ up, down }) => up > 250_000 || down > 250_000)).toEqual([]);
   });
 
-  test("a branch takes a protected image for its own, where it is the same", async () => {
+  test("a branch's image is the protected one, where it is made of the same", async () => {
     await appendFile(join(project, "app/main.sh"), "# more\n");
     const { digest } = await at.publish(project, builder);
     expect(await at.publish(project, await at.box.machine("empty"), ["--tag", "pr-9"], branch)).toMatchObject({
       digest,
-      published: "before",
     });
+    expect((await wholeOf(at.repository("small-branches"), "pr-9")).digest).toBe(digest);
   });
 
   test("a fork reads, builds, and writes nothing", async () => {
@@ -104,6 +107,7 @@ describe("scopes", () => {
     const event = join(at.box.root, "event.json");
     await writeFile(event, JSON.stringify({ pull_request: { head: { repo: { full_name: "mallory/toolbox" } } } }));
     const fork = {
+      FACTORY_SCOPE: undefined,
       CI: "true",
       GITHUB_ACTIONS: "true",
       GITHUB_EVENT_NAME: "pull_request_target",

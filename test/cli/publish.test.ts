@@ -1,11 +1,10 @@
-import { appendFile, chmod, chown, mkdir, readdir, stat, symlink, writeFile } from "node:fs/promises";
+import { appendFile, chmod, chown, mkdir, stat, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { findProgram } from "../../ci/io/host.js";
 import { run as runProgram } from "../../ci/io/process.js";
 import type { ImageReport } from "../../dagger/src/pipeline/image-report.js";
-import { known } from "../../dagger/src/registry/lookup.js";
 import { blobPath, readManifest } from "../../dagger/src/layout.js";
 import { openPublishing, pathOf, type Publishing, short, wholeOf, wholeTags } from "./support/publishing.js";
 import { whyNoRegistry } from "./support/registry.js";
@@ -223,25 +222,5 @@ describe("publish", () => {
     expect((await stat(join(home, "state"))).uid).toBe(65534);
     expect(dirname(process.execPath)).not.toBe(bin);
     await wholeOf(at.repository(), "latest");
-  });
-
-  test("both platforms are one index, found again by its keys", async () => {
-    const machine = await at.box.machine("executed");
-    const both = await at.publish(project, machine, ["--platform", "all", "--tag", "2.0.0"]);
-    const index = known(await at.repository().manifest("2.0.0"));
-    const { manifests } = JSON.parse(String(index?.bytes)) as { manifests: { platform: object }[] };
-    expect(index?.digest).toBe(both.digest);
-    expect(manifests.map(({ platform }) => platform)).toEqual([
-      { os: "linux", architecture: "amd64" },
-      { os: "linux", architecture: "arm64" },
-    ]);
-    await wholeTags(at.repository());
-    at.front.clear();
-    const again = await at.publish(project, machine, ["--platform", "all"]);
-    expect(again).toMatchObject({ published: "before", digest: both.digest });
-    expect(short(at.front.log)).toEqual(["GET manifests/key-…"]);
-    await changeCode();
-    expect(await at.publish(project, await at.box.machine("empty"), ["--platform", "all"])).toMatchObject({ published: "now" });
-    expect((await readdir(join(machine, "runs"))).length).toBe(1);
   });
 });

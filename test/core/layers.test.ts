@@ -54,7 +54,7 @@ const layers: readonly Layer[] = [
     name: "project",
     holds: below(project),
     may: below("dagger/src/", "ci/(?!commands/|main\\.ts)"),
-    packages: below(node, "yaml$"),
+    packages: below(node, "yaml$", "ci-info/vendors\\.json$"),
   },
   // The flags that several commands share are no command.
   {

@@ -3,6 +3,8 @@ import { scopeOf } from "../../ci/scope.js";
 
 /** What each CI says of itself, and what may be written because of it. */
 type Env = Record<string, string>;
+/** The commit that is checked out. */
+const head = "a".repeat(40);
 const github = (event: string, env: Env = {}): Env => ({
   CI: "true",
   GITHUB_ACTIONS: "true",
@@ -10,6 +12,7 @@ const github = (event: string, env: Env = {}): Env => ({
   GITHUB_REPOSITORY: "acme/toolbox",
   GITHUB_REF_NAME: "main",
   GITHUB_REF_PROTECTED: "true",
+  GITHUB_SHA: head,
   ...env,
 });
 const unprotected = { GITHUB_REF_PROTECTED: "false", GITHUB_REF_NAME: "feature" };
@@ -22,13 +25,19 @@ const pullRequest = (repository: string | null) => ({
 const workflowRun = (repository: string | null, branch = "main") => ({
   workflow_run: { head_branch: branch, head_repository: repository === null ? null : { full_name: repository } },
 });
-const gitlab = (env: Env): Env => ({ CI: "true", GITLAB_CI: "true", CI_PROJECT_ID: "7", ...env });
+const gitlab = (env: Env): Env => ({ CI: "true", GITLAB_CI: "true", CI_PROJECT_ID: "7", CI_COMMIT_SHA: head, ...env });
+
+const around = (event: unknown, interactive = false, commit: string | null = head) => ({
+  event: () => event,
+  head: () => commit,
+  interactive,
+});
 
 describe("the scope of a build", () => {
   test.each<[string, Env, unknown, string]>([
-    ["a person's machine", {}, null, "protected"],
-    ["CI set to nothing", { CI: "" }, null, "protected"],
-    ["CI=false", { CI: "false" }, null, "protected"],
+    ["no terminal and no variable: a container, cron, a Tekton step", {}, null, "branch"],
+    ["CI set to nothing", { CI: "" }, null, "branch"],
+    ["CI=false", { CI: "false" }, null, "branch"],
     ["a CI that nobody knows", { CI: "true" }, null, "branch"],
     ["what FACTORY_SCOPE says, in any CI", github("push", { FACTORY_SCOPE: "fork" }), null, "fork"],
     ["FACTORY_SCOPE in a CI that says nothing", { CI: "1", FACTORY_SCOPE: "protected" }, null, "protected"],
@@ -40,6 +49,15 @@ describe("the scope of a build", () => {
     ["GitHub: by hand, on another branch", github("workflow_dispatch", unprotected), {}, "branch"],
     ["GitHub: merge queue", github("merge_group", unprotected), {}, "branch"],
     ["GitHub: comment, which runs the default branch", github("issue_comment"), { issue: {} }, "protected"],
+    ...["issue_comment", "workflow_dispatch", "repository_dispatch", "push", "schedule", "release", "workflow_call"].map(
+      (event): [string, Env, unknown, string] => [
+        `GitHub: ${event} with another commit checked out`,
+        github(event, { GITHUB_SHA: "b".repeat(40) }),
+        {},
+        "fork",
+      ],
+    ),
+    ["GitHub: a ref that is protected, and no commit said", github("push", { GITHUB_SHA: "" }), {}, "fork"],
     ["GitHub: pull request of a branch", github("pull_request", unprotected), pullRequest("acme/toolbox"), "branch"],
     ["GitHub: pull request of a fork", github("pull_request", unprotected), pullRequest("mallory/toolbox"), "fork"],
     ["GitHub: pull request of a repository that is gone", github("pull_request", unprotected), pullRequest(null), "fork"],
@@ -55,6 +73,12 @@ describe("the scope of a build", () => {
     ["GitHub: workflow_run after the protected branch's", github("workflow_run"), workflowRun("acme/toolbox"), "protected"],
 
     ["GitLab: protected branch", gitlab({ CI_COMMIT_REF_PROTECTED: "true" }), null, "protected"],
+    [
+      "GitLab: protected branch with another commit checked out",
+      gitlab({ CI_COMMIT_REF_PROTECTED: "true", CI_COMMIT_SHA: "b".repeat(40) }),
+      null,
+      "fork",
+    ],
     ["GitLab: another branch", gitlab({ CI_COMMIT_REF_PROTECTED: "false" }), null, "branch"],
     [
       "GitLab: merge request of a branch",
@@ -74,24 +98,75 @@ describe("the scope of a build", () => {
       null,
       "fork",
     ],
+
+    ["Azure Pipelines", { TF_BUILD: "True", BUILD_SOURCEBRANCH: "refs/heads/main" }, null, "branch"],
+    ["Azure Pipelines: pull request of a fork", { TF_BUILD: "True", SYSTEM_PULLREQUEST_ISFORK: "True" }, null, "fork"],
+    ["Azure Pipelines: pull request of a branch", { TF_BUILD: "True", SYSTEM_PULLREQUEST_ISFORK: "False" }, null, "branch"],
+    ["TeamCity", { TEAMCITY_VERSION: "2025.1", BUILD_NUMBER: "7" }, null, "branch"],
+    ["AWS CodeBuild", { CODEBUILD_BUILD_ARN: "arn:aws:codebuild:x", CODEBUILD_SRC_DIR: "/x" }, null, "branch"],
+    ["Google Cloud Build", { BUILDER_OUTPUT: "/builder/outputs" }, null, "branch"],
+    ["CircleCI", { CI: "true", CIRCLECI: "true", CIRCLE_BRANCH: "main" }, null, "branch"],
+    ["CircleCI: pull request of a fork", { CI: "true", CIRCLECI: "true", CIRCLE_PR_REPONAME: "toolbox" }, null, "fork"],
+    ["Jenkins", { JENKINS_URL: "https://ci", BUILD_ID: "7", BRANCH_NAME: "main" }, null, "branch"],
+    ["Jenkins: change of a fork", { JENKINS_URL: "https://ci", BUILD_ID: "7", CHANGE_FORK: "mallory" }, null, "fork"],
+    ["Buildkite", { CI: "true", BUILDKITE: "true", BUILDKITE_PULL_REQUEST: "false" }, null, "branch"],
+    [
+      "Buildkite: pull request of a fork",
+      { BUILDKITE: "true", BUILDKITE_REPO: "git@x:acme/toolbox", BUILDKITE_PULL_REQUEST_REPO: "git@x:mallory/toolbox" },
+      null,
+      "fork",
+    ],
+    [
+      "Travis CI: pull request of a fork",
+      { TRAVIS: "true", TRAVIS_REPO_SLUG: "acme/toolbox", TRAVIS_PULL_REQUEST_SLUG: "mallory/toolbox" },
+      null,
+      "fork",
+    ],
+    ["Drone", { CI: "true", DRONE: "true", DRONE_BRANCH: "main" }, null, "branch"],
+    ["Woodpecker", { CI: "woodpecker", CI_PIPELINE_EVENT: "push" }, null, "branch"],
+    ["Bitbucket Pipelines", { CI: "true", BITBUCKET_COMMIT: head, BITBUCKET_BRANCH: "main" }, null, "branch"],
+    ["Bamboo", { bamboo_planKey: "X" }, null, "branch"],
   ])("%s", (_, env, event, scope) => {
-    const found = scopeOf(env, () => event);
+    // A terminal makes no difference where a CI is in sight: some give each job one.
+    if (Object.keys(env).some((name) => !["CI", "FACTORY_SCOPE"].includes(name)))
+      expect(scopeOf(env, around(event, true)).scope).toBe(scope);
+    const found = scopeOf(env, around(event));
     expect(found.scope).toBe(scope);
     expect(found.why).not.toBe("");
   });
 
   test("one that does not exist is refused", () =>
-    expect(() => scopeOf({ FACTORY_SCOPE: "protectd" }, () => null)).toThrow(
+    expect(() => scopeOf({ FACTORY_SCOPE: "protectd" }, around(null))).toThrow(
       expect.objectContaining({
         code: "USAGE",
         explanation: expect.objectContaining({ fix: expect.stringContaining("protected") }),
       }),
     ));
 
-  test("the event is read on GitHub only", () =>
-    expect(
-      scopeOf({ CI: "true" }, () => {
-        throw new Error("nobody asked for it");
-      }).scope,
-    ).toBe("branch"));
+  test("a person at a terminal with no CI in sight is trusted, and says so", () => {
+    expect(scopeOf({}, around(null, true))).toEqual({
+      scope: "protected",
+      why: expect.stringContaining("a person at a terminal"),
+    });
+    expect(scopeOf({ CI: "false" }, around(null, true)).scope).toBe("protected");
+    expect(scopeOf({ CI: "1" }, around(null, true)).scope).toBe("branch");
+  });
+
+  test("where git names no commit, a CI's word about a ref counts for nothing", () =>
+    expect(scopeOf(github("push"), around({}, true, null))).toEqual({
+      scope: "branch",
+      why: expect.stringContaining("FACTORY_SCOPE=protected"),
+    }));
+
+  test("what is silent is a branch, and hears how to say otherwise", () => {
+    for (const env of [{}, { CI: "true" }, { TEAMCITY_VERSION: "1" }])
+      expect(scopeOf(env, around(null)).why).toContain("set FACTORY_SCOPE=protected");
+  });
+
+  test("the event is read on GitHub only, and git is started for a word about a commit only", () => {
+    const refuse = (): never => {
+      throw new Error("nobody needs it");
+    };
+    expect(scopeOf({ CI: "true" }, { event: refuse, head: refuse, interactive: true }).scope).toBe("branch");
+  });
 });

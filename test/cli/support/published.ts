@@ -70,7 +70,7 @@ export const openPublished = async (registry: string): Promise<PublishedProject>
   };
   await git("init", "--quiet", "--initial-branch=main");
   const clock = { now: Date.UTC(2030, 0, 1) };
-  const state = { FACTORY_STATE: join(folder, ".factory") };
+  const state = { FACTORY_STATE: join(folder, ".factory"), FACTORY_SCOPE: "protected" };
   const commit: PublishedProject["commit"] = async (files) => {
     for (const [path, text] of Object.entries(files)) {
       mkdirSync(dirname(join(folder, path)), { recursive: true });
@@ -110,7 +110,7 @@ export const openPublished = async (registry: string): Promise<PublishedProject>
       return { digest: root.digest, refs: refs.map(({ tag }) => tag), plans };
     },
     async factory(name, words = [], env = {}) {
-      const { world, stdout, stderr } = worldAt(folder, { ...state, HOME: folder, ...env });
+      const { world, stdout, stderr } = worldAt(folder, { ...state, FACTORY_REGISTRY: `${registry}/acme`, HOME: folder, ...env });
       const code = await (await commands[name].load()).run(words, { ...world, now: () => clock.now });
       if (code !== 0) throw new Error(`${name} ended with ${code}`);
       return { stdout: stdout(), stderr: stderr() };

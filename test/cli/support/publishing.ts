@@ -11,6 +11,7 @@ import { known } from "../../../dagger/src/registry/lookup.js";
 
 /** What `publish --json` prints, as far as tests read it. */
 type Published = {
+  name: string;
   digest: string;
   published: "now" | "before";
   tags: { name: string; outcome: "moved" | "there" | "kept"; why: string | null }[];
@@ -47,6 +48,8 @@ export const openPublishing = async (
   const envOf = (state: string, env: Env): Env => ({
     FACTORY_STATE: state,
     FACTORY_REGISTRY: `${front.host}/team`,
+    // A test says itself what a build counts as: without a terminal it would be a branch.
+    FACTORY_SCOPE: "protected",
     // No login of the machine that the test runs on.
     HOME: box.root,
     ...noEngine,

@@ -40,7 +40,7 @@ const imagesYaml = `registry: registry.invalid/team
 images:
   small:
     repository: small
-    platforms: [linux/amd64, linux/arm64]
+    platforms: [linux/amd64]
     base: { image: "registry.invalid/base@sha256:${"ab".repeat(32)}", packages: apt }
     stages:
       base-tools: { run: ["install the tools"] }
@@ -63,12 +63,15 @@ export const openToolbox = async (): Promise<Toolbox> => {
   const folder = () => join(root, `${++count}`);
 
   const plan: Toolbox["plan"] = async (project, platform = "linux/amd64") => {
-    const opened = await openProject({ cwd: project, env: { FACTORY_STATE: join(root, "unused") } });
+    const found = await openProject({ cwd: project, env: { FACTORY_STATE: join(root, "unused") } });
+    // Whatever platforms the project has at the moment.
+    const small = { ...found.spec.images["small"]!, platforms: [...platformNames] };
+    const opened = { ...found, spec: { ...found.spec, images: { small } } };
     return planOf(opened, await openImage(opened, undefined), platform, {});
   };
 
   const executed: Toolbox["executed"] = async (root, project, mark = "") => {
-    const state = (await openProject({ cwd: project, env: { FACTORY_STATE: root } })).state;
+    const state = (await openProject({ cwd: project, env: { FACTORY_STATE: root, FACTORY_SCOPE: "protected" } })).state;
     for (const platform of platformNames) {
       const planned = await plan(project, platform);
       let below: { layers: Descriptor[]; diffs: string[] } = { layers: [], diffs: [] };
@@ -171,3 +174,7 @@ const writeImage = async (
 
 /** The content of a file of a state folder or project. */
 export const textOf = (...path: string[]): Promise<string> => readFile(join(...path), "utf8");
+
+/** Names the platforms of a project of openToolbox, which has linux/amd64 at first. Its keys stay what they are. */
+export const setPlatforms = async (project: string, ...platforms: readonly Platform[]): Promise<void> =>
+  writeFile(join(project, "images.yaml"), imagesYaml.replace("platforms: [linux/amd64]", `platforms: [${platforms.join(", ")}]`));

@@ -8,7 +8,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 export type Running = { process: ChildProcess; ended: Promise<Ended> };
 
 /** What a CI says of itself would decide who may write where (ci/scope.ts): a test says it itself. */
-const noCi = { CI: undefined, GITHUB_ACTIONS: undefined, GITLAB_CI: undefined, FACTORY_SCOPE: undefined };
+const noCi = { CI: undefined, GITHUB_ACTIONS: undefined, GITLAB_CI: undefined, FACTORY_SCOPE: "protected" };
 
 /** Starts `factory …` in a folder, in a process group of its own: what a terminal's Ctrl-C reaches. */
 export const startFactory = (cwd: string, words: readonly string[], env: Env = {}): Running => {
