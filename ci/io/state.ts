@@ -1,4 +1,4 @@
-import { mkdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
@@ -59,11 +59,9 @@ export const stateOf = (
 export const requireWritable = (state: State): void => {
   const probe = join(state.root, `.probe-${process.pid}`);
   try {
-    const made = mkdirSync(state.root, { recursive: true });
+    mkdirSync(state.root, { recursive: true });
     writeFileSync(probe, "");
     rmSync(probe, { force: true });
-    // Who only asks leaves nothing behind.
-    if (made !== undefined) rmdirSync(state.root);
   } catch (error) {
     throw notWritable(state, error);
   }

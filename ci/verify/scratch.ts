@@ -35,7 +35,8 @@ export type Scratch = {
  */
 export const openScratch = async (world: World, image: string | undefined): Promise<Scratch> => {
   const real = await openProject(world);
-  requireWritable(real.state);
+  // Where there is none yet, none is made by looking.
+  if (existsSync(real.state.root)) requireWritable(real.state);
   const place = join(real.state.root, "verify");
   await sweep(place);
   const folder = join(place, `${nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`);
