@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { findProgram, type HostEnv } from "../io/host.js";
 import { type Finished, run } from "../io/process.js";
 import { areBuilt, binariesIn, ensureBinaries } from "./binaries.js";
@@ -17,7 +18,7 @@ const schemes = /^(unix|tcp|ssh|docker-container|podman-container|nerdctl-contai
 /** The daemon that BUILDKIT_HOST names. buildctl comes from PATH, or is compiled with the embedded engine's. */
 export async function remoteCandidate(setup: Setup): Promise<Candidate> {
   const { state, env, report } = setup;
-  const address = env["BUILDKIT_HOST"] ?? "";
+  const address = dialled(env["BUILDKIT_HOST"] ?? "");
   const buildctl = await readyBuildctl(setup);
   const connection: Connection = {
     address: `BUILDKIT_HOST ${address}`,
@@ -33,6 +34,12 @@ export async function remoteCandidate(setup: Setup): Promise<Candidate> {
   };
   return { name: "BUILDKIT_HOST", connection, readiness: await remoteReadiness(address, buildctl) };
 }
+
+/** buildctl reads an address as a URL: of a socket's path it would take # and ? for the end, and % for the start of something else. */
+const dialled = (address: string): string => {
+  const path = /^unix:\/\/(.*)$/s.exec(address)?.[1];
+  return path !== undefined && existsSync(path) ? `unix://${path.replaceAll(/[%#?]/g, encodeURIComponent)}` : address;
+};
 
 async function remoteReadiness(address: string, buildctl: string | null): Promise<Readiness> {
   if (address === "") return { ready: false, why: "not set", fix: "export BUILDKIT_HOST=tcp://host:1234" };

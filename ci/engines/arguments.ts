@@ -110,4 +110,4 @@ const outputOf = (job: Job, into: ExportFolder): string[] => {
 
 /** One record of comma-separated values, as both clients read `--output` and `--secret`. */
 const csv = (fields: readonly string[]): string =>
-  fields.map((field) => (/[",\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field)).join(",");
+  fields.map((field) => (/[",\r\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field)).join(",");

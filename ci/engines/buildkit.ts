@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
@@ -65,7 +65,8 @@ async function execute(
   try {
     if (job.output.to === "folder") await mkdir(job.output.folder, { recursive: true });
     const staged = await stage(job, workshop);
-    const [program, ...args] = commandFor(client, job, staged, exported?.folder ?? null);
+    const images = await plainLayouts(job.images, workshop);
+    const [program, ...args] = commandFor(client, { ...job, images }, staged, exported?.folder ?? null);
     // Steps of one job never have the name of another's: two jobs of a run may share a vertex.
     const reader = rawjsonReader({
       stage: job.stage,
@@ -97,6 +98,17 @@ async function execute(
     await rm(workshop, { recursive: true, force: true });
   }
 }
+
+/** docker buildx takes the path of a layout to its first @ or colon: one that has them gets another name. */
+const plainLayouts = async (images: Job["images"], workshop: string): Promise<Job["images"]> => {
+  const plain = Object.entries(images).map(async ([name, image], at) => {
+    if (!/[@:]/.test(image.layout)) return [name, image] as const;
+    const layout = join(workshop, `layout${at}`);
+    await symlink(image.layout, layout);
+    return [name, { ...image, layout }] as const;
+  });
+  return Object.fromEntries(await Promise.all(plain));
+};
 
 type Metadata = { "containerimage.descriptor"?: unknown };
 

@@ -27,6 +27,8 @@ export function explainFailure(job: Job, address: string, failure: Failure): Fac
     .slice(-12)
     .join("\n");
   const all = [words, failed?.error ?? "", ...(failed?.tail ?? [])].join("\n");
+  // docker buildx starts its builder as a step of its own.
+  if (failed?.name.startsWith("[internal] booting ") === true) return gaveUp(job, address, excerpt(failed, failed.error));
   if (patterns.diskFull.test(all)) {
     return new FactoryError("DISK_FULL", {
       what: `no space left while executing ${job.stage}`,
@@ -87,12 +89,15 @@ export function explainFailure(job: Job, address: string, failure: Failure): Fac
       fix: "mend the step in images.yaml",
     });
   }
-  return new FactoryError("ENGINE_FAILED", {
-    what: `the engine (${address}) gave up on ${job.stage}`,
-    why: words === "" ? `its client ended with exit code ${failure.exitCode} and said nothing` : words,
+  return gaveUp(job, address, words === "" ? `its client ended with exit code ${failure.exitCode} and said nothing` : words);
+}
+
+const gaveUp = ({ stage }: Job, address: string, why: string): FactoryError =>
+  new FactoryError("ENGINE_FAILED", {
+    what: `the engine (${address}) gave up on ${stage}`,
+    why,
     fix: "run the same command again; what was finished is kept",
   });
-}
 
 const excerpt = (failed: FailedStep | null, words: string): string =>
   [...(failed?.tail ?? []).slice(-5), failed?.error ?? words].filter(Boolean).join("\n");

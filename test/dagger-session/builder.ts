@@ -10,16 +10,18 @@ import { type Answer, EngineError, type Session } from "./session.js";
 /** A running BuildKit and its client. */
 export type BuildKit = { buildctl: string; address: string };
 
+export type BuilderOptions = {
+  /** Every build executes everything again. */
+  noCache?: boolean;
+  /** Images that a registry would give, by their address. */
+  images?: Readonly<Record<string, { layout: string; digest: string }>>;
+};
+
 /**
  * Answers of a session that executes its containers, by a real BuildKit: `sync`, what a command printed, and exports, whose layers have
  * the times that the commands left, because nothing here rewrites them.
- * @param noCache every build executes everything again
  */
-export const builderAnswers = (
-  { buildctl, address }: BuildKit,
-  folderOf: FolderOf,
-  options: { noCache?: boolean } = {},
-): Answer => {
+export const builderAnswers = ({ buildctl, address }: BuildKit, folderOf: FolderOf, options: BuilderOptions = {}): Answer => {
   const printed: { name: string; stream: "stdout" | "stderr"; text: string }[] = [];
 
   const build = async (session: Session, chain: readonly Call[], output: readonly string[]): Promise<void> => {
@@ -27,7 +29,7 @@ export const builderAnswers = (
     try {
       const made = dockerfileOf(session, chain, folderOf);
       const reader = rawjsonReader({ stage: "base-tools" });
-      const args = await argumentsOf(made, work, output, options.noCache === true);
+      const args = await argumentsOf(made, work, output, options);
       const done = await run(buildctl, ["--addr", address, "build", ...args], {
         env: { BUILDKIT_HOST: undefined },
         onLine: (line) => {
@@ -94,7 +96,12 @@ export const builderAnswers = (
 const commands = (chain: readonly Call[]): string[][] =>
   chain.flatMap(({ field, args }) => (field === "withExec" ? [args["args"] as string[]] : []));
 
-const argumentsOf = async (made: Translated, work: string, output: readonly string[], noCache: boolean): Promise<string[]> => {
+const argumentsOf = async (
+  made: Translated,
+  work: string,
+  output: readonly string[],
+  { noCache = false, images: known = {} }: BuilderOptions,
+): Promise<string[]> => {
   for (const folder of ["dockerfile", "context"]) mkdirSync(join(work, folder));
   writeFileSync(join(work, "dockerfile", "Dockerfile"), made.dockerfile);
   const pairs = (flag: string, values: readonly string[]) => values.flatMap((value) => [flag, value]);
@@ -108,6 +115,9 @@ const argumentsOf = async (made: Translated, work: string, output: readonly stri
       return { name, layout, digest: manifests[0]!.digest };
     }),
   );
+  // Contexts go by the short names of images.
+  for (const [address, image] of Object.entries(known))
+    images.push({ name: address.replace(/^docker\.io\/(?:library\/)?/, ""), ...image });
   const folders = Object.entries(made.folders);
   return [
     "--frontend",
@@ -120,17 +130,18 @@ const argumentsOf = async (made: Translated, work: string, output: readonly stri
     ),
     ...pairs(
       "--oci-layout",
-      images.map(({ name, layout }) => `${name}=${layout}`),
+      images.map(({ layout }, at) => `layout${at}=${layout}`),
     ),
     ...pairs("--opt", [
       ...folders.map(([name]) => `context:${name}=local:${name}`),
-      ...images.map(({ name, digest }) => `context:${name}=oci-layout://${name}@${digest}`),
+      ...images.map(({ name, digest }, at) => `context:${name}=oci-layout://layout${at}@${digest}`),
       `target=${made.target}`,
     ]),
     ...pairs(
       "--secret",
       Object.entries(made.secrets).map(([id, file]) => `id=${id},src=${file}`),
     ),
+    ...(made.dockerfile.includes("--security=insecure") ? ["--allow", "security.insecure"] : []),
     ...(noCache ? ["--no-cache"] : []),
     ...pairs("--output", output),
   ];

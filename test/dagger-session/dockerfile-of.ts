@@ -50,7 +50,13 @@ export const dockerfileOf = (session: Session, chain: readonly Call[], folderOf:
       ...chain.flatMap(({ field, args }) => {
         if (field === "directory") return [];
         const to = words(args["path"]);
-        if (field === "withDirectory") return [`COPY --from=${folder(chainOf(args["source"]))} . ${slashed(to)}`];
+        if (field === "withDirectory") {
+          const source = chainOf(args["source"]);
+          const last = source.at(-1)!;
+          return source[0]!.field === "container" && last.field === "directory"
+            ? [`COPY --from=${container(source.slice(0, -1))} ${slashed(words(last.args["path"]))} ${slashed(to)}`]
+            : [`COPY --from=${folder(source)} . ${slashed(to)}`];
+        }
         const { from, path } = file(chainOf(args["source"]));
         return field === "withFile" ? [`COPY --from=${from} ${path} ${to}`] : fail(field);
       }),
@@ -75,7 +81,7 @@ export const dockerfileOf = (session: Session, chain: readonly Call[], folderOf:
 
   const container = (chain: readonly Call[]): string => {
     const [, ...fields] = chain;
-    const start = fields.find(({ field }) => field === "from" || field === "import");
+    const start = fields.find(({ field }) => ["from", "import", "withRootfs"].includes(field));
     if (start === undefined) return fail("a container without an image");
     return once("stage", chain, (own) => {
       let mounts: { target: string; flag: string }[] = [];
@@ -88,6 +94,8 @@ export const dockerfileOf = (session: Session, chain: readonly Call[], folderOf:
           case "import":
             made.tars[`image-${own}`] = folderOf(chainOf(args["source"]));
             return [`FROM image-${own} AS ${own}`];
+          case "withRootfs":
+            return [`FROM scratch AS ${own}`, `COPY --from=${folder(chainOf(args["directory"]))} / /`];
           case "withMountedCache":
             mount(args, `type=cache,id=${words(args["cache"] && chainOf(args["cache"]).at(-1)!.args["key"])},sharing=locked`);
             return [];
@@ -111,7 +119,9 @@ export const dockerfileOf = (session: Session, chain: readonly Call[], folderOf:
             mounts = mounts.filter(({ target }) => target !== args["path"]);
             return [];
           case "withExec":
-            return [`RUN ${mounts.map(({ flag }) => `${flag} `).join("")}${JSON.stringify(args["args"])}`];
+            return [
+              `RUN ${args["insecureRootCapabilities"] === true ? "--security=insecure " : ""}${mounts.map(({ flag }) => `${flag} `).join("")}${JSON.stringify(args["args"])}`,
+            ];
           case "withDirectory":
             return [`COPY --from=${folder(chainOf(args["source"]))} . ${words(args["path"])}`];
           case "withEnvVariable":

@@ -4,22 +4,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { run } from "../../ci/io/process.js";
+import { whyNot } from "./support/why-not.js";
 
 /** Every function of the module on a real engine, as a person calls it. Runs wherever `dagger` answers. */
 const module = fileURLToPath(new URL("../..", import.meta.url));
 const fixture = fileURLToPath(new URL("fixtures/tiny", import.meta.url));
 
-const whyNot = async (): Promise<string | null> => {
-  try {
-    const { exitCode, stderr } = await run("dagger", ["--silent", "query"], {
-      input: "{ defaultPlatform }",
-      timeout: 120_000,
-    });
-    return exitCode === 0 ? null : `no engine answers: ${stderr.trim().split("\n").at(-1) ?? ""}`;
-  } catch {
-    return "dagger is not on PATH";
-  }
-};
 const absent = await whyNot();
 
 describe.skipIf(absent !== null)(`the module on an engine${absent === null ? "" : ` (skipped: ${absent})`}`, () => {
@@ -99,7 +89,7 @@ describe.skipIf(absent !== null)(`the module on an engine${absent === null ? "" 
     await good("lint");
   });
 
-  test("build gives a container whose command runs", async () => {
+  test("build gives a container whose command runs; the base is bootstrapped without --ca", async () => {
     expect(await good("build", "with-exec", "--args", "cat,app/hello.txt", "stdout")).toBe("hello\n");
     expect(await good("build", "user")).toContain("1001:0");
   });

@@ -1,7 +1,5 @@
-import { copyFileSync, createReadStream, mkdirSync, readFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
-import { extract } from "tar-stream";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { addRootImage, readTar } from "../../ci/bootstrap/layout.js";
 import { acquireEmbedded, type Lease } from "../../ci/engines/embedded.js";
@@ -11,7 +9,6 @@ import { stateOf } from "../../ci/io/state.js";
 import { blobPath, readManifest } from "../../dagger/src/layout.js";
 import type { ImageIndex } from "../../dagger/src/pipeline/oci.js";
 import type { BuildRecord } from "../../dagger/src/pipeline/record.js";
-import { type LayerBlob, layerBytes } from "../../dagger/src/read-layer.js";
 import { builderAnswers } from "../dagger-session/builder.js";
 import { callModule } from "../dagger-session/module.js";
 import type { Call } from "../dagger-session/query.js";
@@ -19,6 +16,7 @@ import { openSession, type Session } from "../dagger-session/session.js";
 import { folderOf, type Places, treeAnswers } from "../dagger-session/tree.js";
 import { actionsOf, built, factory } from "./support/factory.js";
 import { lacking } from "./support/needs.js";
+import { newerThanEpoch } from "./support/newer-than-epoch.js";
 import { startRegistry, type TestRegistry } from "./support/registry.js";
 import { openSmall, platform, type Small } from "./support/small.js";
 
@@ -55,6 +53,15 @@ describe.skipIf(absent !== null)(`Dagger's containers, executed${absent === null
       dependencies: {}
       application: { to: /opt/odd, copy: [conf] }
       runtime: { run: ["cat /opt/odd/conf/small.conf > /srv/made"], workdir: /srv/odd/place, entrypoint: [/bin/cat] }
+  boot:
+    repository: boot
+    platforms: [${platform}]
+    base: { bootstrap: debian, suite: bookworm, include: [ca-certificates, python3, python3-pip, python3-venv], packages: apt }
+    stages:
+      base-tools: { packages: [jq], run: ["touch /tmp/x; rm -rf /tmp/* && echo gone > /dev/null"] }
+      dependencies: {}
+      application: {}
+      runtime: {}
   broken:
     repository: broken
     platforms: [${platform}]
@@ -72,6 +79,7 @@ tools:
     if (code !== 0) throw new Error(stderr);
     await built(small.project, [], small.env);
     await built(small.project, ["--image", "odd"], small.env);
+    await built(small.project, ["--image", "boot"], small.env);
     const env = { ...process.env, ...small.env };
     lease = await acquireEmbedded({ state: stateOf(small.project, env), env, report: () => undefined });
   });
@@ -81,7 +89,7 @@ tools:
     await small.close();
   });
 
-  /** The bootstrapped base as other people's images are: with a /dev. A runtime would make one, and its time of day end in a layer. */
+  /** The bootstrapped base as other people's images are: with a /dev. */
   const pushBase = async (): Promise<string> => {
     const { manifests } = JSON.parse(readFileSync(join(layout(), "index.json"), "utf8")) as ImageIndex;
     const base = manifests.find(({ annotations }) => annotations!["org.opencontainers.image.ref.name"]!.startsWith("base-"))!;
@@ -165,6 +173,17 @@ tools:
       expect(record.digest).toBe(ours.digest);
     });
 
+    test("on a bootstrapped base it has the layers that BuildKit makes: as many, compressed, with a /dev that can be used", async () => {
+      await small.giveBase(join(small.root, "boot-state"));
+      const { record } = await build("boot-state", ["--image", "boot", "--output", "oci:../boot"]);
+      const { record: other } = await built(small.project, ["--image", "boot"], small.env);
+      const layersOf = (folder: string, digest: string) => readManifest(folder, digest).layers.map(({ mediaType }) => mediaType);
+      expect(layersOf(join(small.root, "boot"), record.digest)).toEqual(layersOf(layout(), other.digest));
+      await compared("stage:boot", "oci:../boot");
+      const { layers } = readManifest(join(small.root, "boot"), record.digest);
+      expect((await Promise.all(layers.map((layer) => newerThanEpoch(join(small.root, "boot"), layer)))).flat()).toEqual([]);
+    });
+
     test("a step that fails is told by its name, with what it printed", async () => {
       const [good, bad] = ['echo "the token has ${#token} characters"', 'echo "no token"; false'];
       await small.edit("images.yaml", (text) => text.replace(good, bad));
@@ -229,14 +248,3 @@ tools:
     });
   });
 });
-
-const newerThanEpoch = async (folder: string, layer: LayerBlob): Promise<string[]> => {
-  const newer: string[] = [];
-  const read = extract();
-  read.on("entry", ({ name, mtime }, stream, next) => {
-    if (mtime !== undefined && mtime.getTime() > Date.UTC(1980, 0, 2)) newer.push(`${name} ${mtime.toISOString()}`);
-    stream.on("end", next).resume();
-  });
-  await pipeline(layerBytes(createReadStream(blobPath(folder, layer.digest)), layer), read);
-  return newer;
-};

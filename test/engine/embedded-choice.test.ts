@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -87,6 +87,13 @@ test("BUILDKIT_HOST is used when it answers", async () => {
     expect(engine.address).toBe(`BUILDKIT_HOST ${lease.address}`);
     expect(because).toContain("it answers");
     expect(await engine.platforms()).not.toEqual([]);
+    // By a path that is no URL as it is; buildctl follows links.
+    for (const name of ["a#b", "100%", "%23", "a?b", "a b"]) {
+      await symlink(lease.address.replace("unix://", ""), join(root, name));
+      const odd = await choose({ BUILDKIT_HOST: `unix://${join(root, name)}` });
+      expect(odd.because).toContain("it answers");
+      expect(await odd.engine.platforms()).not.toEqual([]);
+    }
   } finally {
     await lease.release();
   }
