@@ -54,10 +54,14 @@ export const interleave = async (
   return times;
 };
 
-/** The environment without what the `./task bench:…` around us put in: its variables, and where it keeps its notes. */
-const asTyped = Object.fromEntries(
-  Object.entries(process.env).filter(([name]) => name !== "FACTORY_VARIABLES" && name !== "TASK_TEMP_DIR"),
-);
+/** What the `./task bench:…` around us put into the environment: its variables, the names that were typed, where it keeps its notes. */
+const ofTask = new Set(["FACTORY_VARIABLES", "FACTORY_TYPED", "TASK_TEMP_DIR"]);
+
+/** The environment of a person who types the command. They have a terminal, which a contender has not: what it builds counts as theirs. */
+const asTyped = {
+  ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !ofTask.has(name))),
+  FACTORY_SCOPE: "protected",
+};
 
 /** @throws Error when the command exits with anything but 0 */
 export const runOnce = ({
