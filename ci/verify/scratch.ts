@@ -11,7 +11,7 @@ import { isAlive, nameOfProcess } from "../io/alive.js";
 import { nameInLayout } from "../io/oci-layout.js";
 import { findStage, keepIngredients, keepStage } from "../io/records.js";
 import { usingState } from "../io/state-lock.js";
-import { type State, requireWritable, stateOf } from "../io/state.js";
+import { notWritable, type State, stateOf } from "../io/state.js";
 import { lockFile, openImage, type OpenImage, openProject, type Project } from "../project.js";
 
 /** A project that may be changed and built as one likes: a copy of the files that decide the user's image, with a state of its own. */
@@ -35,13 +35,11 @@ export type Scratch = {
  */
 export const openScratch = async (world: World, image: string | undefined): Promise<Scratch> => {
   const real = await openProject(world);
-  // Where there is none yet, none is made by looking.
-  if (existsSync(real.state.root)) requireWritable(real.state);
   const place = join(real.state.root, "verify");
   await sweep(place);
   const folder = join(place, `${nameOfProcess(process.pid)}-${randomBytes(4).toString("hex")}`);
   const root = join(folder, "project");
-  const made = mkdirSync(root, { recursive: true });
+  const made = writing(real.state, () => mkdirSync(root, { recursive: true }));
   const close = () => {
     rmSync(folder, { recursive: true, force: true });
     // A state folder that this made goes with it.
@@ -64,6 +62,15 @@ export const openScratch = async (world: World, image: string | undefined): Prom
   } catch (error) {
     close();
     throw error;
+  }
+};
+
+/** @throws FactoryError PERMISSION, DISK_FULL */
+const writing = <T>(state: State, write: () => T): T => {
+  try {
+    return write();
+  } catch (error) {
+    throw notWritable(state, error);
   }
 };
 

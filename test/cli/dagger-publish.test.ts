@@ -120,6 +120,8 @@ describe("publish", () => {
     const env = {
       FACTORY_STATE: join(folder, "state"),
       FACTORY_PLAIN_HTTP: outside.host,
+      FACTORY_SCOPE: "protected",
+      FACTORY_REGISTRY: `${outside.host}/team`,
       FACTORY_REGISTRY_USER: login.user,
       FACTORY_REGISTRY_TOKEN: login.password,
     };
