@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { addRootImage, readTar } from "../../ci/bootstrap/layout.js";
@@ -35,6 +35,7 @@ describe.skipIf(absent !== null)(`Dagger's containers, executed${absent === null
 
   beforeAll(async () => {
     small = await openSmall();
+    writeFileSync(join(small.root, "token"), "swordfish");
     registry = await startRegistry(join(small.root, "registry"));
     // One daemon for everything here.
     await factory(small.project, ["engine", "start"], small.env);
@@ -143,8 +144,7 @@ tools:
           FACTORY_STATE: join(small.root, state),
           FACTORY_ENGINE: "dagger",
           FACTORY_BUILDKIT: undefined,
-          SMALL_TOKEN: "swordfish",
-          ...session.env,
+          ...{ FACTORY_SECRETS: `id=token,src=${join(small.root, "token")}`, ...session.env },
         }),
       );
 
