@@ -96,10 +96,13 @@ const parse = (name: string, flags: Record<string, FlagSpec>, argv: readonly str
 
 const no = new Set(["", "0", "false", "no", "off"]);
 
+/** Whether a variable of the environment turns on what it names. */
+export const isOn = (text: string | undefined): boolean => text !== undefined && !no.has(text.toLowerCase());
+
 const valueOf = (name: string, flag: FlagSpec, given: string | boolean | string[] | undefined, env: World["env"]) => {
   const fromEnv = env[`FACTORY_${name.toUpperCase().replaceAll("-", "_")}`];
   const kept = fromEnv === undefined || fromEnv === "" ? undefined : fromEnv;
-  if (flag.type === "boolean") return given === undefined ? kept !== undefined && !no.has(kept.toLowerCase()) : given === true;
+  if (flag.type === "boolean") return given === undefined ? isOn(kept) : given === true;
   if (flag.many === true) return given ?? kept?.split(/\s+/).filter((word) => word !== "") ?? [];
   return given ?? kept ?? flag.default;
 };

@@ -1,5 +1,5 @@
 import { FactoryError } from "../dagger/src/pipeline/error.js";
-import type { World } from "./command.js";
+import { isOn, type World } from "./command.js";
 import { commands, isCommand } from "./commands/index.js";
 import { suggestion } from "../dagger/src/pipeline/suggest.js";
 import { type StandardOutput, standardOutput } from "./io/standard-output.js";
@@ -12,25 +12,8 @@ const oldestNode = 20;
 
 /** argv → command → exit code: the only process.exit, and the only printer of errors. */
 const main = async (stdout: StandardOutput): Promise<number> => {
-  const abort = new AbortController();
-  const stop = () => abort.abort();
-  process.on("SIGINT", stop).on("SIGTERM", stop);
-  const { stderr } = process;
-  const typed = readTyped(process.env, process.ppid);
-  const env = withVariables(process.env, typed);
-  const colour = env["NO_COLOR"] === undefined && stderr.isTTY && env["TERM"] !== "dumb";
-  const world: World = {
-    env,
-    cwd: process.cwd(),
-    signal: abort.signal,
-    stdout: stdout.write,
-    stderr: (text) => stderr.write(text),
-    screen: stderr,
-    live: stderr.isTTY && env["TERM"] !== "dumb" && env["CI"] === undefined,
-    colour,
-    interactive: process.stdin.isTTY && stderr.isTTY,
-    now: Date.now,
-  };
+  let { env }: { env: World["env"] } = process;
+  const colour = env["NO_COLOR"] === undefined && process.stderr.isTTY && env["TERM"] !== "dumb";
   const [name = "help", ...rest] = process.argv.slice(2);
   try {
     // Asked here and not by ./task: another start of Node would cost each command more than all that ./task does.
@@ -41,6 +24,9 @@ const main = async (stdout: StandardOutput): Promise<number> => {
         fix: `install Node.js ${oldestNode} or newer`,
       });
     }
+    const typed = readTyped(env, process.ppid);
+    env = withVariables(env, typed);
+    const world = worldOf(env, stdout, colour);
     if (name === "help" || name === "--help") {
       world.stdout(overview(commands));
       return await finished(0, stdout);
@@ -62,10 +48,29 @@ const main = async (stdout: StandardOutput): Promise<number> => {
     return await finished(await command.run(rest, world), stdout);
   } catch (caught) {
     const error = systemError(caught);
-    const json = rest.includes("--json") || env["FACTORY_JSON"] === "1";
-    world.stderr(problemText(error, { colour, json, verbose: env["FACTORY_DEBUG"] !== undefined }));
+    const json = rest.includes("--json") || isOn(env["FACTORY_JSON"]);
+    process.stderr.write(problemText(error, { colour, json, verbose: env["FACTORY_DEBUG"] !== undefined }));
     return error instanceof FactoryError ? error.exitCode : 1;
   }
+};
+
+const worldOf = (env: World["env"], stdout: StandardOutput, colour: boolean): World => {
+  const abort = new AbortController();
+  const stop = () => abort.abort();
+  process.on("SIGINT", stop).on("SIGTERM", stop);
+  const { stderr } = process;
+  return {
+    env,
+    cwd: process.cwd(),
+    signal: abort.signal,
+    stdout: stdout.write,
+    stderr: (text) => stderr.write(text),
+    screen: stderr,
+    live: stderr.isTTY && env["TERM"] !== "dumb" && env["CI"] === undefined,
+    colour,
+    interactive: process.stdin.isTTY && stderr.isTTY,
+    now: Date.now,
+  };
 };
 
 /** @throws FactoryError OUTPUT_FAILED: an answer that nobody could read is none */

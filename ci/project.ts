@@ -11,6 +11,7 @@ import { imageOf, type Plan, planImage } from "../dagger/src/pipeline/plan.js";
 import { compileIgnore, type Ignore, readIgnoreLines } from "../dagger/src/pipeline/select.js";
 import type { ImageSpec, Spec } from "../dagger/src/pipeline/spec.js";
 import type { Platform, StageName } from "../dagger/src/pipeline/stage.js";
+import { parseRepository } from "../dagger/src/registry/reference.js";
 import { valid } from "../dagger/src/pipeline/valid.js";
 import { wantedOf } from "../dagger/src/pipeline/wanted.js";
 import type { World } from "./command.js";
@@ -27,7 +28,7 @@ export const lockFile = "images.lock";
 
 /**
  * The project that the current folder stands in: the nearest folder upwards with an images.yaml.
- * @throws FactoryError INPUT_MISSING, CONFIG_INVALID, LOCK_INVALID
+ * @throws FactoryError INPUT_MISSING, CONFIG_INVALID, LOCK_INVALID, REFERENCE_INVALID (FACTORY_REGISTRY)
  */
 export const openProject = async (world: Pick<World, "cwd" | "env"> & Partial<Pick<World, "interactive">>): Promise<Project> => {
   const root = findRoot(resolve(world.cwd));
@@ -35,12 +36,19 @@ export const openProject = async (world: Pick<World, "cwd" | "env"> & Partial<Pi
     valid("CONFIG_INVALID", specFile, (await parser()).parseSpec(text, specFile)),
   );
   // FACTORY_REGISTRY: the same images in another registry (a mirror, a test); never part of a key.
-  const spec = { ...rest, registry: world.env["FACTORY_REGISTRY"] || registry };
+  const spec = { ...rest, registry: readRegistry(world.env["FACTORY_REGISTRY"]) ?? registry };
   const lock = await remembered(lockFile, textInside(root, lockFile, limits.lock) ?? emptyLock, async (text) =>
     valid("LOCK_INVALID", lockFile, (await parser()).parseLock(text, lockFile)),
   );
   const scope = scopeHere({ env: world.env, interactive: world.interactive ?? false }, root);
   return { root, spec, lock, scope, state: stateOf(root, world.env, scope.scope) };
+};
+
+/** Read before anything is done with it: what is no registry would be found at the end of a build. */
+const readRegistry = (text: string | undefined): string | null => {
+  if (text === undefined || text === "") return null;
+  parseRepository(`${text}/image`);
+  return text;
 };
 
 const emptyLock = "format: 1\n";

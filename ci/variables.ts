@@ -15,11 +15,28 @@ export type Typed = {
   values: Readonly<Record<string, unknown>>;
 };
 
-/** @param parent the process that started this one: Task, where there is something to read */
+/**
+ * @param parent the process that started this one: Task, where there is something to read
+ * @throws FactoryError USAGE for values that Task did not write
+ */
 export const readTyped = (env: World["env"], parent: number): Typed => {
   const text = env["FACTORY_VARIABLES"] ?? "";
-  const values = text === "" ? {} : (JSON.parse(text) as Record<string, unknown>);
+  const values = text === "" ? {} : valuesOf(text);
   return { values, words: text === "" ? [] : (fromScript(env["FACTORY_TYPED"], parent) ?? fromSystem(parent)) };
+};
+
+const valuesOf = (text: string): Record<string, unknown> => {
+  try {
+    const values: unknown = JSON.parse(text);
+    if (typeof values === "object" && values !== null && !Array.isArray(values)) return values as Record<string, unknown>;
+  } catch {
+    // Said below.
+  }
+  throw new FactoryError("USAGE", {
+    what: "cannot read FACTORY_VARIABLES",
+    why: "it is not a JSON object",
+    fix: "unset it: the Taskfile sets it, and a value of the environment is FACTORY_NAME=VALUE",
+  });
 };
 
 /** What ./task saw: the process that it became, then names. One that an outer ./task handed on is of another process. */

@@ -8,6 +8,7 @@ import { header } from "../../dagger/src/registry/manifests.js";
 import { outsideUrl } from "../../dagger/src/registry/outside-url.js";
 import { bareHost, isLoopback } from "../../dagger/src/registry/proxy.js";
 import type { RepositoryName } from "../../dagger/src/registry/reference.js";
+import { withoutEnd } from "../../dagger/src/pipeline/without-end.js";
 
 /**
  * GitHub's Packages API, as https://docs.github.com/en/rest/packages/packages (API version 2022-11-28) has it. ghcr.io refuses
@@ -45,7 +46,7 @@ export type PackagesOptions = HttpOptions & {
 
 /** The API that serves a registry: GitHub's own, or the one that FACTORY_PACKAGES_API names (GitHub Enterprise Server). Null for other registries. */
 export const packagesApiOf = (registry: string, env: HttpOptions["env"]): string | null => {
-  const named = env["FACTORY_PACKAGES_API"]?.replace(/\/+$/, "") ?? "";
+  const named = withoutEnd(env["FACTORY_PACKAGES_API"] ?? "", "/");
   if (named === "") return registry === "ghcr.io" ? "https://api.github.com" : null;
   const url = URL.canParse(named) ? new URL(named) : null;
   if (url !== null && (url.protocol === "https:" || (url.protocol === "http:" && isLoopback(bareHost(url))))) return named;

@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 
 /**
@@ -6,6 +7,26 @@ import { FactoryError } from "../../dagger/src/pipeline/error.js";
  */
 export const systemError = (error: unknown): unknown => {
   if (error instanceof FactoryError || !(error instanceof Error) || !("code" in error)) return error;
+  if ("syscall" in error && error.syscall === "uv_cwd")
+    return new FactoryError(
+      "INPUT_MISSING",
+      {
+        what: "the current folder is gone",
+        why: error.message,
+        fix: "go to the project's folder, then run the same command again",
+      },
+      { cause: error },
+    );
+  if ("syscall" in error && error.syscall === "mkdtemp" && error.code === "ENOENT")
+    return new FactoryError(
+      "INPUT_MISSING",
+      {
+        what: `there is no temporary folder ${"path" in error ? dirname(String(error.path)) : ""}`.trimEnd(),
+        why: error.message,
+        fix: "make it, or name another: TMPDIR=DIR",
+      },
+      { cause: error },
+    );
   const why = "path" in error ? error.message : `${error.message} (${String(error.code)})`;
   switch (error.code) {
     case "ENOSPC":
@@ -31,6 +52,8 @@ export const systemError = (error: unknown): unknown => {
         },
         { cause: error },
       );
+    case "ENAMETOOLONG":
+    case "ELOOP":
     case "ENOTDIR":
     case "EISDIR":
       return new FactoryError(
@@ -38,7 +61,10 @@ export const systemError = (error: unknown): unknown => {
         {
           what: `cannot use ${"path" in error ? String(error.path) : "a path"}`,
           why,
-          fix: "there is a folder where a file is wanted, or the other way round: look at the path, and at FACTORY_STATE and FACTORY_CACHE",
+          fix:
+            error.code === "ENAMETOOLONG" || error.code === "ELOOP"
+              ? "name another path"
+              : "there is a folder where a file is wanted, or the other way round: look at the path, and at FACTORY_STATE, FACTORY_CACHE and TMPDIR",
         },
         { cause: error },
       );

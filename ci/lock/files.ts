@@ -7,6 +7,7 @@ import { readJson } from "./answer.js";
 import { ask, type Answer, chunks, limits, type Net, shownAddress as shown, text, unreachable, urlOf } from "./http.js";
 import { readSimple } from "./simple-index.js";
 import { wheelFit } from "./wheel.js";
+import { withoutEnd } from "../../dagger/src/pipeline/without-end.js";
 
 export { readSimple };
 
@@ -36,7 +37,7 @@ export async function resolvePypiFile(
   net: Net,
   into?: string,
 ): Promise<ResolvedFile & { filename: string }> {
-  const index = (net.env["PIP_INDEX_URL"] ?? net.env["UV_DEFAULT_INDEX"] ?? "https://pypi.org/simple").replace(/\/+$/, "");
+  const index = withoutEnd(net.env["PIP_INDEX_URL"] ?? net.env["UV_DEFAULT_INDEX"] ?? "https://pypi.org/simple", "/");
   const name = request.package.toLowerCase().replace(/[-_.]+/g, "-");
   const headers = { accept: "application/vnd.pypi.simple.v1+json, text/html;q=0.5" };
   const answer = await found(`${index}/${name}/`, net, `no package ${name} at ${shown(index)}`, headers);
@@ -78,11 +79,7 @@ const versionOf = (filename: string): string | null => {
   const version = /^[^-]+-([^-]+)-.*\.whl$/.exec(filename)?.[1];
   return version === undefined ? null : normal(version);
 };
-const normal = (version: string): string =>
-  version
-    .toLowerCase()
-    .replace(/^v/, "")
-    .replace(/(\.0)+$/, "");
+const normal = (version: string): string => withoutEnd(version.toLowerCase().replace(/^v/, ""), ".0");
 
 const npmVersion = z.object({
   dist: z.object({
@@ -104,7 +101,7 @@ export async function resolveNpmFile(
   into?: string,
 ): Promise<ResolvedFile> {
   const setting = net.env["npm_config_registry"] ?? net.env["NPM_CONFIG_REGISTRY"] ?? "https://registry.npmjs.org";
-  const registry = setting.replace(/\/+$/, "");
+  const registry = withoutEnd(setting, "/");
   const label = `${request.package} ${request.version}`;
   const path = `${request.package.replace("/", "%2f")}/${encodeURIComponent(request.version)}`;
   const answer = await found(`${registry}/${path}`, net, `${shown(registry)} has no ${label}`, {

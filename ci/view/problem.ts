@@ -6,7 +6,7 @@ type Style = { colour: boolean; json: boolean; verbose: boolean };
 
 /** An error as a person or, with `json`, a program reads it; what is no FactoryError is a bug of ours. */
 export const problemText = (error: unknown, style: Style): string => {
-  if (!(error instanceof FactoryError)) return bug(error);
+  if (!(error instanceof FactoryError)) return style.json ? bugJson(error) : bug(error);
   const { code, explanation } = error;
   if (style.json) return `${JSON.stringify({ error: { code, exitCode: error.exitCode, ...explanation } })}\n`;
   const lines = style.colour ? problemLines(error, colours) : problemLines(error);
@@ -14,5 +14,8 @@ export const problemText = (error: unknown, style: Style): string => {
   return `${lines.join("\n")}\n`;
 };
 
-const bug = (error: unknown): string =>
-  `error: this is a bug in image-factory, not in what you typed; please report it with what follows\n${error instanceof Error ? error.stack : String(error)}\n`;
+const bugWords = "this is a bug in image-factory, not in what you typed";
+const traceOf = (error: unknown): string => (error instanceof Error ? String(error.stack) : String(error));
+const bug = (error: unknown): string => `error: ${bugWords}; please report it with what follows\n${traceOf(error)}\n`;
+const bugJson = (error: unknown): string =>
+  `${JSON.stringify({ error: { code: "BUG", exitCode: 1, what: bugWords, why: traceOf(error), fix: "please report it with what stands here" } })}\n`;

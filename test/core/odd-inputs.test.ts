@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
 import { withAccount } from "../../dagger/src/pipeline/account-files.js";
 import { parseSpec } from "../../dagger/src/pipeline/parse.js";
+import { withoutEnd } from "../../dagger/src/pipeline/without-end.js";
+import { parseDockerConfig, storedCredentials } from "../../dagger/src/registry/docker-config.js";
 import { readRequirement } from "../../dagger/src/pipeline/pep508.js";
 
 test.each(["__proto__", "constructor", "toString"])("a key %s is refused with its place", (name) => {
@@ -32,3 +34,40 @@ test("a line of passwd that holds no number takes no uid", () => {
   for (const uid of [0, 1000])
     expect(withAccount({ "/etc/passwd": passwd }, { ...account, uid })["/etc/passwd"]?.text).toContain(`\napp:x:${uid}:0:`);
 });
+
+test("what a text ends in is taken away in linear time", () => {
+  expect(["a//", "//", "", "a", "a//b/", "/a"].map((text) => withoutEnd(text, "/"))).toEqual(["a", "", "", "a", "a//b", "/a"]);
+  expect(["1.0.0", "1.0.10", ".0", "10"].map((text) => withoutEnd(text, ".0"))).toEqual(["1", "1.0.10", "", "10"]);
+  const many = "/".repeat(1_000_000);
+  expect(withoutEnd(`${many}x`, "/")).toBe(`${many}x`);
+});
+
+test("a configuration file of Docker full of slashes and NULs is read to its end", () => {
+  const auth = Buffer.from(`me:${"\0".repeat(400_000)}pw\0`).toString("base64");
+  const file = JSON.stringify({ auths: { [`${"/".repeat(400_000)}x`]: {}, "ghcr.io": { auth } } });
+  expect(storedCredentials(parseDockerConfig(file, "config.json"), { registry: "ghcr.io", repository: "acme/x" })).toMatchObject({
+    username: "me",
+    password: `${"\0".repeat(400_000)}pw`,
+  });
+});
+
+test.each(["https://ghcr.io/acme", "me:word@ghcr.io/acme", "ghcr.io/", "ghcr.io acme", "ghcr.io/Acme", "$HOST/acme"])(
+  "a registry %s is refused with its place",
+  (registry) => {
+    const { problems } = parseSpec(`registry: ${JSON.stringify(registry)}\nimages: {}\n`);
+    expect(problems).toContainEqual(
+      expect.objectContaining({
+        message: expect.stringMatching(/^registry: .*expected a registry and namespace/),
+        position: expect.objectContaining({ line: 1, col: 11 }),
+      }),
+    );
+  },
+);
+
+test.each(["acme", "ghcr.io", "ghcr.io/acme/team", "localhost:5000", "[::1]:5000/x", "registry.example.com:443/a_b"])(
+  "a registry %s is one",
+  (registry) => {
+    const { problems } = parseSpec(`registry: ${JSON.stringify(registry)}\nimages: {}\n`);
+    expect(problems.filter(({ message }) => message.startsWith("registry:"))).toEqual([]);
+  },
+);

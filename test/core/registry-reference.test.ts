@@ -113,3 +113,20 @@ test("a registry and a repository alone", () => {
   expect(parseRepository("ghcr.io/acme/x")).toEqual({ registry: "ghcr.io", repository: "acme/x" });
   expect(() => parseRegistry("ghcr.io/acme")).toThrow(/REFERENCE_INVALID/);
 });
+
+test.each([
+  "me:wo%rd@ghcr.io/acme/x",
+  "https://me:wo%rd@ghcr.io/acme/x",
+  "ghcr.io/me:wo%rd@x/y",
+  `me:wo%rd@ghcr.io/acme/x@${digest}`,
+  "me:wo%rd/1@ghcr.io/x",
+])("a password in %s is not shown", (text) => {
+  for (const read of [parseReference, parseRepository, parseRegistry])
+    try {
+      read(text);
+      expect.unreachable();
+    } catch (error) {
+      expect(error).toBeInstanceOf(FactoryError);
+      expect(JSON.stringify((error as FactoryError).explanation)).not.toContain("wo%rd");
+    }
+});

@@ -87,3 +87,7 @@ test("what a command takes passes, and so does no word at all", () => {
   expect(refusedBy(["IMAGE", "NO_CACHE", "TAGS", "BUILD_ARGS"], flags)).toBeNull();
   expect(refusedBy([], {})).toBeNull();
 });
+
+test.each(["{", "null", "3", "[1]", '"IMAGE"'])("values of Task that are %s are refused", (value) => {
+  expect(() => readTyped({ FACTORY_VARIABLES: value }, parent)).toThrow("cannot read FACTORY_VARIABLES");
+});

@@ -1,6 +1,7 @@
 import type { Base } from "./key.js";
 import { aptUpdate, quote } from "./script.js";
 import type { ImageSpec } from "./spec.js";
+import { withoutEnd } from "./without-end.js";
 
 /** What makes a Debian base from a package mirror, wherever mmdebstrap runs: on this machine, or in a container of an engine. */
 
@@ -16,10 +17,10 @@ export const includeOf = (base: ImageSpec["base"]): string[] => [...new Set(base
 /** The lines of sources.list, the same for the resolver and inside the image. */
 export const sourceLines = (source: { suite: string; mirror: string; securityMirror?: string }): string[] => {
   const { suite, mirror, securityMirror } = source;
-  const at = mirror.replace(/\/+$/, "");
+  const at = withoutEnd(mirror, "/");
   const line = (address: string, name: string) => `deb [signed-by=${keyring}] ${address} ${name} main`;
   if (suite === "sid" || suite === "unstable") return [line(at, suite)];
-  const security = securityMirror?.replace(/\/+$/, "") ?? `${at}-security`;
+  const security = securityMirror === undefined ? `${at}-security` : withoutEnd(securityMirror, "/");
   return [line(at, suite), line(at, `${suite}-updates`), line(security, `${suite}-security`)];
 };
 

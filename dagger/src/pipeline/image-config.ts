@@ -1,4 +1,5 @@
 import type { ConfigChange, Step } from "./step.js";
+import { withoutEnd } from "./without-end.js";
 
 /** An image's config (OCI image spec 1.1, config.md), with Docker's additions (`Healthcheck`) where they are. */
 export type ImageConfig = {
@@ -95,7 +96,7 @@ const changed = (config: RuntimeConfig, change: ConfigChange): RuntimeConfig => 
     ...(replaced ? rest : config),
     ...(replaced && cmd !== null && cmd !== undefined ? { Cmd: cmd } : {}),
     ...(change.entrypoint === null ? {} : { Entrypoint: change.entrypoint }),
-    ...(change.workdir === null ? {} : { WorkingDir: change.workdir.replace(/(?<=.)\/+$/, "") }),
+    ...(change.workdir === null ? {} : { WorkingDir: withoutEnd(change.workdir, "/") || "/" }),
     ...(change.user === null ? {} : { User: change.user }),
     ...(Object.keys(change.labels).length === 0 ? {} : { Labels: { ...config.Labels, ...change.labels } }),
     ...(change.healthcheck === null ? {} : { Healthcheck: healthcheck(change.healthcheck) }),

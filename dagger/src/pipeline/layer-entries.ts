@@ -8,6 +8,7 @@ import type { Content, LayerEntry } from "./layer-entry.js";
 import { LayerTree, type Ownership } from "./layer-tree.js";
 import type { AccountFile } from "./stage-entry.js";
 import type { Owner, Step, StepOf } from "./step.js";
+import { withoutEnd } from "./without-end.js";
 
 export type AssembledLayer = {
   /** Sorted by path; empty where the steps change no file. */
@@ -123,7 +124,7 @@ const copy = (tree: LayerTree, step: StepOf<"copy">): void => {
       if (entry.path !== item.from && !entry.path.startsWith(inside)) continue;
       if (entry.path === item.from && entry.kind === "symlink") throw linkItself(item.from, entry.target);
       const rest = entry.path === item.from ? "" : `/${entry.path.slice(inside.length)}`;
-      const path = `${item.to.replace(/\/+$/, "")}${rest}` || "/";
+      const path = `${withoutEnd(item.to, "/")}${rest}` || "/";
       placed(tree, entry, path, owner);
     }
     // A folder without entries of its own, or the context itself: the files alone would not make it.

@@ -2,6 +2,7 @@ import { parse, TomlError, type TomlTable } from "smol-toml";
 import { byGroupAndName, type DynamicProject, type EntryPoint, folderOf, type Project } from "./project.js";
 import { invalid, lineAt, type Locate, positionAt, ProjectReader } from "./project-problems.js";
 import { normalName } from "./pep508.js";
+import { withoutEnd } from "./without-end.js";
 
 /**
  * Reads a pyproject.toml (PEP 621); `null` when it has no [project] table, so that another file must tell.
@@ -128,7 +129,7 @@ function sourceRootsOf(document: TomlTable): string[] {
   const packages = tableOf(tableOf(build?.["targets"])?.["wheel"])?.["packages"];
   const parents = Array.isArray(packages) ? packages.map((item) => folderOf(String(item)) || ".") : [];
   const found = [...(Array.isArray(where) ? where.map(String) : []), ...(typeof root === "string" ? [root] : []), ...parents];
-  return [...new Set(found.map((folder) => folder.replace(/^\.\//, "").replace(/\/+$/, "") || "."))].sort();
+  return [...new Set(found.map((folder) => withoutEnd(folder.replace(/^\.\//, ""), "/") || "."))].sort();
 }
 
 const tableOf = (value: unknown): TomlTable | null =>

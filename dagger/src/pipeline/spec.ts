@@ -2,6 +2,7 @@ import * as z from "zod";
 import { noVariables } from "./no-variables.js";
 import { platformNames } from "./stage.js";
 import { testPolicies } from "./test-policy.js";
+import { withoutEnd } from "./without-end.js";
 
 /**
  * images.yaml as data. One schema checks it, types it and, printed as JSON Schema, completes it in an editor.
@@ -23,7 +24,7 @@ const inContext = z
   .regex(/^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))(?!.*\\)[^\0]+$/, "expected a path inside the context: relative, with /, without ..")
   // Builders take these for patterns, each in its own way, and none can be told not to.
   .regex(/^[^*?[\]]*$/, "a pattern is not understood here: name a file or a folder, and leave out the rest in .dockerignore");
-const tidy = (path: string): string => path.replace(/^(?:\.\/)+/, "").replace(/\/+$/, "");
+const tidy = (path: string): string => withoutEnd(path.replace(/^(?:\.\/)+/, ""), "/");
 const relative = inContext.transform(tidy);
 /** A path that a command reads by `--mount`, where builders disagree on quotes, commas and variables. */
 const mounted = inContext
@@ -214,7 +215,13 @@ const secret = z.strictObject({
 });
 
 export const specSchema = z.strictObject({
-  registry: z.string().min(1).describe("Registry and namespace, such as ghcr.io/acme"),
+  registry: z
+    .string()
+    .regex(
+      /^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::\d{1,5})?(?:\/[a-z0-9._-]+)*$/,
+      "expected a registry and namespace without https://, user and password: ghcr.io/acme",
+    )
+    .describe("Registry and namespace, such as ghcr.io/acme"),
   epoch: z.iso
     .datetime()
     .refine(

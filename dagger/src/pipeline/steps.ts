@@ -7,6 +7,7 @@ import type { ImageSpec, Spec, StageSpec } from "./spec.js";
 import { type Platform, type StageName } from "./stage.js";
 import { type ConfigChange, isExecuted, type Owner, type Step, type StepOf } from "./step.js";
 import { toolSteps } from "./tool-steps.js";
+import { withoutEnd } from "./without-end.js";
 
 /** What steps are made from: all of it values, so that the same values make the same steps anywhere. */
 export type StepContext = {
@@ -118,7 +119,7 @@ const copies = (context: StepContext, stage: StageSpec): StepOf<"copy">[] => {
     const to = typeof item === "string" ? item : item.to;
     return {
       from,
-      to: to.startsWith("/") ? to.replace(/\/+$/, "") : `${stage.to}/${to}`.replace(/\/+$/, ""),
+      to: withoutEnd(to.startsWith("/") ? to : `${stage.to}/${to}`, "/"),
       owner: ownerOf(context, typeof item === "string" ? undefined : item.owner),
     };
   });
@@ -188,7 +189,7 @@ const config = (context: StepContext, name: StageName, stage: StageSpec): Step[]
 /** Folders in front of PATH: those that the stage names, then its venv, unless the stage says itself where that stands. */
 const pathOf = (stage: StageSpec): string[] => {
   const venv = venvOf(stage);
-  const bin = venv === null ? [] : [`${venv.venv.replace(/\/+$/, "")}/bin`];
+  const bin = venv === null ? [] : [`${withoutEnd(venv.venv, "/")}/bin`];
   const there = new Set([...(stage.path ?? []), ...(stage.env?.["PATH"]?.split(":") ?? [])]);
   return [...(stage.path ?? []), ...bin.filter((folder) => !there.has(folder))];
 };

@@ -1,5 +1,6 @@
 import { FactoryError } from "../pipeline/error.js";
 import { canonicalHost, type RepositoryName } from "./reference.js";
+import { withoutEnd } from "../pipeline/without-end.js";
 
 /** How a registry is told who asks. */
 export type Credentials =
@@ -85,9 +86,7 @@ export const helperCredentials = (stdout: string, helper: string): Credentials |
 
 /** `https://index.docker.io/v1/` and `docker.io` are one; what follows the host stays, without the API's version. */
 const normalised = (name: string): string => {
-  const [host = "", ...path] = name
-    .replace(/^https?:\/\//i, "")
-    .replace(/\/+$/, "")
+  const [host = "", ...path] = withoutEnd(name.replace(/^https?:\/\//i, ""), "/")
     .replace(/\/v[12]$/, "")
     .split("/");
   return [canonicalHost(host), ...path].join("/");
@@ -105,7 +104,7 @@ const credentialsOf = (entry: Record<string, unknown>, file: string, name: strin
     const [username, password] = [field("username"), field("password")];
     return username === "" || password === "" ? null : { kind: "basic", username, password };
   }
-  const decoded = Buffer.from(field("auth"), "base64").toString("utf8").replace(/\0+$/, "");
+  const decoded = withoutEnd(Buffer.from(field("auth"), "base64").toString("utf8"), "\0");
   const colon = decoded.indexOf(":");
   if (colon < 1) throw invalid(file, `auths["${name}"].auth is not the base64 of user:password`);
   return { kind: "basic", username: decoded.slice(0, colon), password: decoded.slice(colon + 1) };

@@ -99,5 +99,17 @@ const repositoryProblem = (path: string, alone: boolean): string => {
   return `"${path}" is no repository: a-z 0-9, with . _ - between them, parts apart by /`;
 };
 
-const invalid = (text: string, why: string, fix: string): FactoryError =>
-  new FactoryError("REFERENCE_INVALID", { what: `not an image reference: ${JSON.stringify(text)}`, why, fix });
+const invalid = (text: string, why: string, fix: string): FactoryError => {
+  const named = text.replace(/@sha\d+:[^@]*$/, "");
+  const [login, rest] = [named.slice(0, Math.max(0, named.lastIndexOf("@"))), named.slice(named.lastIndexOf("@"))];
+  // Of what may be a password nothing is shown, neither whole nor in part.
+  const told =
+    login.includes(":") && rest.includes("/")
+      ? {
+          what: JSON.stringify(`…${rest}`),
+          why: "user and password have no place in it",
+          fix: "leave them out: a login is that of docker login, or FACTORY_REGISTRY_USER and FACTORY_REGISTRY_TOKEN",
+        }
+      : { what: JSON.stringify(text), why, fix };
+  return new FactoryError("REFERENCE_INVALID", { ...told, what: `not an image reference: ${told.what}` });
+};
