@@ -11,7 +11,6 @@ import { imageOf, type Plan, planImage } from "../dagger/src/pipeline/plan.js";
 import { compileIgnore, type Ignore, readIgnoreLines } from "../dagger/src/pipeline/select.js";
 import type { ImageSpec, Spec } from "../dagger/src/pipeline/spec.js";
 import type { Platform, StageName } from "../dagger/src/pipeline/stage.js";
-import { parseRepository } from "../dagger/src/registry/reference.js";
 import { valid } from "../dagger/src/pipeline/valid.js";
 import { wantedOf } from "../dagger/src/pipeline/wanted.js";
 import type { World } from "./command.js";
@@ -36,7 +35,7 @@ export const openProject = async (world: Pick<World, "cwd" | "env"> & Partial<Pi
     valid("CONFIG_INVALID", specFile, (await parser()).parseSpec(text, specFile)),
   );
   // FACTORY_REGISTRY: the same images in another registry (a mirror, a test); never part of a key.
-  const spec = { ...rest, registry: readRegistry(world.env["FACTORY_REGISTRY"]) ?? registry };
+  const spec = { ...rest, registry: (await readRegistry(world.env["FACTORY_REGISTRY"])) ?? registry };
   const lock = await remembered(lockFile, textInside(root, lockFile, limits.lock) ?? emptyLock, async (text) =>
     valid("LOCK_INVALID", lockFile, (await parser()).parseLock(text, lockFile)),
   );
@@ -45,8 +44,9 @@ export const openProject = async (world: Pick<World, "cwd" | "env"> & Partial<Pi
 };
 
 /** Read before anything is done with it: what is no registry would be found at the end of a build. */
-const readRegistry = (text: string | undefined): string | null => {
+const readRegistry = async (text: string | undefined): Promise<string | null> => {
   if (text === undefined || text === "") return null;
+  const { parseRepository } = await import("../dagger/src/registry/reference.js");
   parseRepository(`${text}/image`);
   return text;
 };

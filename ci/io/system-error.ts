@@ -54,6 +54,7 @@ export const systemError = (error: unknown): unknown => {
       );
     case "ENAMETOOLONG":
     case "ELOOP":
+    case "EEXIST":
     case "ENOTDIR":
     case "EISDIR":
       return new FactoryError(

@@ -67,3 +67,13 @@ test("a temporary folder that does not exist, or is none", async () => {
   expect(file.code, file.stderr).toBe(66);
   expect(file.stderr).toContain("TMPDIR");
 });
+
+test("a cache that is no folder", async () => {
+  const { code, stderr } = await factory(folder, ["engine", "start"], {
+    FACTORY_CACHE: "/dev/null",
+    FACTORY_STATE: join(folder, "state"),
+  });
+  expect(code, stderr).toBe(66);
+  expect(stderr).toContain("error INPUT_MISSING: cannot use /dev/null");
+  expect(stderr).toContain("FACTORY_CACHE");
+});
