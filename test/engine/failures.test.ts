@@ -117,7 +117,7 @@ describe.skipIf(absent !== null)(`a build that fails${absent === null ? "" : ` (
   test("no engine: what was tried, and why not", async () => {
     const { code, stderr } = await build(await project("run: [echo never]"), [], {
       BUILDKIT_HOST: "unix:///nowhere/buildkitd.sock",
-      FACTORY_BUILDKIT: undefined,
+      FACTORY_BUILDKIT: "BUILDKIT_HOST",
     });
     expect(stderr).toMatch(
       /error ENGINE_MISSING: no engine can execute a stage here\n {2}BUILDKIT_HOST: unix:\/\/\/nowhere\/buildkitd\.sock does not answer/,
@@ -127,7 +127,7 @@ describe.skipIf(absent !== null)(`a build that fails${absent === null ? "" : ` (
 
   test("what is typed wrong is refused before an engine is looked for", async () => {
     const folder = await project('run: ["true"]');
-    const nowhere = { BUILDKIT_HOST: "unix:///nowhere/buildkitd.sock", FACTORY_BUILDKIT: undefined };
+    const nowhere = { BUILDKIT_HOST: "unix:///nowhere/buildkitd.sock", FACTORY_BUILDKIT: "BUILDKIT_HOST" };
     for (const [words, code, name] of [
       [["--stage", "aplication"], 64, "UNKNOWN_STAGE"],
       [["--image", "tini"], 64, "UNKNOWN_IMAGE"],

@@ -36,7 +36,7 @@ describe.skipIf(absent !== "")(
       FACTORY_BUILDKIT: "embedded",
       FACTORY_STATE: join(root, "state"),
     });
-    const nowhere = { FACTORY_BUILDKIT: undefined, BUILDKIT_HOST: "unix:///nowhere/buildkitd.sock" };
+    const nowhere = { FACTORY_BUILDKIT: "BUILDKIT_HOST", BUILDKIT_HOST: "unix:///nowhere/buildkitd.sock" };
 
     /** Runs a command as main does. */
     const type = async (
@@ -93,7 +93,8 @@ describe.skipIf(absent !== "")(
         .join(" ");
     const stateOf = async (): Promise<string[]> => {
       const files = await readdir(join(root, "state"), { recursive: true });
-      const kept = files.filter((path) => !path.startsWith("engine")).sort();
+      // Who is at work in it leaves a mark there, and takes it away.
+      const kept = files.filter((path) => !/^(?:engine|users)/.test(path)).sort();
       return Promise.all(
         kept.map(async (path) => {
           const { size, mtimeMs, ino } = await stat(join(root, "state", path));
