@@ -1,6 +1,7 @@
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import { isOn, type World } from "./command.js";
 import { commands, isCommand } from "./commands/index.js";
+import { visible } from "../dagger/src/pipeline/printable.js";
 import { suggestion } from "../dagger/src/pipeline/suggest.js";
 import { type StandardOutput, standardOutput } from "./io/standard-output.js";
 import { systemError } from "./io/system-error.js";
@@ -9,6 +10,9 @@ import { overview, usage } from "./view/help.js";
 import { problemText } from "./view/problem.js";
 
 const oldestNode = 20;
+
+/** Signals that end a process and can be answered: each leaves as little behind as an interrupt from the keyboard. */
+const endings = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGALRM", "SIGUSR2", "SIGXCPU", "SIGVTALRM", "SIGPROF"] as const;
 
 /** argv → command → exit code: the only process.exit, and the only printer of errors. */
 const main = async (stdout: StandardOutput): Promise<number> => {
@@ -57,14 +61,15 @@ const main = async (stdout: StandardOutput): Promise<number> => {
 const worldOf = (env: World["env"], stdout: StandardOutput, colour: boolean): World => {
   const abort = new AbortController();
   const stop = () => abort.abort();
-  process.on("SIGINT", stop).on("SIGTERM", stop);
+  for (const signal of endings) process.on(signal, stop);
   const { stderr } = process;
   return {
     env,
     cwd: process.cwd(),
     signal: abort.signal,
-    stdout: stdout.write,
-    stderr: (text) => stderr.write(text),
+    // What they quote comes from anywhere: file names, registries, engines. Colours are written by the views of progress and problems alone.
+    stdout: (text) => stdout.write(visible(text, "lines")),
+    stderr: (text) => stderr.write(visible(text, "lines")),
     screen: stderr,
     live: stderr.isTTY && env["TERM"] !== "dumb" && env["CI"] === undefined,
     colour,

@@ -69,7 +69,7 @@ export const lock = command({
       world.stdout(`${lockFile}: holds ${flags.tool} ${flags.version} already\n`);
       return 0;
     }
-    const failures = await resolveAll(parts, world.stderr, world.signal, world.colour);
+    const failures = await resolveAll(parts, world.stderr, world.signal);
     const path = join(project.root, lockFile);
     const changed = canonical(project.lock) !== canonical(after);
     if (changed || !existsSync(path)) replaceFile(path, lockText(after));
@@ -99,12 +99,7 @@ const notesIn = (...asked: [Project, OpenImage, Platform]): readonly Note[] => {
 };
 
 /** Each part on its own: what one mirror refuses must not lose what another gave. */
-const resolveAll = async (
-  parts: readonly Part[],
-  say: (text: string) => void,
-  signal: AbortSignal,
-  colour: boolean,
-): Promise<FactoryError[]> => {
+const resolveAll = async (parts: readonly Part[], say: (text: string) => void, signal: AbortSignal): Promise<FactoryError[]> => {
   const failures: FactoryError[] = [];
   for (const { what, resolve } of parts) {
     say(`resolving ${what}\n`);
@@ -112,7 +107,7 @@ const resolveAll = async (
       await resolve();
     } catch (error) {
       if (!(error instanceof FactoryError) || signal.aborted) throw error;
-      say(problemText(error, { colour, json: false, verbose: false }));
+      say(problemText(error, { colour: false, json: false, verbose: false }));
       failures.push(error);
     }
   }

@@ -4,7 +4,7 @@ import { wordOf } from "../../dagger/src/pipeline/argument.js";
 import { renderedFiles } from "../../dagger/src/pipeline/rendered-files.js";
 import { builderOf, contextFor, replacementsFromRegistry, replacementsFromState } from "../cache-args.js";
 import { command } from "../command.js";
-import { replaceFile } from "../io/replace-file.js";
+import { replaceInside } from "../io/replace-inside.js";
 import { openImage, openProject, type Project, planOf, platformsOf } from "../project.js";
 import { imageFlag, platformFlag, registryFlag } from "./flags.js";
 
@@ -51,7 +51,7 @@ export const render = command({
     }
     const outdated = files.filter(({ path, text }) => !existsSync(path) || readFileSync(path, "utf8") !== text);
     for (const { path, text } of outdated) {
-      if (!flags.check) replaceFile(path, text);
+      if (!flags.check) replaceInside(project.root, relative(project.root, path), text);
       world.stdout(`${flags.check ? "not current: " : ""}${relative(project.root, path)}\n`);
     }
     if (outdated.length === 0) world.stderr("every rendered file is current\n");

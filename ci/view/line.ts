@@ -1,9 +1,11 @@
+import { withoutUnprintable } from "../../dagger/src/pipeline/printable.js";
+
 /** What may stand in one line of a terminal, and how wide it is. Pure. */
 
 /** Text without control sequences, as it stands after carriage returns have overwritten it. */
 export const clean = (text: string): string => {
   const last = text.trimEnd().split("\r").at(-1) ?? "";
-  return last.replace(sequences, "").replace(/\s+/g, " ").replace(controls, "").trim();
+  return withoutUnprintable(last.replace(sequences, "").replace(/\s+/g, " ")).trim();
 };
 
 const escape = String.fromCharCode(27);
@@ -13,7 +15,6 @@ const sequences = new RegExp(
   `${escape}(?:\\[[0-9;?]*[ -/]*[@-~]|\\][^${bell}${escape}]*(?:${bell}|${escape}\\\\)?|[@-Z\\\\^_])`,
   "g",
 );
-const controls = /\p{Cc}/gu;
 
 /** At most `width` columns, with an ellipsis where something was cut. */
 export const clip = (text: string, width: number): string => {

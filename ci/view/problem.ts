@@ -1,5 +1,6 @@
 import colours from "yoctocolors";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { visible } from "../../dagger/src/pipeline/printable.js";
 import { problemLines } from "../../dagger/src/pipeline/problem-text.js";
 
 type Style = { colour: boolean; json: boolean; verbose: boolean };
@@ -8,14 +9,17 @@ type Style = { colour: boolean; json: boolean; verbose: boolean };
 export const problemText = (error: unknown, style: Style): string => {
   if (!(error instanceof FactoryError)) return style.json ? bugJson(error) : bug(error);
   const { code, explanation } = error;
-  if (style.json) return `${JSON.stringify({ error: { code, exitCode: error.exitCode, ...explanation } })}\n`;
+  if (style.json) return `${visible(JSON.stringify({ error: { code, exitCode: error.exitCode, ...explanation } }), "line")}\n`;
   const lines = style.colour ? problemLines(error, colours) : problemLines(error);
-  if (style.verbose && error.cause instanceof Error) lines.push(String(error.cause.stack));
+  if (style.verbose && error.cause instanceof Error) lines.push(visible(String(error.cause.stack), "lines"));
   return `${lines.join("\n")}\n`;
 };
 
 const bugWords = "this is a bug in image-factory, not in what you typed";
 const traceOf = (error: unknown): string => (error instanceof Error ? String(error.stack) : String(error));
-const bug = (error: unknown): string => `error: ${bugWords}; please report it with what follows\n${traceOf(error)}\n`;
-const bugJson = (error: unknown): string =>
-  `${JSON.stringify({ error: { code: "BUG", exitCode: 1, what: bugWords, why: traceOf(error), fix: "please report it with what stands here" } })}\n`;
+const bug = (error: unknown): string =>
+  `error: ${bugWords}; please report it with what follows\n${visible(traceOf(error), "lines")}\n`;
+const bugJson = (error: unknown): string => {
+  const fix = "please report it with what stands here";
+  return `${visible(JSON.stringify({ error: { code: "BUG", exitCode: 1, what: bugWords, why: traceOf(error), fix } }), "line")}\n`;
+};

@@ -91,3 +91,27 @@ test("a registry that answers 101 and no more is not success", async () => {
     server.close();
   }
 });
+
+test.each(["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR2", "SIGXCPU"] as const)(
+  "%s ends a command as an interrupt does",
+  async (signal) => {
+    let asked = (): void => undefined;
+    const arrived = new Promise<void>((done) => (asked = done));
+    const server = createServer((socket) => {
+      socket.on("error", () => undefined);
+      socket.once("data", asked);
+    });
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    writeFileSync(join(folder, "images.yaml"), imagesYaml(`127.0.0.1:${(server.address() as AddressInfo).port}`));
+    try {
+      const { process: child, ended } = startFactory(folder, ["plan", "--remote", "require"]);
+      await arrived;
+      child.kill(signal);
+      const { code, stderr } = await ended;
+      expect(code, stderr).toBe(130);
+      expect(stderr).toContain("error INTERRUPTED");
+    } finally {
+      server.close();
+    }
+  },
+);

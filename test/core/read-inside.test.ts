@@ -1,8 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
+import { replaceInside } from "../../ci/io/replace-inside.js";
 import { openImage, openProject } from "../../ci/project.js";
 import { textInside } from "../../dagger/src/read-inside.js";
 
@@ -91,4 +92,14 @@ test("what is not there is null, what is as large as it may be is read whole", (
   expect(textInside(root, "app/absent/deep", 10)).toBeNull();
   expect(textInside(root, "text", 10)).toBe("1234567890");
   expect(() => textInside(root, "text", 9)).toThrow("it is larger than");
+});
+
+test("what is rendered is not written through a linked folder", () => {
+  symlinkSync(outside, join(root, "builder"));
+  for (const path of ["builder/Dockerfile", "builder/new/Dockerfile", "../outside/Dockerfile"]) {
+    expect(() => replaceInside(root, path, "FROM scratch\n")).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
+  }
+  for (const name of ["Dockerfile", "new/Dockerfile"]) expect(existsSync(join(outside, name))).toBe(false);
+  replaceInside(root, "a/b/Dockerfile", "FROM scratch\n");
+  expect(readFileSync(join(root, "a/b/Dockerfile"), "utf8")).toBe("FROM scratch\n");
 });
