@@ -1,3 +1,4 @@
+import { cachesOf } from "../dagger/src/pipeline/cache-names.js";
 import { baseContextOf, renderStage } from "../dagger/src/pipeline/dockerfile.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import type { Entry, Facts } from "../dagger/src/pipeline/facts.js";
@@ -118,12 +119,13 @@ const jobFor = async (
   const below = parentOf(stage.stage);
   const { layout } = project.state;
   // A proxy's login goes the way of a declared secret. No key depends on it: those are made.
+  const caches = cachesOf(project.spec.registry, open.image.repository, project.state.trust);
   const { declared, list } = secretProxies(world.env);
   return {
     stage: stage.stage,
     platform: plan.platform,
-    dockerfile: renderStage({ ...plan, secrets: { ...plan.secrets, ...declared } }, stage.stage),
-    planned: { plan, stage },
+    dockerfile: renderStage({ ...plan, secrets: { ...plan.secrets, ...declared } }, stage.stage, caches),
+    planned: { plan, stage, caches },
     context: await stageContext(open.folder, entriesOf(stage, open.facts), project.state.contexts),
     images: {
       ...(inputs.base === null ? {} : { [baseContextOf(plan)]: { layout, digest: inputs.base } }),

@@ -138,7 +138,7 @@ const stopped = (signal: AbortSignal, { stage }: Job): { fired: Promise<never>; 
 async function execute(client: Client, job: Job, emit: (event: BuildEvent) => void): Promise<JobResult> {
   const { planned, output } = job;
   if (planned === undefined || output.to !== "oci-layout") throw onlyStages(job);
-  const { plan, stage } = planned;
+  const { plan, stage, caches } = planned;
   await mkdir(output.folder, { recursive: true });
   const workshop = await mkdtemp(join(output.folder, ".dagger-"));
   let pieces: readonly Piece[] = [];
@@ -156,7 +156,7 @@ async function execute(client: Client, job: Job, emit: (event: BuildEvent) => vo
       client.host().directory(join(job.context, path), include.length === 0 ? {} : { include: [...include] }),
     );
     const fresh = job.noCache ? randomUUID() : null;
-    const built = stageContainers(plan, stage, { client, below: base.container, context, secrets, fresh });
+    const built = stageContainers(plan, stage, { client, below: base.container, context, secrets, fresh, caches });
     pieces = [...base.pieces, ...built.pieces];
     const told: Told = { emit, stage: job.stage, prefix: `${job.stage}/${job.platform.split("/")[1]}` };
     await watched(pieces, told);

@@ -27,7 +27,7 @@ export type Job = {
   /** A Dockerfile whose stage `stage` is the result. */
   dockerfile: string;
   /** What the Dockerfile was rendered from, for an engine that takes steps; absent where the Dockerfile is all there is. */
-  planned?: { plan: Plan; stage: PlannedStage };
+  planned?: { plan: Plan; stage: PlannedStage; caches: string };
   /** The folder whose files COPY and bind mounts read: exactly the inputs, under a name that changes with their content. */
   context: string;
   /** Images that replace a stage or a base by name; each stands in an OCI layout on this machine. */

@@ -1,4 +1,5 @@
 import type { CacheSharingMode, Client, Container, Directory, File, Secret } from "@dagger.io/dagger";
+import { sharedCaches } from "./pipeline/cache-names.js";
 import { configured } from "./container-config.js";
 import { type Mounting, mountedExec, secretMounting } from "./mounted-exec.js";
 import { oneLine, secretExports, secretTarget } from "./pipeline/instruction.js";
@@ -21,6 +22,8 @@ export type Sources = {
   secrets: ReadonlyMap<string, Secret>;
   /** Any text that no earlier run used makes every command run again; null leaves it to the engine's cache. */
   fresh: string | null;
+  /** What the names of cache volumes begin with (cache-names.ts). */
+  caches?: string;
 };
 
 /**
@@ -166,12 +169,12 @@ class Renderer {
   }
 
   #mountings(mount: Mount): Mounting[] {
-    const { client, context, secrets } = this.#sources;
+    const { client, context, secrets, caches = sharedCaches } = this.#sources;
     switch (mount.mount) {
       case "cache": {
         const { target } = mount;
         const sharing = { sharing: "LOCKED" as CacheSharingMode };
-        const volume = client.cacheVolume(`image-factory-${mount.id}`);
+        const volume = client.cacheVolume(`${caches}-${mount.id}`);
         return [{ target, attach: (to) => to.withMountedCache(target, volume, sharing) }];
       }
       case "download": {

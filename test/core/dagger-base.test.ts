@@ -43,7 +43,7 @@ const execute = async (base: string): Promise<string> => {
         stage: "base-tools",
         platform: plan.platform,
         dockerfile: "",
-        planned: { plan, stage: plan.stages[0]! },
+        planned: { plan, stage: plan.stages[0]!, caches: "image-factory-branch-0" },
         context: join(folder, "context"),
         images: { "box-base": { layout, digest: base } },
         folders: {},

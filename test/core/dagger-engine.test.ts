@@ -57,7 +57,7 @@ const jobOf = (name: StageName, more: Partial<Job> = {}): Job => ({
   stage: name,
   platform: plan.platform,
   dockerfile: "",
-  planned: { plan, stage: plan.stages.find(({ stage }) => stage === name)! },
+  planned: { plan, stage: plan.stages.find(({ stage }) => stage === name)!, caches: "image-factory-branch-0" },
   context: join(folder, "context"),
   images: {},
   folders: {},

@@ -1,4 +1,5 @@
 import { configInstructions, dockerWord, runInstruction, type Secrets, type Variants } from "./instruction.js";
+import { sharedCaches } from "./cache-names.js";
 import type { Plan, PlannedStage } from "./plan.js";
 import { buildArgOf } from "./plan.js";
 import { type Script, scriptOf } from "./script.js";
@@ -24,13 +25,13 @@ type Place = { file: string; context: string };
 export const renderDockerfile = (plans: readonly Plan[], place: Place = { file: "builder/Dockerfile", context: "." }): string => {
   const [plan] = plans;
   if (plan === undefined) return "";
-  const render = new Renderer(plans, "portable");
+  const render = new Renderer(plans, "portable", sharedCaches);
   return text([header(plan, place), render.base(plan), ...plan.stages.flatMap(({ stage }) => render.stage(stage))]);
 };
 
 /** One stage as the engine executes it: the stage below is an image that the engine is given by that stage's name. */
-export const renderStage = (plan: Plan, stage: StageName): string => {
-  const render = new Renderer([plan], "buildkit");
+export const renderStage = (plan: Plan, stage: StageName, caches = sharedCaches): string => {
+  const render = new Renderer([plan], "buildkit", caches);
   return text([...(parentOf(stage) === null ? [render.base(plan)] : []), ...render.stage(stage)]);
 };
 
@@ -55,8 +56,10 @@ class Renderer {
   readonly #plans: readonly Plan[];
   readonly #dialect: Dialect;
   readonly #secrets: Secrets;
+  readonly #caches: string;
 
-  constructor(plans: readonly Plan[], dialect: Dialect) {
+  constructor(plans: readonly Plan[], dialect: Dialect, caches: string) {
+    this.#caches = caches;
     this.#plans = plans;
     this.#dialect = dialect;
     this.#secrets = plans[0]!.secrets;
@@ -142,7 +145,7 @@ class Renderer {
       tool === undefined
         ? { over: { word: '"$TARGETARCH"', refuse: '"no such platform: $TARGETARCH"' }, scripts }
         : { over: { word: `"$${buildArgOf(tool.name)}/$TARGETARCH"`, refuse: refusal(tool.name) }, scripts };
-    return runInstruction(variants, this.#secrets);
+    return runInstruction(variants, this.#secrets, this.#caches);
   }
 
   /** The chosen version of a tool, and the other locked ones that the same URL pattern serves. */

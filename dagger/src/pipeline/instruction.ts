@@ -10,10 +10,10 @@ const width = 118;
 const notOneLine = /\n|^\s*#|\\$|<</;
 
 /** `RUN` of one script, or of a `case` over several where platforms or versions differ. */
-export const runInstruction = (variants: Variants, secrets: Secrets): string => {
+export const runInstruction = (variants: Variants, secrets: Secrets, caches: string): string => {
   const [first] = variants.scripts;
   if (first === undefined) return "";
-  const mounts = mountFlags(first.script.mounts, secrets);
+  const mounts = mountFlags(first.script.mounts, secrets, caches);
   const exports = first.script.mounts.some(({ mount }) => mount === "network") ? secretExports(secrets) : [];
   const same = variants.scripts.every(
     ({ script }) => JSON.stringify(script.statements) === JSON.stringify(first.script.statements),
@@ -95,11 +95,11 @@ const wrapped = (statement: string | readonly string[], indent: string): string[
   return [...lines, line.trimEnd()];
 };
 
-const mountFlags = (mounts: readonly Mount[], secrets: Secrets): string[] =>
+const mountFlags = (mounts: readonly Mount[], secrets: Secrets, caches: string): string[] =>
   mounts.flatMap((mount) => {
     switch (mount.mount) {
       case "cache":
-        return [`--mount=type=cache,id=image-factory-${mount.id},target=${mount.target},sharing=locked`];
+        return [`--mount=type=cache,id=${caches}-${mount.id},target=${mount.target},sharing=locked`];
       case "download":
         return [`--mount=type=bind,from=download-${mount.name},source=/file,target=${mount.target}`];
       case "context":
