@@ -7,6 +7,7 @@ import {
   type TaggedRef,
   taggedRef,
 } from "../dagger/src/pull-stage.js";
+import { besideImage } from "../dagger/src/beside-image.js";
 import { isErrno } from "../dagger/src/errno.js";
 import { PartGone } from "../dagger/src/part-gone.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
@@ -49,6 +50,8 @@ export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: 
   const home = open(name, patience);
   const branches = trust === "branch" ? open(sibling, patience) : null;
   const read = branches === null ? [home] : [home, branches];
+  const write = trust === "fork" ? null : (branches ?? home);
+  const beside = besideImage((text) => world.stderr(`note: ${text}\n`));
   const asked = new Map<StageKey, Promise<{ from: Repository; tagged: Answer<TaggedRef> }[]>>();
   const holders = new Map<string, Set<string>>();
 
@@ -76,12 +79,20 @@ export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: 
     return pulled;
   };
 
+  /** To publish, the answer is needed; a registry that refuses stage refs and nothing else has none. */
+  const unread = async (from: Repository, pulled: Pulled & { state: "unknown" }): Promise<Pulled> => {
+    if (access !== "push") return pulled;
+    await beside.unread(from === write ? from : null, pulled.error);
+    return { state: "absent" };
+  };
+
   return {
     access,
     unanswered,
     read,
-    write: trust === "fork" ? null : (branches ?? home),
+    write,
     traffic,
+    beside,
     ask: (stages) => {
       for (const stage of stages) void ask(stage);
     },
@@ -99,7 +110,7 @@ export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: 
               : await bring(planned, stage, kept, from, tagged.value).catch((error: unknown) => notKept(state, error));
         if (pulled.state === "found") return pulled;
         // What one repository could not say outweighs that another one has nothing.
-        if (answer.state === "absent") answer = pulled;
+        if (answer.state === "absent") answer = pulled.state === "unknown" ? await unread(from, pulled) : pulled;
       }
       return answer;
     },

@@ -13,7 +13,7 @@ import { findStage } from "./io/records.js";
 import { type Distrusted, firstOnly, knowledgeOf } from "./known.js";
 import { type ImageRequest, makeImage, type MadeImage } from "./make-image.js";
 import type { OpenImage, Project } from "./project.js";
-import { findBefore, pushMade, requirePushRight, stays, writableOf } from "./publish.js";
+import { findBefore, pushMade, requirePushRight, stays, withSiblingHint, writableOf } from "./publish.js";
 import { testMade } from "./publish-test.js";
 import type { Remote } from "./remote.js";
 
@@ -50,9 +50,23 @@ export const publishImage = async (
   remote: Remote,
   request: PublishRequest,
 ): Promise<PublishedNow> => {
+  const target = writableOf(remote, project.scope);
+  return publishTo(target, project, open, world, remote, request).catch((error: unknown) => {
+    throw withSiblingHint(error, target, project.scope);
+  });
+};
+
+const publishTo = async (
+  target: Repository,
+  project: Project,
+  open: OpenImage,
+  world: World,
+  remote: Remote,
+  request: PublishRequest,
+): Promise<PublishedNow> => {
   const { state, scope } = project;
   const { plans, tags } = request;
-  const target = writableOf(remote, scope);
+  const { beside } = remote;
   if (scope.scope === "branch") world.stderr(`scope: branch (${scope.why}): image, tags and stage refs go to ${target.name}\n`);
   if (request.move === "forward" && plans.length < open.image.platforms.length) {
     const fix = "leave PLATFORM= away (all platforms of images.yaml are published), or MOVE=any to take them from the tag";
@@ -76,11 +90,11 @@ export const publishImage = async (
   const before = request.refresh ? null : await findBefore(state, remote, target, plans);
   if (before !== null) {
     const past = await compared();
-    const standings = await standingsOf(target, tags, past, before.root.digest);
+    const standings = await standingsOf(target, tags, past, before.root.digest, beside);
     return {
       name: target.name,
       digest: before.root.digest,
-      tags: await moveTags(target, standings, before, past, request.move === "any"),
+      tags: await moveTags(target, standings, before, past, beside, request.move === "any"),
       made: null,
     };
   }
@@ -90,17 +104,17 @@ export const publishImage = async (
     const made = await makeForAll(project, open, world, { remote, target }, request, distrusted);
     checkMade(state, made);
     const pushed = await pushMade(state, remote, target, made, world, request.refresh, () =>
-      standingsOf(target, tags, past, null),
+      standingsOf(target, tags, past, null, beside),
     );
     return { made, ...pushed };
   });
   await testMade(project, remote, made, world, request.test);
   const key = keyTag(plans);
   const [, moved] = await allOf(
-    tagImage(target, key, image.root.mediaType, image.bytes).catch((error: unknown) =>
-      stays(error, `${target.name}:${key}`, world),
-    ),
-    moveTags(target, asked, image, past, request.move === "any"),
+    tagImage(target, key, image.root.mediaType, image.bytes)
+      .catch((error: unknown) => stays(error, `${target.name}:${key}`, world))
+      .catch(beside.unkept),
+    moveTags(target, asked, image, past, beside, request.move === "any"),
   );
   return { name: target.name, digest: image.root.digest, tags: moved, made: { record: made.record, log: made.log } };
 };

@@ -24,6 +24,15 @@ export const writableOf = ({ read, write }: Remote, { scope, why }: FoundScope):
   });
 };
 
+/** What a repository that a branch writes to refuses: most likely nobody created it, which some registries do not do at the first push. */
+export const withSiblingHint = (error: unknown, target: Repository, { scope }: FoundScope): unknown => {
+  const refused = error instanceof FactoryError && (error.code === "REGISTRY_DENIED" || error.code === "REGISTRY_FAILED");
+  if (scope !== "branch" || !refused || !error.explanation.what.includes(target.name)) return error;
+  const { fix } = error.explanation;
+  const hint = `create the repository ${target.repository} on ${target.registry}, which branches publish to, and let this login push to it`;
+  return new FactoryError(error.code, { ...error.explanation, fix: `${hint}; if it is there: ${fix}` }, { cause: error });
+};
+
 /** Asked before a stage is executed: minutes of work that end at a refused push were for nothing. @throws FactoryError of the registry */
 export const requirePushRight = async (target: Repository): Promise<void> => {
   const right = await target.canPush();
@@ -43,7 +52,10 @@ export const findBefore = async (
 ): Promise<PublishedImage | null> => {
   const isKnownHere = plans.every(({ stages }) => findStage(state, stages.at(-1)!.key) !== null);
   if (!isKnownHere) for (const { stages } of plans) remote.ask(stages.filter(({ kind }) => kind === "executed"));
-  return findPublished(target, keyTag(plans), plans);
+  return findPublished(target, keyTag(plans), plans).catch(async (error: unknown) => {
+    await remote.beside.unread(target, error);
+    return null;
+  });
 };
 
 /** A stage ref that an image stands on. */
@@ -97,7 +109,11 @@ export const pushMade = async <T>(
   await root();
   // Base first: a ref of a stage is only worth something where the ones below it are.
   const inImage = new Set(closure(state.layout, made.root).map(({ digest }) => digest));
-  for (const ref of missing) await pushRef(state, target, ref, { present: inImage, sources }, world);
+  try {
+    for (const ref of missing) await pushRef(state, target, ref, { present: inImage, sources }, world);
+  } catch (error) {
+    remote.beside.unkept(error);
+  }
   return { image, asked: await meanwhile() };
 };
 

@@ -1,3 +1,4 @@
+import type { BesideImage } from "../dagger/src/beside-image.js";
 import type { Pulled } from "../dagger/src/pull-stage.js";
 import { closure, dropDamaged, hasBlob, missingBlobs } from "../dagger/src/layout.js";
 import { PartGone } from "../dagger/src/part-gone.js";
@@ -46,6 +47,7 @@ export type Remote = StageSource & {
   /** Where the image, its stage refs and its tags go: the image's repository, for a branch the sibling; null for a fork. */
   write: Repository | null;
   traffic: Traffic;
+  beside: BesideImage;
   /** Forgets the answers: others may have pushed meanwhile. */
   forget(): void;
   /** The repositories that were seen to hold a ref, under its tag and whole as far as that was looked at. */

@@ -1,3 +1,4 @@
+import { besideImage } from "../../dagger/src/beside-image.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { ImageIndex } from "../../dagger/src/pipeline/oci.js";
 import { stageRefKey } from "../../dagger/src/pipeline/stage-ref.js";
@@ -41,7 +42,9 @@ export const promote = command({
       await refuseNarrower(home, [tag], platformsIn(found.bytes), "MOVE=any takes them from the tag, where that is meant");
     const was = known(await home.headManifest(tag))?.digest ?? null;
     // What a person puts somewhere stays there until there is a later commit: not for a build that was under way.
-    if (was !== digest && isMoving(tag)) await putMark(home, { tag, commit: null, time: world.now() / 1000, digest });
+    const beside = besideImage((text) => world.stderr(`note: ${text}\n`));
+    if (was !== digest && isMoving(tag))
+      await putMark(home, { tag, commit: null, time: world.now() / 1000, digest }).catch(beside.unkept);
     if (was !== digest) await tagImage(home, tag, found.mediaType, found.bytes);
     const now = known(await home.headManifest(tag))?.digest;
     if (now !== digest) throw elsewhere(home, tag, digest, now);

@@ -2,11 +2,21 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Client, Secret } from "@dagger.io/dagger";
 import { type Asked, type AskedSecrets, imageOfCall, openCall } from "./call.js";
+import { besideImage } from "./beside-image.js";
 import { blobPath } from "./layout.js";
 import { pushImage } from "./push-image.js";
 import { type Address, elsewhere, openHome, registryShelf } from "./registry-shelf.js";
 import { type CacheMode, limited } from "./shelf.js";
-import { checkTags, findPublished, keyTag, moveTags, refuseNarrower, standingsOf } from "./tags.js";
+import {
+  checkTags,
+  findPublished,
+  keyTag,
+  moveTags,
+  type PublishedImage,
+  refuseNarrower,
+  standingsOf,
+  tagImage,
+} from "./tags.js";
 
 export type Target = Omit<Address, "name" | "caFile"> & {
   registry: string | undefined;
@@ -34,18 +44,25 @@ export const publishCall = async (client: Client, asked: Asked & AskedSecrets, t
   if (platforms.length < call.open.image.platforms.length)
     await refuseNarrower(home, target.tags, platforms, "leave --platform away: all platforms of images.yaml are published");
   const key = keyTag(call.plans);
-  const there = asked.noCache || target.cache === "off" ? null : await findPublished(home, key, call.plans);
+  const beside = besideImage((text) => process.stderr.write(`note: ${text}\n`));
+  const before = (): Promise<PublishedImage | null> =>
+    findPublished(home, key, call.plans).catch(async (error: unknown) => {
+      await beside.unread(home, error);
+      return null;
+    });
+  const there = asked.noCache || target.cache === "off" ? null : await before();
   if (there !== null) {
-    await moveTags(home, await standingsOf(home, target.tags, null, there.root.digest), there, null);
+    await moveTags(home, await standingsOf(home, target.tags, null, there.root.digest, beside), there, null, beside);
     return `${home.name}@${there.root.digest}`;
   }
   const right = await home.canPush();
   if (right.state !== "allowed") throw right.error;
-  const { layout, root } = await imageOfCall(call, asked, limited(registryShelf(home), target.cache));
+  const { layout, root } = await imageOfCall(call, asked, limited(registryShelf(home, beside), target.cache));
   await pushImage(home, layout, root, elsewhere(layout, root));
   const image = { root, bytes: readFileSync(blobPath(layout, root.digest)) };
   // A function sees no commit: nothing is compared, and tags move to what is published.
-  await moveTags(home, await standingsOf(home, [...target.tags, key], null, null), image, null);
+  await moveTags(home, await standingsOf(home, target.tags, null, null, beside), image, null, beside);
+  await tagImage(home, key, root.mediaType, image.bytes).catch(beside.unkept);
   return `${home.name}@${root.digest}`;
 };
 

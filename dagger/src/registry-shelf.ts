@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Secret } from "@dagger.io/dagger";
+import type { BesideImage } from "./beside-image.js";
 import { blobPath, closure, hasBlob } from "./layout.js";
 import { FactoryError } from "./pipeline/error.js";
 import type { Descriptor } from "./pipeline/oci.js";
@@ -73,8 +74,8 @@ export const elsewhere = (layout: string, root: Descriptor): Elsewhere => ({
   sources: [],
 });
 
-/** Stage refs in the image's own repository. */
-export const registryShelf = (home: Repository): Shelf => ({
+/** Stage refs in the image's own repository. One that the registry does not take is made again next time. */
+export const registryShelf = (home: Repository, beside: BesideImage): Shelf => ({
   async find(stage, layout) {
     const pulled = await pullStage(home, layout, stage);
     switch (pulled.state) {
@@ -85,6 +86,7 @@ export const registryShelf = (home: Repository): Shelf => ({
       case "damaged":
         return null;
       case "unknown":
+        if (await isLeftOut(home, beside, pulled.error)) return null;
         throw new FactoryError("REGISTRY_UNREACHABLE", {
           what: `cannot tell which stages ${home.name} has`,
           why: pulled.why,
@@ -101,7 +103,17 @@ export const registryShelf = (home: Repository): Shelf => ({
     await fetchBlobs([home], layout, missing);
   },
   async keep(stage, ref, layout) {
-    await pushImage(home, layout, ref, elsewhere(layout, ref));
-    await tagImage(home, stageTag(stage.stage, stage.key), ref.mediaType, readFileSync(blobPath(layout, ref.digest)));
+    try {
+      await pushImage(home, layout, ref, elsewhere(layout, ref));
+      await tagImage(home, stageTag(stage.stage, stage.key), ref.mediaType, readFileSync(blobPath(layout, ref.digest)));
+    } catch (error) {
+      beside.unkept(error);
+    }
   },
 });
+
+const isLeftOut = (home: Repository, beside: BesideImage, error: unknown): Promise<boolean> =>
+  beside.unread(home, error).then(
+    () => true,
+    () => false,
+  );

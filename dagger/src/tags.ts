@@ -1,4 +1,5 @@
 import { allOf } from "./at-once.js";
+import type { BesideImage } from "./beside-image.js";
 import { FactoryError } from "./pipeline/error.js";
 import { hashOf } from "./pipeline/key.js";
 import { type Commit, isMoving, type Mark, markTag, markText, readMark, type Relation, whyNot } from "./pipeline/mark.js";
@@ -119,12 +120,13 @@ export const standingsOf = (
   tags: readonly string[],
   history: History | null,
   image: string | null,
+  beside: BesideImage,
 ): Promise<Standing[]> =>
   Promise.all(
     tags.map(async (tag) => {
       const [digest, mark] = await Promise.all([
         image === null ? null : digestAt(home, tag),
-        history === null || !isMoving(tag) ? null : markOf(home, tag),
+        history === null || !isMoving(tag) ? null : markOf(home, tag, beside),
       ]);
       const relation = mark?.commit == null || history === null ? "unknown" : await history.relationOf(mark.commit);
       const why = mark === null || history === null ? null : whyNot(mark, history.commit, relation);
@@ -137,10 +139,11 @@ export const standingsOf = (
 const digestAt = async (home: Repository, tag: string): Promise<string | null> =>
   known(await home.headManifest(tag))?.digest ?? null;
 
-const markOf = async (home: Repository, tag: string): Promise<Mark | null> => {
+const markOf = async (home: Repository, tag: string, beside: BesideImage): Promise<Mark | null> => {
   const found = await home.manifest(markTag(tag));
   if (found.state === "unknown" && found.error.code === "CHECKSUM_MISMATCH") return null;
-  const manifest = known(found);
+  if (found.state === "unknown") await beside.unread(home, found.error);
+  const manifest = found.state === "found" ? found.value : null;
   return manifest === null ? null : readMark(jsonOf(manifest.bytes), tag);
 };
 
@@ -157,6 +160,7 @@ export const moveTags = async (
   standings: readonly Standing[],
   { root, bytes }: PublishedImage,
   history: History | null,
+  beside: BesideImage,
   anyway = false,
 ): Promise<TagMove[]> =>
   allOf(
@@ -164,7 +168,9 @@ export const moveTags = async (
       if (whyNot !== null && !anyway)
         return { name: tag, outcome: digest === root.digest ? "there" : "kept", why: digest === root.digest ? null : whyNot };
       if (history !== null && isMoving(tag) && (mark?.commit !== history.commit.id || mark.digest !== root.digest))
-        await putMark(home, { tag, commit: history.commit.id, time: history.commit.time, digest: root.digest });
+        await putMark(home, { tag, commit: history.commit.id, time: history.commit.time, digest: root.digest }).catch(
+          beside.unkept,
+        );
       if (digest === root.digest) return { name: tag, outcome: "there", why: null };
       await tagImage(home, tag, root.mediaType, bytes);
       return { name: tag, outcome: "moved", why: null };

@@ -10,6 +10,7 @@ import type { Call } from "../dagger-session/query.js";
 import { openSession, type Session } from "../dagger-session/session.js";
 import { treeAnswers } from "../dagger-session/tree.js";
 import { clientOf } from "./support/client.js";
+import { startFaultyProxy } from "./support/faulty-proxy.js";
 import { type Outside, outsideAddress, outsideOf, whyNoOutside } from "./support/outside.js";
 import { startRegistry, type TestRegistry, whyNoRegistry } from "./support/registry.js";
 
@@ -136,6 +137,27 @@ describe("publish", () => {
   test("the command line finds it published", async () => {
     const found = await commandLine("--platform", "linux/amd64", "--tag", "1.2");
     expect(found).toEqual({ name: first, published: "before" });
+  });
+
+  test("a registry that refuses stage refs and the key tag gets the image and its tags all the same", async () => {
+    const front = await startFaultyProxy(registry.host);
+    const far = await outsideOf(front.host);
+    try {
+      const body = JSON.stringify({ errors: [{ code: "MANIFEST_INVALID", message: "unknown media type" }] });
+      front.on({ path: /manifests\/(cache|key)-/, times: 1000, fault: { do: "answer", status: 400, body } });
+      const { told } = await publish({ registry: `${far.host}/strict`, tags: ["1.0"] });
+      expect(told.error).toBeUndefined();
+      expect(String(told.result).split("@")[1]).toBe(first.split("@")[1]);
+      const tags = await clientOf(registry.host, login).repository("strict/box").tags();
+      expect(tags).toMatchObject({ state: "found", value: ["1.0"] });
+      // What the image itself needs is still an error.
+      front.on({ method: "PUT", path: /manifests\/2\.0$/, times: 1000, fault: { do: "answer", status: 400, body } });
+      const refused = await publish({ registry: `${far.host}/strict`, tags: ["2.0"] });
+      expect(String(refused.told.error)).toContain("REGISTRY_FAILED");
+    } finally {
+      await far.close();
+      await front.stop();
+    }
   });
 
   test("a changed file of the application executes nothing, and no container is asked for", async () => {
