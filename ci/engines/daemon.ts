@@ -7,12 +7,15 @@ import { setTimeout as pause } from "node:timers/promises";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { isAlive } from "../io/alive.js";
 import { run } from "../io/process.js";
+import { sweepTemporary } from "./daemon-temporary.js";
 
 /** Everything of one embedded daemon: BuildKit's state, the socket, who uses it. */
 export type Places = {
   folder: string;
   root: string;
   config: string;
+  /** The daemon's temporary files: its own, so that what a killed one left mounted is found. */
+  temporary: string;
   log: string;
   /** The daemon's process name, and that of the process that watches over it. */
   daemon: string;
@@ -43,6 +46,7 @@ export const placesOf = (engine: string): Places => {
     folder: engine,
     root: join(engine, "root"),
     config: join(engine, "buildkitd.toml"),
+    temporary: join(engine, "temporary"),
     log: join(engine, "buildkitd.log"),
     daemon: join(engine, "daemon"),
     supervisor: join(engine, "supervisor"),
@@ -126,11 +130,12 @@ export async function startDaemon(
   await ownFolder(places.sockets);
   await mkdir(places.root, { recursive: true });
   await forget(places);
+  await mkdir(places.temporary, { recursive: true, mode: 0o700 });
   await writeFile(places.config, config);
   await writeFile(places.log, "");
   // sh returns at once; setsid takes the rest out of the terminal's reach. Its streams must not be those that run() waits for.
   const background = 'setsid sh -c "$0" supervisor "$@" >/dev/null 2>&1 </dev/null &';
-  await run("sh", ["-c", background, supervisor, places.folder, ...command], { env });
+  await run("sh", ["-c", background, supervisor, places.folder, ...command], { env: { ...env, TMPDIR: places.temporary } });
   const end = Date.now() + patience.start;
   while ((await runningDaemon(places)) === null) {
     if (signal?.aborted) throw interrupted();
@@ -164,10 +169,10 @@ export async function stopDaemon(places: Places): Promise<boolean> {
   return stood;
 }
 
-/** The notes of a daemon that is gone. */
+/** Takes away what a daemon that is gone left: its notes, its mounts, its temporary files. */
 async function forget(places: Places): Promise<void> {
   const notes = [places.socket, places.daemon, places.supervisor, places.stopping];
-  await Promise.all(notes.map((path) => rm(path, { force: true })));
+  await Promise.all([sweepTemporary(places.temporary), ...notes.map((path) => rm(path, { force: true }))]);
 }
 
 const signalTo = (name: string, signal: NodeJS.Signals): void => {

@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm, symlink } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -11,6 +11,7 @@ import {
   engineStop,
   type Setup,
 } from "../../ci/engines/embedded.js";
+import { placesOf } from "../../ci/engines/daemon.js";
 import { run } from "../../ci/io/process.js";
 import { stateOf } from "../../ci/io/state.js";
 import { type Bench, openBench } from "./buildkit.jobs.js";
@@ -63,6 +64,35 @@ test("a daemon that was killed is replaced", async () => {
   await first.release();
   await second.release();
   expect(await isRunning()).toBe(false);
+});
+
+test("what a killed daemon left mounted is gone before the next one starts, and what was mounted is not touched", async (ctx) => {
+  if (process.getuid?.() !== 0) ctx.skip("only root can mount");
+  const { temporary } = placesOf(setup.state.engine);
+  const first = await acquireEmbedded(setup);
+  // As BuildKit does it for the secrets of a step, and to read a layer.
+  const [secrets, layer, kept] = [
+    join(temporary, "buildkit-secrets"),
+    join(temporary, "a layer"),
+    join(setup.state.root, "kept"),
+  ];
+  for (const folder of [secrets, layer, kept]) await mkdir(folder, { recursive: true });
+  await writeFile(join(kept, "file"), "precious");
+  await run("mount", ["-t", "tmpfs", "tmpfs", secrets]);
+  await writeFile(join(secrets, "token"), "secret");
+  await run("mount", ["--bind", kept, layer]);
+  process.kill((await pidOf()) ?? 0, "SIGKILL");
+  await eventually(async () => !(await isRunning()));
+  const second = await acquireEmbedded(setup);
+  const environment = await readFile(`/proc/${await pidOf()}/environ`, "utf8");
+  expect(environment.split("\0")).toContain(`TMPDIR=${temporary}`);
+  expect(await readFile("/proc/self/mountinfo", "utf8")).not.toContain("buildkit-secrets");
+  expect(await readdir(temporary)).not.toContain("buildkit-secrets");
+  expect(await readFile(join(kept, "file"), "utf8")).toBe("precious");
+  await first.release();
+  await second.release();
+  // Nothing of a daemon that ended stays either.
+  await expect(readdir(temporary)).rejects.toMatchObject({ code: "ENOENT" });
 });
 
 describe("another process", () => {
