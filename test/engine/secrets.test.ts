@@ -8,6 +8,7 @@ import { built, factory } from "./support/factory.js";
 import { lacking } from "./support/needs.js";
 import { openTiny, type Tiny } from "./support/tiny.js";
 import { startWeb, type Web } from "./support/web.js";
+import { type ForwardProxy, startForwardProxy } from "../cli/support/forward-proxy.js";
 
 /** A secret reaches the steps that run, and nothing that is kept: looked for in every blob, log, record and cache. */
 const absent = await lacking("docker-registry", "skopeo", "busybox", "runc");
@@ -16,6 +17,9 @@ describe.skipIf(absent !== null)(`secrets${absent === null ? "" : ` (skipped: ${
   const values = { env: `env-s3cr3t-${Math.random()}`, file: `file-s3cr3t-${Math.random()}` };
   let tiny: Tiny;
   let web: Web;
+  /** A proxy that wants a login, as companies have them; it leads to the server of this test. */
+  let proxy: ForwardProxy;
+  const password = `proxy-s3cr3t-${Math.random()}`;
   let folder = "";
   /** What stood on the command lines of this machine while the step ran. */
   let commandLines = "";
@@ -29,6 +33,7 @@ describe.skipIf(absent !== null)(`secrets${absent === null ? "" : ` (skipped: ${
         response.end();
       },
     });
+    proxy = await startForwardProxy(new URL(web.address).host, `someone:${password}`);
     const secrets = [
       "secrets:",
       "  by-variable: { from: env:THE_TOKEN, as: env:TOKEN }",
@@ -40,17 +45,21 @@ describe.skipIf(absent !== null)(`secrets${absent === null ? "" : ` (skipped: ${
       'printf %s "$TOKEN" | sha256sum > /etc/variable',
       "sha256sum < /run/team/token > /etc/file",
       'echo "${ABSENT-absent}" > /etc/absent',
-      `wget -q -O /dev/null ${web.address}/look`,
+      // A name that nothing but the proxy knows.
+      "wget -q -O /dev/null http://behind-the-proxy.invalid/look",
     ].join("; ");
     folder = await tiny.project(`run: [${JSON.stringify(command)}], env: { TITLE: secrets }`, { top: secrets });
     await writeFile(join(folder, "token.txt"), values.file);
   });
   afterAll(() => tiny.close());
   afterAll(() => web.close());
+  afterAll(() => proxy.stop());
 
   const env = () => ({
     ...tiny.env,
     THE_TOKEN: values.env,
+    http_proxy: `http://someone:${password}@${proxy.host}`,
+    no_proxy: "127.0.0.1",
     FACTORY_SECRETS: `id=by-variable,env=THE_TOKEN\nid=by-file,src=${folder}/token.txt`,
   });
 
@@ -97,6 +106,19 @@ describe.skipIf(absent !== null)(`secrets${absent === null ? "" : ` (skipped: ${
     expect(await readdir(tiny.env.TMPDIR)).toEqual([]);
   });
 
+  test("a proxy's password reaches the step and stands nowhere: no command line, no history of BuildKit's, no record", async () => {
+    await built(folder, [], env());
+    const login = Buffer.from(`someone:${password}`).toString("base64");
+    expect(proxy.seen).toContainEqual({ line: "GET http://behind-the-proxy.invalid/look", authorization: `Basic ${login}` });
+    expect(commandLines).toContain("behind-the-proxy.invalid");
+    for (const value of [password, login]) {
+      expect(commandLines).not.toContain(value);
+      expect((await run("grep", ["-rlaF", value, tiny.root])).stdout).toBe("");
+    }
+    // Where BuildKit keeps what it built, the search looks too.
+    expect((await run("grep", ["-rlaF", "behind-the-proxy.invalid", tiny.root])).stdout).toMatch(/\/engine\/root\/history/);
+  });
+
   test("are no part of a key, and a step that fails does not print them", async () => {
     const { code } = await factory(folder, ["plan", "--check"], { ...tiny.env, THE_TOKEN: "another" });
     expect(code).toBe(0);
@@ -104,6 +126,6 @@ describe.skipIf(absent !== null)(`secrets${absent === null ? "" : ` (skipped: ${
     await writeFile(join(folder, "images.yaml"), text.replace("printf", "false; printf"));
     const failed = await factory(folder, ["build", "--verbose"], { ...env(), FACTORY_DEBUG: "1" });
     expect(failed.code).toBe(70);
-    for (const value of Object.values(values)) expect(failed.stdout + failed.stderr).not.toContain(value);
+    for (const value of [...Object.values(values), password]) expect(failed.stdout + failed.stderr).not.toContain(value);
   });
 });
