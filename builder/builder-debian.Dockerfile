@@ -61,6 +61,7 @@ RUN --mount=type=secret,id=host-ca,target=/run/secrets/host-ca.crt \
         REQUESTS_CA_BUNDLE=$ca NODE_EXTRA_CA_CERTS=$ca GIT_SSL_CAINFO=$ca ; fi; \
     export DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH=315619200; \
     apt-get -qq -o APT::Update::Error-Mode=any update; \
+    if ls /var/cache/apt/archives/*.deb >/dev/null 2>&1; then apt-cache dumpavail | sed -n 's/^SHA256: //p' >/var/cache/apt/known; sha256sum /var/cache/apt/archives/*.deb | while read -r sum deb; do grep -qxF "$sum" /var/cache/apt/known || rm -f "$deb"; done; fi; \
     apt-get -qq install --yes --no-install-recommends --no-install-suggests -o APT::Cmd::Pattern-Only=true -o \
         Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-unsafe-io -o 'Dpkg::Options::=--path-exclude=/usr/share/man/*' -o \
         'Dpkg::Options::=--path-exclude=/usr/share/doc/*' -o \

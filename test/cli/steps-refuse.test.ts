@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -74,6 +75,48 @@ describe.skipIf(!has("apt-get", "--version"))("apt", () => {
     const { code, stderr } = await sh(command.replace("apt-get -qq install", "apt-get -qq install --simulate"));
     expect(stderr).toContain("Unable to locate package bas.");
     expect(code).not.toBe(0);
+  });
+});
+
+describe.skipIf(!has("apt-get", "--version") || !has("dpkg-deb", "--version"))("apt's cache", () => {
+  test("a package in it that is not the one of the package lists is downloaded again; one that is stays", async () => {
+    const folder = mkdtempSync(join(scratch, "cache-"));
+    const repository = join(folder, "repository");
+    for (const name of ["poisoned", "sound"]) {
+      mkdirSync(join(folder, name, "DEBIAN"), { recursive: true });
+      const control = `Package: ${name}\nVersion: 1\nArchitecture: all\nMaintainer: nobody <a@example.org>\nDescription: ${name}\n`;
+      writeFileSync(join(folder, name, "DEBIAN/control"), control);
+      mkdirSync(repository, { recursive: true });
+      expect(has("dpkg-deb", "--build", join(folder, name), join(repository, `${name}_1_all.deb`))).toBe(true);
+    }
+    const index = ["poisoned", "sound"].map((name) => {
+      const file = join(repository, `${name}_1_all.deb`);
+      const bytes = readFileSync(file);
+      const sum = createHash("sha256").update(bytes).digest("hex");
+      const fields = `Package: ${name}\nVersion: 1\nArchitecture: all\nFilename: ./${name}_1_all.deb\nSize: ${bytes.length}\nSHA256: ${sum}\n`;
+      return { file, bytes, fields };
+    });
+    writeFileSync(join(repository, "Packages"), index.map(({ fields }) => fields).join("\n"));
+    for (const part of ["lists/partial", "archives/partial"]) mkdirSync(join(folder, part), { recursive: true });
+    writeFileSync(join(folder, "sources.list"), `deb [trusted=yes] file:${repository} ./\n`);
+    writeFileSync(
+      join(folder, "apt.conf"),
+      `Dir::State::lists "${folder}/lists";\nDir::Cache "${folder}";\nDir::Etc::sourcelist "${folder}/sources.list";\nDir::Etc::sourceparts "/dev/null";\nAPT::Sandbox::User "root";\n`,
+    );
+    // Of the same name and size, as who shares the cache may leave it.
+    const [poisoned, sound] = index;
+    const archives = join(folder, "archives");
+    const damaged = Buffer.from(poisoned!.bytes);
+    damaged[damaged.length - 10]! ^= 1;
+    writeFileSync(join(archives, "poisoned_1_all.deb"), damaged);
+    writeFileSync(join(archives, "sound_1_all.deb"), sound!.bytes);
+    const all = statements(install({}));
+    const held = all.find((text) => text.includes("dumpavail"))!.replaceAll("/var/cache/apt", folder);
+    const { code, stderr } = await sh(`${all.find((text) => text.endsWith(" update"))!}\n${held}`, {
+      APT_CONFIG: join(folder, "apt.conf"),
+    });
+    expect(code, stderr).toBe(0);
+    expect(readdirSync(archives).sort()).toEqual(["partial", "sound_1_all.deb"]);
   });
 });
 

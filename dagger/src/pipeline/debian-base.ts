@@ -1,5 +1,6 @@
 import type { Base } from "./key.js";
-import { aptUpdate, quote } from "./script.js";
+import { aptUpdate } from "./apt-commands.js";
+import { quote } from "./script.js";
 import type { ImageSpec } from "./spec.js";
 import { withoutEnd } from "./without-end.js";
 

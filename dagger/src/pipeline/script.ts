@@ -1,3 +1,4 @@
+import { aptCacheHeld, aptUpdate } from "./apt-commands.js";
 import { compileScript, toolScript } from "./script-tool.js";
 import { accountLines, type Download, type Step, type StepOf } from "./step.js";
 
@@ -66,9 +67,6 @@ export const hostCaExports = [
   [`ca=${hostCa.target};`, "if [ -s $ca ]; then", "export", ...caVariables.map((name) => `${name}=$ca`), "; fi"],
 ];
 
-/** By default apt-get ends with 0 when an index cannot be read, and installs from older lists. Before 2.1 apt ignores this option. */
-export const aptUpdate = "apt-get -qq -o APT::Update::Error-Mode=any update";
-
 const apt = (step: StepOf<"install">, epoch: number): Script => ({
   mounts: [
     { mount: "network" },
@@ -80,6 +78,7 @@ const apt = (step: StepOf<"install">, epoch: number): Script => ({
     // py3compile and others then write what does not depend on the time of day.
     `export DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH=${epoch}`,
     aptUpdate,
+    aptCacheHeld,
     [
       "apt-get",
       "-qq",
