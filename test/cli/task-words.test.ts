@@ -12,7 +12,8 @@ const script = join(root, "task");
 
 const typed = (program: string, words: readonly string[], env: Record<string, string> = {}) =>
   new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
-    const { IMAGE: _image, FACTORY_IMAGE: _setting, ...rest } = process.env;
+    // As in a person's own shell: this process may be one that `./task test` started, which hands its words on.
+    const rest = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:IMAGE$|FACTORY_)/.test(name)));
     execFile(program, words, { cwd: root, env: { ...rest, ...env } }, (error, stdout, stderr) =>
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
     );
