@@ -119,7 +119,7 @@ const jobFor = async (
   const below = parentOf(stage.stage);
   const { layout } = project.state;
   // A proxy's login goes the way of a declared secret. No key depends on it: those are made.
-  const caches = cachesOf(project.spec.registry, open.image.repository, project.state.trust);
+  const caches = cachesOf(plan.repository, project.state.trust);
   const { declared, list } = secretProxies(world.env);
   return {
     stage: stage.stage,

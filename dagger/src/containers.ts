@@ -1,5 +1,4 @@
 import type { CacheSharingMode, Client, Container, Directory, File, Secret } from "@dagger.io/dagger";
-import { sharedCaches } from "./pipeline/cache-names.js";
 import { configured } from "./container-config.js";
 import { type Mounting, mountedExec, secretMounting } from "./mounted-exec.js";
 import { oneLine, secretExports, secretTarget } from "./pipeline/instruction.js";
@@ -23,7 +22,7 @@ export type Sources = {
   /** Any text that no earlier run used makes every command run again; null leaves it to the engine's cache. */
   fresh: string | null;
   /** What the names of cache volumes begin with (cache-names.ts). */
-  caches?: string;
+  caches: string;
 };
 
 /**
@@ -169,7 +168,7 @@ class Renderer {
   }
 
   #mountings(mount: Mount): Mounting[] {
-    const { client, context, secrets, caches = sharedCaches } = this.#sources;
+    const { client, context, secrets, caches } = this.#sources;
     switch (mount.mount) {
       case "cache": {
         const { target } = mount;

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Client, Container, File, Secret } from "@dagger.io/dagger";
 import { assembleStage } from "./assemble.js";
 import { baseContainer } from "./base-container.js";
+import { cachesOf } from "./pipeline/cache-names.js";
 import { type BuiltStage, type Context, type Piece, stageContainers } from "./containers.js";
 import { engineCompression, enginePlatform } from "./engine-words.js";
 import { asFailure } from "./failure.js";
@@ -37,12 +38,15 @@ export const chainOf = (shop: Workshop, upTo: PlannedStage): { stage: PlannedSta
   let below = base.container;
   const chain: { stage: PlannedStage; built: BuiltStage }[] = [];
   for (const stage of plan.stages.slice(0, plan.stages.indexOf(upTo) + 1)) {
-    const built = stageContainers(plan, stage, { ...shop, below });
+    const built = stageContainers(plan, stage, { ...shop, below, caches: moduleCaches(plan) });
     chain.push({ stage, built: chain.length === 0 ? { ...built, pieces: [...base.pieces, ...built.pieces] } : built });
     below = built.container;
   }
   return chain;
 };
+
+/** A function sees no commit and no branch, so its caches are those of a branch: no protected build of the command line reads them. */
+const moduleCaches = ({ repository }: Plan): string => cachesOf(repository, "branch");
 
 /** Runs what a stage needs and has not run yet. @throws FactoryError STEP_FAILED and what failure.ts names */
 export const settle = async (plan: Plan, stage: PlannedStage, { container, pieces }: BuiltStage): Promise<void> => {
@@ -146,7 +150,7 @@ const executed = async (shop: Workshop, place: Place, stage: PlannedStage, groun
   const { client, plan, secrets } = shop;
   const { layout, scratch, shelf } = place;
   const base = ground === null ? baseContainer(client, plan, secrets) : { container: await ground.container(), pieces: [] };
-  const { container, pieces } = stageContainers(plan, stage, { ...shop, below: base.container });
+  const { container, pieces } = stageContainers(plan, stage, { ...shop, below: base.container, caches: moduleCaches(plan) });
   const tar = join(scratch, `${stage.stage}.tar`);
   await told(plan, stage, [...base.pieces, ...pieces], async () => {
     await container.sync();

@@ -16,9 +16,9 @@ images:
 test("caches are of one repository at one level of trust", () => {
   const names = ["protected", "branch", "fork"] as const;
   const all = names.flatMap((trust) => [
-    cachesOf("r.example/team", "box", trust),
-    cachesOf("r.example/other", "box", trust),
-    cachesOf("r.example/team", "other", trust),
+    cachesOf("r.example/team/box", trust),
+    cachesOf("r.example/other/box", trust),
+    cachesOf("r.example/team/other", trust),
   ]);
   expect(new Set(all).size).toBe(9);
 });
@@ -28,7 +28,7 @@ test("every cache that a step mounts has the name it is given, and no other", ()
   const lock = { format: 1 as const, bases: {}, tools: {}, images: {} };
   const facts = { entries: [], texts: new Map<string, string>() };
   const plan = planImage({ spec, image: "box", platform: "linux/amd64", facts, lock, buildArgs: {} });
-  const caches = cachesOf("r.example/team", "box", "branch");
+  const caches = cachesOf("r.example/team/box", "branch");
   const ids = [...renderStage(plan, "base-tools", caches).matchAll(/type=cache,id=([^,]+)/g)].map(([, id]) => id);
   expect(ids.length).toBeGreaterThan(0);
   for (const id of ids) expect(id).toMatch(new RegExp(`^${caches}-[a-z]`));

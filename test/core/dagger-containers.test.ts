@@ -33,7 +33,14 @@ const program = async (plan: Plan, upTo: StageName, { secrets = [], fresh }: Opt
       const context = contextOf((path, include) =>
         client.host().directory(`/context/${path}`, include.length === 0 ? {} : { include: [...include] }),
       );
-      const built = stageContainers(plan, stage, { client, below, context, secrets: known, fresh: fresh ?? null });
+      const built = stageContainers(plan, stage, {
+        client,
+        below,
+        context,
+        secrets: known,
+        fresh: fresh ?? null,
+        caches: "image-factory",
+      });
       below = built.container;
       if (stage.stage === upTo) names.push(...built.pieces.map(({ name, beside }) => `${name}${beside ? " (beside)" : ""}`));
       if (stage.stage === upTo) break;
