@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { chmod, cp, mkdtemp, rm } from "node:fs/promises";
+import { chmod, cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
@@ -73,10 +73,11 @@ describe.skipIf(absent !== null)(`the small image${absent === null ? "" : ` (ski
       "        files:",
       '          /usr/local/bin/hello: { content: "#!/bin/sh\\necho hello 1.0.10\\n", mode: "755" }',
       // An ELF header of a machine that no image here is for (SPARC V9), and nothing else.
-      `          /usr/local/bin/alien: { content: "\\x7fELF\\x02\\x01\\x01\\0\\0\\0\\0\\0\\0\\0\\0\\0\\x02\\0\\x2b\\0\\n", mode: "755" }`,
+      '          /usr/local/bin/alien: { from: alien, mode: "755" }',
       "          /opt/venv/lib/python3.11/site-packages/yaml/__init__.py: { content: \"raise ImportError('gone')\\n\" }",
       "",
     ].join("\n");
+    await writeFile(join(small.project, "alien"), "\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x2b\0\n", "latin1");
     const { code, test: result } = await changed((text) =>
       replaced(
         "command: [jq, --version]",

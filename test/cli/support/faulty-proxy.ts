@@ -123,7 +123,10 @@ export const startFaultyProxy = async (
     const passed = Object.fromEntries(Object.entries(headers).filter(([name]) => !hidden.includes(name)));
     const onward = forward({ host: hostname, port, method, path, headers: passed, agent });
     onward.on("error", () => request.socket.destroy());
-    onward.on("response", (answer) => void reply(logged, fault, answer, request, response));
+    onward.on("response", (answer) => {
+      // The registry's answer broke off, or the test stopped the proxy: so does this one's.
+      reply(logged, fault, answer, request, response).catch(() => response.destroy());
+    });
     request.on("data", (piece: Buffer) => {
       if (fault?.do === "break" && logged.up > fault.after) {
         onward.write(piece.subarray(0, piece.length - (logged.up - fault.after)), () => {
