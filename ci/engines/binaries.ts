@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { access, mkdir, mkdtemp, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { ownFile } from "../io/own-file.js";
 import { withLock } from "../io/alive.js";
 import { findProgram, type HostEnv } from "../io/host.js";
 import { run } from "../io/process.js";
@@ -11,7 +11,7 @@ import { run } from "../io/process.js";
 export type Binaries = { version: string; buildkitd: string; buildctl: string };
 
 /** The Go tools module that pins the engine. */
-const tools = fileURLToPath(new URL("../../builder/engine/", import.meta.url));
+const tools = ownFile("builder/engine/");
 const importPath = "github.com/moby/buildkit";
 /** The first Go that fetches the newer toolchain a module asks for (GOTOOLCHAIN). */
 const firstSelfUpdatingGo = [1, 21] as const;

@@ -13,6 +13,7 @@ import { asFailure } from "../../dagger/src/failure.js";
 import { blobPath } from "../../dagger/src/layout.js";
 import { packLayout } from "../../dagger/src/layout-tar.js";
 import { baseContextOf } from "../../dagger/src/pipeline/dockerfile.js";
+import { ownFile } from "../io/own-file.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
 import { mediaTypes, platformParts } from "../../dagger/src/pipeline/oci.js";
@@ -104,7 +105,7 @@ const openSession = async (cli: string | null): Promise<Session> => {
 
 /** By a file that the compiled program is not made of: see there. */
 const loadClient = (): Promise<typeof Library> =>
-  (createRequire(import.meta.url)("../../ci/engines/dagger-client.cjs") as () => Promise<typeof Library>)();
+  (createRequire(import.meta.url)(ownFile("ci/engines/dagger-client.cjs")) as () => Promise<typeof Library>)();
 
 /**
  * Where the CLI of a session ends by itself, or is ended with the session, the library throws what it said past everybody, which would end this

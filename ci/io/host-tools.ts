@@ -1,4 +1,4 @@
-import { fileURLToPath } from "node:url";
+import { ownFile } from "./own-file.js";
 
 /** The programs that this project brings from PyPI into the user's cache, pinned with the hashes of their files. */
-export const hostToolsFile = fileURLToPath(new URL("../../builder/host-tools.txt", import.meta.url));
+export const hostToolsFile = ownFile("builder/host-tools.txt");
