@@ -96,6 +96,7 @@ export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: 
     ask: (stages) => {
       for (const stage of stages) void ask(stage);
     },
+    refsOf: ask,
     forget: () => asked.clear(),
     holders: (ref) => holders.get(ref) ?? new Set(),
     repository: (text) => open(parseRepository(text), patient),

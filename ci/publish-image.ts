@@ -87,7 +87,7 @@ const publishTo = async (
     return null;
   };
 
-  const before = request.refresh ? null : await findBefore(state, remote, target, plans);
+  const before = request.refresh ? null : await findBefore(state, remote, target, plans, world);
   if (before !== null) {
     const past = await compared();
     const standings = await standingsOf(target, tags, past, before.root.digest, beside);

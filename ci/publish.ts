@@ -1,14 +1,17 @@
 import { allOf } from "../dagger/src/at-once.js";
 import { blobBytes, closure } from "../dagger/src/layout.js";
+import { decide, type Knowledge } from "../dagger/src/pipeline/decide.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import { type Descriptor, mediaTypes } from "../dagger/src/pipeline/oci.js";
 import type { Plan } from "../dagger/src/pipeline/plan.js";
 import { stageTag } from "../dagger/src/pipeline/stage-ref.js";
 import { type Elsewhere, openPush, pushImage } from "../dagger/src/push-image.js";
 import type { Repository } from "../dagger/src/registry/client.js";
-import { findPublished, keyTag, type PublishedImage } from "../dagger/src/tags.js";
+import { findPublished, type PublishedImage, wrongImage } from "../dagger/src/published.js";
+import { keyTag } from "../dagger/src/tags.js";
 import type { World } from "./command.js";
 import { findStage } from "./io/records.js";
+import { knowledgeOf } from "./known.js";
 import type { State } from "./io/state.js";
 import type { MadeImage } from "./make-image.js";
 import type { Remote } from "./remote.js";
@@ -49,14 +52,24 @@ export const findBefore = async (
   remote: Remote,
   target: Repository,
   plans: readonly Plan[],
+  world: Pick<World, "stderr">,
 ): Promise<PublishedImage | null> => {
   const isKnownHere = plans.every(({ stages }) => findStage(state, stages.at(-1)!.key) !== null);
   if (!isKnownHere) for (const { stages } of plans) remote.ask(stages.filter(({ kind }) => kind === "executed"));
-  return findPublished(target, keyTag(plans), plans).catch(async (error: unknown) => {
+  const key = keyTag(plans);
+  const isMade = async (plan: Plan, digest: string) =>
+    findStage(state, plan.stages.at(-1)!.key)?.digest === digest && isWholeHere(plan, await knowledgeOf(state, plan, null));
+  const found = await findPublished(target, key, plans, { isMade, refsOf: remote.refsOf }).catch(async (error: unknown) => {
     await remote.beside.unread(target, error);
-    return null;
+    return { state: "absent" } as const;
   });
+  if (found.state === "wrong") world.stderr(`note: ${wrongImage(target, key, found.what)}\n`);
+  return found.state === "found" ? found.image : null;
 };
+
+/** Whether the whole chain is here, the stages that an executed one holds included. */
+const isWholeHere = (plan: Plan, knowledge: Knowledge): boolean =>
+  decide(plan, knowledge, false).every(({ reasons }) => reasons.every(({ why }) => why === "kept" || why === "held"));
 
 /** A stage ref that an image stands on. */
 type UsedRef = { tag: string; ref: Descriptor };

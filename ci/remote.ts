@@ -1,5 +1,5 @@
 import type { BesideImage } from "../dagger/src/beside-image.js";
-import type { Pulled } from "../dagger/src/pull-stage.js";
+import type { Answer, Pulled, TaggedRef } from "../dagger/src/pull-stage.js";
 import { closure, dropDamaged, hasBlob, missingBlobs } from "../dagger/src/layout.js";
 import { PartGone } from "../dagger/src/part-gone.js";
 import { wordOf } from "../dagger/src/pipeline/argument.js";
@@ -48,6 +48,8 @@ export type Remote = StageSource & {
   write: Repository | null;
   traffic: Traffic;
   beside: BesideImage;
+  /** What stands under the tag of a stage's key in each repository of `read`; asked once. */
+  refsOf(stage: PlannedStage): Promise<readonly { from: Repository; tagged: Answer<TaggedRef> }[]>;
   /** Forgets the answers: others may have pushed meanwhile. */
   forget(): void;
   /** The repositories that were seen to hold a ref, under its tag and whole as far as that was looked at. */

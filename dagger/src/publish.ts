@@ -4,19 +4,12 @@ import type { Client, Secret } from "@dagger.io/dagger";
 import { type Asked, type AskedSecrets, imageOfCall, openCall } from "./call.js";
 import { besideImage } from "./beside-image.js";
 import { blobPath } from "./layout.js";
+import { findPublished, type FoundImage, wrongImage } from "./published.js";
+import { taggedRef } from "./pull-stage.js";
 import { pushImage } from "./push-image.js";
 import { type Address, elsewhere, openHome, registryShelf } from "./registry-shelf.js";
 import { type CacheMode, limited } from "./shelf.js";
-import {
-  checkTags,
-  findPublished,
-  keyTag,
-  moveTags,
-  type PublishedImage,
-  refuseNarrower,
-  standingsOf,
-  tagImage,
-} from "./tags.js";
+import { checkTags, keyTag, moveTags, refuseNarrower, standingsOf, tagImage } from "./tags.js";
 
 export type Target = Omit<Address, "name" | "caFile"> & {
   registry: string | undefined;
@@ -44,14 +37,20 @@ export const publishCall = async (client: Client, asked: Asked & AskedSecrets, t
   if (platforms.length < call.open.image.platforms.length)
     await refuseNarrower(home, target.tags, platforms, "leave --platform away: all platforms of images.yaml are published");
   const key = keyTag(call.plans);
-  const beside = besideImage((text) => process.stderr.write(`note: ${text}\n`));
-  const before = (): Promise<PublishedImage | null> =>
-    findPublished(home, key, call.plans).catch(async (error: unknown) => {
+  const warn = (text: string) => process.stderr.write(`note: ${text}\n`);
+  const beside = besideImage(warn);
+  const before = (): Promise<FoundImage> =>
+    findPublished(home, key, call.plans, {
+      isMade: async () => false,
+      refsOf: async (stage) => [{ from: home, tagged: await taggedRef(home, stage) }],
+    }).catch(async (error: unknown) => {
       await beside.unread(home, error);
-      return null;
+      return { state: "absent" };
     });
-  const there = asked.noCache || target.cache === "off" ? null : await before();
-  if (there !== null) {
+  const found: FoundImage = asked.noCache || target.cache === "off" ? { state: "absent" } : await before();
+  if (found.state === "wrong") warn(wrongImage(home, key, found.what));
+  if (found.state === "found") {
+    const there = found.image;
     await moveTags(home, await standingsOf(home, target.tags, null, there.root.digest, beside), there, null, beside);
     return `${home.name}@${there.root.digest}`;
   }

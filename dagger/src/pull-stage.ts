@@ -75,7 +75,7 @@ export const pullStage = async (from: Repository, layout: string, stage: Planned
 const damaged = (what: string): Answer<never> => ({ state: "damaged", what });
 
 /** What a registry answers instead of content is an answer too; what this machine cannot do is an error. */
-const answered = async <T>(tag: string, work: () => Promise<Answer<T>>): Promise<Answer<T>> => {
+export const answered = async <T>(tag: string, work: () => Promise<Answer<T>>): Promise<Answer<T>> => {
   try {
     const answer = await work();
     return answer.state === "damaged" ? damaged(`${tag}: ${answer.what}`) : answer;
@@ -105,14 +105,19 @@ const present = <T>(lookup: Lookup<T>, digest: string): T => {
   return value;
 };
 
-const manifestOf = async (from: Repository, { digest }: Descriptor): Promise<{ bytes: Buffer; value: Manifest }> => {
+/** @throws Broken for what the registry does not have, or is none; `answered` tells it */
+export const manifestOf = async (
+  from: Repository,
+  { digest }: Pick<Descriptor, "digest">,
+): Promise<{ bytes: Buffer; value: Manifest }> => {
   const { bytes } = present(await from.manifest(digest), digest);
   const value = jsonOf(bytes);
   if (!isManifest(value)) throw new Broken(`${digest.slice(0, 19)} is no image manifest`);
   return { bytes, value };
 };
 
-const small = async (from: Repository, part: Descriptor): Promise<Buffer> => {
+/** @throws Broken as manifestOf */
+export const small = async (from: Repository, part: Descriptor): Promise<Buffer> => {
   if (part.size > smallLimit)
     throw new Broken(`${part.digest.slice(0, 19)} has ${part.size} bytes, far more than such a part has`);
   return present(await from.smallBlob(part, smallLimit), part.digest);

@@ -3,11 +3,12 @@ import type { BesideImage } from "./beside-image.js";
 import { FactoryError } from "./pipeline/error.js";
 import { hashOf } from "./pipeline/key.js";
 import { type Commit, isMoving, type Mark, markTag, markText, readMark, type Relation, whyNot } from "./pipeline/mark.js";
-import { type Descriptor, mediaTypes, stageAnnotation } from "./pipeline/oci.js";
-import { isImageIndex, isManifest, jsonOf } from "./pipeline/oci-check.js";
+import { mediaTypes } from "./pipeline/oci.js";
+import { isImageIndex, jsonOf } from "./pipeline/oci-check.js";
 import type { Plan } from "./pipeline/plan.js";
 import { emptyConfig } from "./pipeline/stage-ref.js";
 import { bytesBody } from "./registry/body.js";
+import type { PublishedImage } from "./published.js";
 import type { Repository } from "./registry/client.js";
 import { digestOf } from "./registry/digest.js";
 import { known } from "./registry/lookup.js";
@@ -66,41 +67,6 @@ export const checkTags = (tags: readonly string[]): void => {
       fix: "for example: 1.4.0 or latest",
     });
   }
-};
-
-/** An image that a repository has, with the bytes of its manifest or index. */
-export type PublishedImage = { root: Descriptor; bytes: Uint8Array };
-
-/**
- * The image of these plans that the repository has under a tag; null where there is none, or something else: a tag is no promise.
- * @throws FactoryError where the registry gives no answer
- */
-export const findPublished = async (home: Repository, tag: string, plans: readonly Plan[]): Promise<PublishedImage | null> => {
-  const lookup = await home.manifest(tag);
-  if (lookup.state === "unknown" && lookup.error.code === "CHECKSUM_MISMATCH") return null;
-  const manifest = known(lookup);
-  if (manifest === null || !isImageOf(manifest.bytes, plans)) return null;
-  const { mediaType, digest, size, bytes } = manifest;
-  return { root: { mediaType, digest, size }, bytes };
-};
-
-/** A manifest says for each stage which key it has; an index says for each platform which key its highest stage has. */
-const isImageOf = (bytes: Uint8Array, plans: readonly Plan[]): boolean => {
-  const value = jsonOf(bytes);
-  const [only] = plans;
-  if (plans.length === 1 && only !== undefined)
-    return isManifest(value) && only.stages.every(({ stage, key }) => value.annotations?.[stageAnnotation(stage)] === key);
-  return (
-    isImageIndex(value) &&
-    value.manifests.length === plans.length &&
-    plans.every(({ platform, stages }) => {
-      const { stage, key } = stages.at(-1)!;
-      return value.manifests.some(
-        (one) =>
-          `${one.platform?.os}/${one.platform?.architecture}` === platform && one.annotations?.[stageAnnotation(stage)] === key,
-      );
-    })
-  );
 };
 
 /** The commit that is published, and how others stand to it. */

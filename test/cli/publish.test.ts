@@ -97,10 +97,13 @@ describe("publish", () => {
       at.front.clear();
       const there = await at.publish(project, machine);
       expect(there).toMatchObject({ digest: first, published: "before" });
+      // The image's config and the manifest of the stage below tell whether it has the layers of its stages.
       expect(short(at.front.log).sort()).toEqual([
+        "GET blobs/sha256:…",
         "GET manifests/cache-base-tools-…",
         "GET manifests/cache-dependencies-…",
         "GET manifests/key-…",
+        "GET manifests/sha256:…",
       ]);
     }
   });

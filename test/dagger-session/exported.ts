@@ -22,7 +22,7 @@ export const exportAnswers = async (chain: readonly Call[]): Promise<unknown> =>
   const dependencies = chain.some(({ args }) => args["name"] === "io.image-factory.stage.dependencies");
   const config = { Env: ["PATH=/usr/bin:/bin"], Cmd: ["bash"], OnBuild: ["RUN false"] };
   const layers = [baseLayer, toolsLayer, ...(dependencies ? [venvLayer] : [])];
-  await writeExport(String(last.args["path"]), await Promise.all(layers.map(layerOf)), config);
+  await writeExport(chain, await Promise.all(layers.map(layerOf)), config);
   return last.args["path"];
 };
 
@@ -52,11 +52,7 @@ export const exportImported =
       const { word } = forced.args["forcedCompression"] as { word: string };
       const all = [...below, await layerOf([{ name: "late", text }])];
       const compression = word === "Zstd" ? "zstd" : "gzip";
-      await writeExport(
-        String(last.args["path"]),
-        await Promise.all(all.map((one) => recompressed(one, compression))),
-        run ?? {},
-      );
+      await writeExport(chain, await Promise.all(all.map((one) => recompressed(one, compression))), run ?? {});
       return last.args["path"];
     } finally {
       rmSync(layout, { recursive: true, force: true });
@@ -95,14 +91,16 @@ const recompressed = async (layer: Layer, compression: "zstd" | "gzip"): Promise
 const digestOf = (bytes: string | Uint8Array): string => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 
 /**
- * Writes an image of these layers as an engine exports one: an OCI layout in a tar, with Docker's manifest.json beside, times of
- * the export in the config, and a history that knows nothing of the base.
+ * Writes an image of these layers as an engine exports one, of the platform of its container: an OCI layout in a tar, with Docker's
+ * manifest.json beside, times of the export in the config, and a history that knows nothing of the base.
  */
-const writeExport = async (file: string, layers: readonly Layer[], config: object): Promise<void> => {
+const writeExport = async (chain: readonly Call[], layers: readonly Layer[], config: object): Promise<void> => {
+  const platform = chain.find(({ field }) => field === "container")?.args["platform"];
+  const [os, architecture] = String(platform).split("/");
   const text = JSON.stringify({
     created: new Date().toISOString(),
-    architecture: "amd64",
-    os: "linux",
+    architecture,
+    os,
     config,
     rootfs: { type: "layers", diff_ids: layers.map(({ diffId }) => diffId) },
     history: layers.map((_, at) => ({ created: new Date().toISOString(), created_by: `exec ${at}`, comment: "an engine" })),
@@ -125,7 +123,7 @@ const writeExport = async (file: string, layers: readonly Layer[], config: objec
   archive.entry({ name: "manifest.json" }, "[]");
   archive.entry({ name: "oci-layout" }, '{"imageLayoutVersion":"1.0.0"}');
   archive.finalize();
-  await pipeline(archive, createWriteStream(file));
+  await pipeline(archive, createWriteStream(String(chain.at(-1)!.args["path"])));
 };
 
 /** What an engine would have made of the small project's executed stages, in little. */
