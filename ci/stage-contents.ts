@@ -1,4 +1,4 @@
-import { readManifest } from "../dagger/src/layout.js";
+import { extendsImage, readManifest } from "../dagger/src/layout.js";
 import type { AssemblyIndex } from "../dagger/src/pipeline/assembly-index.js";
 import { FactoryError } from "../dagger/src/pipeline/error.js";
 import { type Facts, sizesOf } from "../dagger/src/pipeline/facts.js";
@@ -6,7 +6,7 @@ import type { StageContent } from "../dagger/src/pipeline/image-report.js";
 import { assembleLayer } from "../dagger/src/pipeline/layer-entries.js";
 import type { Plan, PlannedStage } from "../dagger/src/pipeline/plan.js";
 import { openStageRef } from "../dagger/src/stage-ref.js";
-import { findStage, type StageRecord } from "./io/records.js";
+import { findStage, isBuiltOn, type StageRecord } from "./io/records.js";
 import type { State } from "./io/state.js";
 import { buildCommand } from "./project.js";
 import { bringHere, type StageSource } from "./remote.js";
@@ -14,7 +14,7 @@ import { bringHere, type StageSource } from "./remote.js";
 /**
  * What the stages of a plan hold, from their indexes: those that are here, and those that the registry has. Of the registry the indexes
  * alone are fetched, whatever the layers weigh.
- * @throws FactoryError INPUT_MISSING for an executed stage that is nowhere, and whatever a registry throws that must answer
+ * @throws FactoryError INPUT_MISSING for an executed stage that is nowhere or stands on another result than is kept below it, and whatever a registry throws that must answer
  */
 export const stageContents = async (
   state: State,
@@ -25,6 +25,7 @@ export const stageContents = async (
   const sizes = sizesOf(facts);
   remote?.ask(plan.stages.filter(({ kind, key }) => kind === "executed" && findStage(state, key) === null));
   const contents: StageContent[] = [];
+  let executed: string | null = null;
   let below: { digest: string | null; layers: number; assembly: AssemblyIndex } | null = null;
   for (const stage of plan.stages) {
     if (stage.kind === "assembled" && below !== null) {
@@ -46,6 +47,11 @@ export const stageContents = async (
       continue;
     }
     const record = await executedStage(state, plan, stage, remote);
+    // A report of two results would be of no image. Where the stage below was assembled nowhere, the executed one below that is looked at.
+    const ground: string | null = below?.digest ?? executed;
+    if (ground !== null && !standsOn(state, record, ground, below?.digest === ground))
+      throw notBuilt(plan, stage, "what is kept of it was built on another result of the stage below");
+    executed = record.digest;
     const opened = openStageRef(state.layout, record.ref!, stage.key)!;
     await bringHere(state, remote, record, [opened.parts.full]);
     contents.push({ stage: stage.stage, kind: "executed", index: opened.full(), layers: ownLayers(state, record, below) });
@@ -65,14 +71,23 @@ const executedStage = async (state: State, plan: Plan, stage: PlannedStage, remo
   if (pulled?.state === "unknown" && remote?.unanswered === "fail") throw pulled.error;
   const found = findStage(state, stage.key);
   if (found !== null) return found;
-  throw new FactoryError("INPUT_MISSING", {
-    what: `${stage.stage} of ${plan.image} for ${plan.platform} is not built`,
-    why:
-      pulled === undefined || pulled.state === "absent" || pulled.state === "found"
-        ? `nothing is kept under its key ${stage.key.slice(0, 12)}${remote === null ? "" : ", here or in the registry"}`
-        : pulled.state === "unknown"
-          ? `it is not here, and the registry gives no answer: ${pulled.why}`
-          : pulled.what,
+  throw notBuilt(
+    plan,
+    stage,
+    pulled === undefined || pulled.state === "absent" || pulled.state === "found"
+      ? `nothing is kept under its key ${stage.key.slice(0, 12)}${remote === null ? "" : ", here or in the registry"}`
+      : pulled.state === "unknown"
+        ? `it is not here, and the registry gives no answer: ${pulled.why}`
+        : pulled.what,
+  );
+};
+
+const standsOn = (state: State, record: StageRecord, ground: string, isParent: boolean): boolean =>
+  isParent ? isBuiltOn(state, record, { digest: ground }) : extendsImage(state.layout, record.digest, ground);
+
+const notBuilt = (plan: Plan, { stage }: PlannedStage, why: string): FactoryError =>
+  new FactoryError("INPUT_MISSING", {
+    what: `${stage} of ${plan.image} for ${plan.platform} is not built`,
+    why,
     fix: buildCommand(plan),
   });
-};

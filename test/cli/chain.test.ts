@@ -125,6 +125,29 @@ describe("a stage below that has another result now", () => {
   });
 });
 
+describe("report", () => {
+  test.each<["here" | "elsewhere"]>([["here"], ["elsewhere"]])(
+    "tells nothing of dependencies that were executed %s on another base-tools than is kept",
+    async (where) => {
+      const whole = await command(project, state, "report");
+      expect(whole.code).toBe(0);
+      const before = readRecord(local(), keyOf("dependencies"))!;
+      const base = readRecord(local(), keyOf("base-tools"))!.digest;
+      await box.executed(state, project, "other");
+      keepStage(local(), { ...before, parent: where === "here" ? base : null });
+      expect(await command(project, state, "report")).toMatchObject({
+        error: {
+          code: "INPUT_MISSING",
+          explanation: {
+            what: "dependencies of small for linux/amd64 is not built",
+            why: "what is kept of it was built on another result of the stage below",
+          },
+        },
+      });
+    },
+  );
+});
+
 describe("whatever was decided", () => {
   const shop = async (decide: (plan: Plan) => Decision[]) => {
     const { world } = worldAt(project, {
