@@ -70,7 +70,9 @@ const checkPlatform = (state: State, plan: Plan, done: readonly Done[]): string 
       `${done.length} of ${plan.stages.length} stages were made`,
     );
   const manifest = readManifest(layout, below.digest);
-  const { rootfs } = readBlob<ImageConfig>(layout, manifest.config.digest);
+  const { rootfs, os, architecture } = readBlob<ImageConfig>(layout, manifest.config.digest);
+  if (`${os}/${architecture}` !== plan.platform)
+    throw new ChainBroken(`${plan.image} for ${plan.platform} is not what its plan says`, `it is for ${os}/${architecture}`);
   if (rootfs.diff_ids.length !== manifest.layers.length)
     throw new ChainBroken(
       `${plan.image} for ${plan.platform} is not whole`,

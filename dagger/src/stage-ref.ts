@@ -4,6 +4,8 @@ import { blobBytes, hasBlob, readBlob, readManifest, writeBlob } from "./layout.
 import { PartGone } from "./part-gone.js";
 import { type AssemblyIndex, assemblyOf } from "./pipeline/assembly-index.js";
 import { inFrames } from "./pipeline/compress.js";
+import { FactoryError } from "./pipeline/error.js";
+import type { ImageConfig } from "./pipeline/image-config.js";
 import type { Ingredients, StageKey } from "./pipeline/key.js";
 import { type Descriptor, mediaTypes, platformParts } from "./pipeline/oci.js";
 import { isAssemblyIndex, isFullIndex, isImageIndex, isManifest, jsonOf } from "./pipeline/oci-check.js";
@@ -28,7 +30,7 @@ export type Below = { layers: number; index: FullIndex };
  * @param imageDigest the stage's manifest, as the engine left it
  * @param below the stage that it was executed on, or null: then all layers are read
  * @returns the descriptor of the ref
- * @throws FactoryError CHECKSUM_MISMATCH for a damaged layer, INTERRUPTED
+ * @throws FactoryError CHECKSUM_MISMATCH for a damaged layer, CONFIG_INVALID for an image of another platform, INTERRUPTED
  */
 export const writeStageRef = async (
   layout: string,
@@ -37,7 +39,8 @@ export const writeStageRef = async (
   below: Below | null,
   signal?: AbortSignal,
 ): Promise<Descriptor> => {
-  const { layers } = readManifest(layout, imageDigest);
+  const { layers, config: ofImage } = readManifest(layout, imageDigest);
+  refuseOtherPlatform(stage, readBlob<ImageConfig>(layout, ofImage.digest));
   // Loaded here, because assembling on a stage ref needs none of it.
   const { indexLayers } = await import("./index-layers.js");
   const full = await indexLayers(layout, layers.slice(below?.layers ?? 0), below?.index ?? null, signal);
@@ -55,6 +58,17 @@ export const writeStageRef = async (
     platform: platformParts(stage.ingredients.platform),
   };
   return put(layout, mediaTypes.index, stageRefText(stage.stage, stage.key, image, artifact));
+};
+
+/** Engines take a base that is no index, whatever platform it is for. */
+const refuseOtherPlatform = ({ stage, ingredients: { platform } }: PlannedStage, { os, architecture }: ImageConfig): void => {
+  const made = `${os}/${architecture}`;
+  if (made === platform) return;
+  throw new FactoryError("CONFIG_INVALID", {
+    what: `${stage} for ${platform} came out as an image for ${made}`,
+    why: `the base that images.lock pins is for ${made} alone, and engines take it all the same`,
+    fix: `name a base in images.yaml that has ${platform}, or take ${platform} out of \`platforms\``,
+  });
 };
 
 const put = async (layout: string, mediaType: string, text: string): Promise<Descriptor> => {

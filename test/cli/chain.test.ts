@@ -9,6 +9,7 @@ import { makeImage } from "../../ci/make-image.js";
 import { openImage, openProject } from "../../ci/project.js";
 import type { Decision } from "../../dagger/src/pipeline/decide.js";
 import type { Plan } from "../../dagger/src/pipeline/plan.js";
+import { writeStageRef } from "../../dagger/src/stage-ref.js";
 import { worldAt } from "../core/fixtures/world.js";
 import { built, command, planned } from "./support/command.js";
 import { openToolbox, type Toolbox } from "./support/toolbox.js";
@@ -199,6 +200,15 @@ describe("whatever was decided", () => {
   });
 });
 
+test("an image of another platform becomes no stage: a base that is for one platform alone is taken by engines for any", async () => {
+  const { stages } = await box.plan(project, "linux/arm64");
+  const { digest: amd64 } = readRecord(local(), keyOf("base-tools"))!;
+  await expect(writeStageRef(local().layout, stages[0]!, amd64, null)).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    explanation: { what: "base-tools for linux/arm64 came out as an image for linux/amd64" },
+  });
+});
+
 describe("before any tag, an image is held against its plan", () => {
   const made = async () => {
     const { world } = worldAt(project, {
@@ -241,6 +251,7 @@ describe("before any tag, an image is held against its plan", () => {
       withRecord(1, (record) => ({ ...record, ref: one!.done[0]!.record!.ref })),
       withRecord(1, (record) => ({ ...record, trust: "branch" })),
       { ...image, platforms: [{ ...one!, done: one!.done.slice(0, 3) }] },
+      { ...image, platforms: [{ ...one!, plan: { ...plan, platform: "linux/arm64" as const } }] },
       { ...image, root: { ...image.root, digest: one!.done[2]!.record!.digest } },
     ];
     for (const [at, each] of wrong.entries()) expect(() => checkMade(local(), each), `case ${at}`).toThrow(broken);
