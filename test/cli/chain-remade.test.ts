@@ -1,0 +1,80 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { keepStage, readRecord } from "../../ci/io/records.js";
+import { stateOf } from "../../ci/io/state.js";
+import type { Plan } from "../../dagger/src/pipeline/plan.js";
+import { built, command, planned } from "./support/command.js";
+import { openToolbox, type Toolbox } from "./support/toolbox.js";
+
+/** A stage that was made again under its key, and the stages that were built on what it was before. */
+let box: Toolbox;
+let project: string;
+let state: string;
+let plan: Plan;
+let digest: string;
+beforeAll(async () => void (box = await openToolbox()));
+afterAll(() => box.close());
+beforeEach(async () => {
+  project = await box.checkout();
+  state = await box.machine("executed");
+  plan = await box.plan(project);
+  digest = await built(project, state);
+});
+
+const keyOf = (stage: string) => plan.stages.find((one) => one.stage === stage)!.key;
+const local = () => stateOf(project, { FACTORY_STATE: state }, "protected");
+
+describe("a stage below that has another result now", () => {
+  test("what was built on the one before does not count", async () => {
+    const other = await box.machine("empty");
+    await box.executed(other, project, "other");
+    // As NO_CACHE=1 REFRESH=1 STAGE=dependencies leaves a state folder: a new result under the same key.
+    await box.executed(state, project, "other");
+    expect(await planned(project, state)).toEqual([
+      "base-tools reuse",
+      "dependencies reuse",
+      "application reuse",
+      "runtime assemble",
+    ]);
+    expect(await built(project, state)).toBe(await built(project, other));
+    expect(await built(project, state)).not.toBe(digest);
+  });
+
+  test("of base-tools alone: dependencies is executed again", async () => {
+    const other = await box.machine("empty");
+    await box.executed(other, project, "other");
+    const before = readRecord(local(), keyOf("dependencies"))!;
+    const base = readRecord(local(), keyOf("base-tools"))!.digest;
+    await box.executed(state, project, "other");
+    keepStage(local(), { ...before, parent: base });
+    expect(await planned(project, state)).toEqual([
+      "base-tools reuse",
+      "dependencies execute",
+      "application reuse",
+      "runtime assemble",
+    ]);
+    expect((await command(project, state, "plan")).stdout).toContain("it was built on another result of the stage below");
+  });
+});
+
+describe("report", () => {
+  test.each<["here" | "elsewhere"]>([["here"], ["elsewhere"]])(
+    "tells nothing of dependencies that were executed %s on another base-tools than is kept",
+    async (where) => {
+      const whole = await command(project, state, "report");
+      expect(whole.code).toBe(0);
+      const before = readRecord(local(), keyOf("dependencies"))!;
+      const base = readRecord(local(), keyOf("base-tools"))!.digest;
+      await box.executed(state, project, "other");
+      keepStage(local(), { ...before, parent: where === "here" ? base : null });
+      expect(await command(project, state, "report")).toMatchObject({
+        error: {
+          code: "INPUT_MISSING",
+          explanation: {
+            what: "dependencies of small for linux/amd64 is not built",
+            why: "what is kept of it was built on another result of the stage below",
+          },
+        },
+      });
+    },
+  );
+});
