@@ -3,13 +3,12 @@ import { isOn, type World } from "./command.js";
 import { commands, isCommand } from "./commands/index.js";
 import { visible } from "../dagger/src/pipeline/printable.js";
 import { suggestion } from "../dagger/src/pipeline/suggest.js";
+import { isSupportedNode } from "./io/node-version.js";
 import { type StandardOutput, standardOutput } from "./io/standard-output.js";
 import { systemError } from "./io/system-error.js";
 import { readTyped, refuseStray, withVariables } from "./variables.js";
 import { overview, usage } from "./view/help.js";
 import { problemText } from "./view/problem.js";
-
-const oldestNode = 20;
 
 /** Signals that end a process and can be answered: each leaves as little behind as an interrupt from the keyboard. */
 const endings = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGALRM", "SIGUSR2", "SIGXCPU", "SIGVTALRM", "SIGPROF"] as const;
@@ -20,12 +19,12 @@ const main = async (stdout: StandardOutput): Promise<number> => {
   const colour = env["NO_COLOR"] === undefined && process.stderr.isTTY && env["TERM"] !== "dumb";
   const [name = "help", ...rest] = process.argv.slice(2);
   try {
-    // Asked here and not by ./task: another start of Node would cost each command more than all that ./task does.
-    if (Number(process.versions.node.split(".")[0]) < oldestNode) {
+    // ./task brings one that is new enough: this is for whoever starts Task or the program without it.
+    if (!isSupportedNode(process.versions.node)) {
       throw new FactoryError("HOST_TOOL_MISSING", {
         what: `node ${process.versions.node} is too old`,
-        why: `the pipeline needs Node.js ${oldestNode}`,
-        fix: `install Node.js ${oldestNode} or newer`,
+        why: "the pipeline needs Node.js 22.21 or newer of 22, or 24.5 or newer",
+        fix: "start it by ./task, which brings a newer one, or install Node.js 24",
       });
     }
     const typed = readTyped(env, process.ppid);

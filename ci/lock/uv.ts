@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { access, mkdir, mkdtemp, readFile, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { access, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import { findProgram } from "../io/host.js";
 import { run } from "../io/process.js";
@@ -10,7 +10,7 @@ import { limited } from "./limited.js";
 /**
  * The absolute path of uv, in the version that `hostTools` (builder/host-tools.txt) pins: from PATH when it is that version,
  * else from the user's cache, where pip puts it once, checked against the pinned hashes.
- * @throws FactoryError HOST_TOOL_MISSING (no python3 with pip), MIRROR_UNREACHABLE, CHECKSUM_MISMATCH, INTERRUPTED
+ * @throws FactoryError HOST_TOOL_MISSING (no python3), MIRROR_UNREACHABLE, CHECKSUM_MISMATCH, INTERRUPTED
  */
 export async function findUv(hostTools: string, cache: string, net: Net): Promise<string> {
   const pins = await readFile(hostTools, "utf8");
@@ -26,11 +26,25 @@ export async function findUv(hostTools: string, cache: string, net: Net): Promis
   await mkdir(join(cache, "host-tools"), { recursive: true });
   const fresh = await mkdtemp(join(cache, "host-tools/.new-"));
   try {
+    // The file pins other programs, too, which nothing here needs.
+    const requirements = `${fresh}/uv.txt`;
+    await writeFile(requirements, /^uv==(?:.*\\\n)+.*\n/m.exec(pins)?.[0] ?? "");
+    const python = (...words: string[]) => run(...limited("python3", words), options);
+    // Debian's python3 has no pip.
+    const hasPip = (await python("-m", "pip", "--version")).exitCode === 0;
+    const wheel = `${fresh}/pip.whl`;
+    if (!hasPip) {
+      const brought = await python(join(dirname(hostTools), "bring-pip.py"), wheel);
+      if (brought.exitCode !== 0) throw pipFailed(brought.stderr);
+    }
     const args = ["--require-hashes", "--only-binary", ":all:", "--no-deps", "--disable-pip-version-check", "--target", fresh];
-    const pip = await run(...limited("python3", ["-m", "pip", "install", "-q", "--no-input", ...args, "-r", hostTools]), {
-      ...options,
-      env: { PIP_ROOT_USER_ACTION: "ignore", PIP_USER: "0" },
-    });
+    const pip = await run(
+      ...limited("python3", [hasPip ? "-mpip" : `${wheel}/pip`, "install", "-q", "--no-input", ...args, "-r", requirements]),
+      {
+        ...options,
+        env: { PIP_ROOT_USER_ACTION: "ignore", PIP_USER: "0" },
+      },
+    );
     if (pip.exitCode !== 0) throw pipFailed(pip.stderr);
     // Another process may have been faster; its folder has the same content.
     await rename(fresh, folder).catch(async (error: unknown) => {
@@ -50,11 +64,11 @@ const exists = (path: string): Promise<boolean> =>
 
 function pipFailed(stderr: string): FactoryError {
   const why = stderr.trim().split("\n").slice(-6).join("\n");
-  if (/No module named pip/.test(stderr))
+  if (/python3: (?:command )?not found/.test(stderr))
     return new FactoryError("HOST_TOOL_MISSING", {
       what: "cannot get uv, which resolves Python requirements",
-      why: "python3 of this machine has no pip",
-      fix: "install it (Debian: apt-get install python3-pip), or put uv of the version in builder/host-tools.txt on PATH",
+      why: "this machine has no python3",
+      fix: "install it (Debian: apt-get install python3), or put uv of the version in builder/host-tools.txt on PATH",
     });
   if (/THESE PACKAGES DO NOT MATCH THE HASHES/.test(stderr))
     return new FactoryError("CHECKSUM_MISMATCH", {

