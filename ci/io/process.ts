@@ -2,7 +2,10 @@ import { execFile } from "node:child_process";
 import { isErrno } from "../../dagger/src/errno.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 
-/** What a finished process left. `stderr` holds the last 64 KiB at least; both are decoded as UTF-8. */
+/**
+ * What a finished process left, decoded as UTF-8. Where its lines were read (`onLine`), `stderr` is the last of them and `stdout` is empty.
+ * Up to 64 MiB otherwise.
+ */
 export type Finished = { exitCode: number; stdout: string; stderr: string };
 
 export type RunOptions = {
@@ -22,6 +25,9 @@ export type RunOptions = {
   streams?: "captured" | "through" | "terminal";
 };
 
+/** Characters of stderr that are kept at least where lines are read. */
+const tail = 64 * 1024;
+
 /**
  * A process that runs for as long as it takes. Here and in `ask` processes are started, and nowhere else. A non-zero exit is a
  * result, not an error: the caller knows what it means.
@@ -34,7 +40,8 @@ export async function run(program: string, args: readonly string[], options: Run
     const child = execa(program, args, {
       reject: false,
       stripFinalNewline: false,
-      maxBuffer: 64 * 1024 * 1024,
+      // What is read line by line is as long as it runs; what is kept whole has a limit, at which the program is ended.
+      ...(onLine === undefined ? { maxBuffer: 64 * 1024 * 1024 } : { buffer: false }),
       forceKillAfterDelay: 5_000,
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       ...(options.env === undefined ? {} : { env: options.env }),
@@ -45,9 +52,14 @@ export async function run(program: string, args: readonly string[], options: Run
       ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
       ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
     });
+    let lastLines = "";
     if (onLine !== undefined) {
       const drain = async (stream: "stdout" | "stderr") => {
-        for await (const line of child.iterable({ from: stream })) onLine(String(line), stream);
+        for await (const line of child.iterable({ from: stream })) {
+          onLine(String(line), stream);
+          if (stream === "stderr")
+            lastLines = `${lastLines.length > 2 * tail ? lastLines.slice(-tail) : lastLines}${String(line)}\n`;
+        }
       };
       await Promise.all([drain("stdout"), drain("stderr")]);
     }
@@ -58,7 +70,9 @@ export async function run(program: string, args: readonly string[], options: Run
     return {
       exitCode: result.exitCode ?? 128,
       stdout: String(result.stdout ?? ""),
-      stderr: String(result.stderr ?? "") + (result.timedOut ? `\n${program}: no answer in ${options.timeout} ms` : ""),
+      stderr:
+        (result.stderr === undefined ? lastLines : String(result.stderr)) +
+        (result.timedOut ? `\n${program}: no answer in ${options.timeout} ms` : ""),
     };
   } catch (error) {
     if (options.signal?.aborted) throw interrupted(program);

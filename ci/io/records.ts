@@ -5,6 +5,7 @@ import { type Ingredients, keyOf } from "../../dagger/src/pipeline/key.js";
 import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
 import { isTrustedAt, type TrustLevel } from "../../dagger/src/pipeline/trust-level.js";
 import { extendsImage, missingBlobs, readManifest } from "../../dagger/src/layout.js";
+import { openStageRef } from "../../dagger/src/stage-ref.js";
 import { readNote, writeNote } from "./note.js";
 import { notWritable, type State } from "./state.js";
 
@@ -46,8 +47,9 @@ export const findStage = (state: State, key: string): StageRecord | null => {
   return record === null || !isTrustedAt(record.trust, state.trust) ? null : wholeRecord(state, record);
 };
 
-/** A record whose blobs are here or in its repository; null for any other. */
+/** A record whose blobs are here or in its repository, and whose stage ref can be opened; null for any other. */
 const wholeRecord = (state: State, record: StageRecord): StageRecord | null => {
+  if (record.ref !== null && openStageRef(state.layout, record.ref, record.key) === null) return null;
   const missing = missingBlobs(state.layout, record.ref ?? record.digest);
   if (missing === null) return null;
   if (missing.length === 0) return record;

@@ -7,7 +7,7 @@ import { type Ingredients, keyOf } from "./pipeline/key.js";
 import type { Descriptor, Manifest } from "./pipeline/oci.js";
 import { isAssemblyIndex, isImageConfig, isImageIndex, isManifest, jsonOf } from "./pipeline/oci-check.js";
 import type { PlannedStage } from "./pipeline/plan.js";
-import { partsOf, readStageRef, type StageRef, stageTag } from "./pipeline/stage-ref.js";
+import { isArtifactOf, partsOf, readStageRef, type StageRef, stageTag } from "./pipeline/stage-ref.js";
 import type { Repository } from "./registry/client.js";
 import { known, type Lookup } from "./registry/lookup.js";
 
@@ -53,6 +53,7 @@ export const bringStage = (from: Repository, layout: string, stage: PlannedStage
     const [image, artifact] = await Promise.all([manifestOf(from, tagged.image), manifestOf(from, tagged.artifact)]);
     const parts = partsOf(artifact.value);
     if (parts === null) return damaged("it lacks a part");
+    if (!isArtifactOf(artifact.value, tagged.image.digest)) return damaged("what it says is of another image");
     const [config, ingredients, assembly] = await Promise.all([
       small(from, image.value.config),
       small(from, parts.ingredients),

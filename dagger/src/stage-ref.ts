@@ -6,7 +6,7 @@ import { type AssemblyIndex, assemblyOf } from "./pipeline/assembly-index.js";
 import { inFrames } from "./pipeline/compress.js";
 import { FactoryError } from "./pipeline/error.js";
 import type { ImageConfig } from "./pipeline/image-config.js";
-import type { Ingredients, StageKey } from "./pipeline/key.js";
+import type { Ingredients } from "./pipeline/key.js";
 import { type Descriptor, mediaTypes, platformParts } from "./pipeline/oci.js";
 import { isAssemblyIndex, isFullIndex, isImageIndex, isManifest, jsonOf } from "./pipeline/oci-check.js";
 import type { PlannedStage } from "./pipeline/plan.js";
@@ -15,6 +15,7 @@ import {
   artifactText,
   emptyConfig,
   ingredientsText,
+  isArtifactOf,
   type Part,
   partsOf,
   partTypes,
@@ -50,7 +51,7 @@ export const writeStageRef = async (
     full: await put(layout, partTypes.full, JSON.stringify(full)),
   };
   const config = await put(layout, emptyConfig.type, emptyConfig.text);
-  const artifact = await put(layout, mediaTypes.manifest, artifactText(config, parts));
+  const artifact = await put(layout, mediaTypes.manifest, artifactText(config, parts, imageDigest));
   const image = {
     mediaType: mediaTypes.manifest,
     digest: imageDigest,
@@ -96,13 +97,13 @@ export type OpenStage = {
  * Opens the ref of this key in a layout. What assembling needs must be there: the manifest and config of the image, and the small
  * parts; its layers and the full index may stand elsewhere. Null for a ref that is damaged or not whole in that sense.
  */
-export const openStageRef = (layout: string, refDigest: string, key: StageKey): OpenStage | null => {
+export const openStageRef = (layout: string, refDigest: string, key: string): OpenStage | null => {
   try {
     const index = readBlob<unknown>(layout, refDigest);
     const ref = isImageIndex(index) ? readStageRef(index, key) : null;
     if (ref === null) return null;
     const artifact = readBlob<unknown>(layout, ref.artifact.digest);
-    const parts = isManifest(artifact) ? partsOf(artifact) : null;
+    const parts = isManifest(artifact) && isArtifactOf(artifact, ref.image.digest) ? partsOf(artifact) : null;
     const image = readBlob<unknown>(layout, ref.image.digest);
     if (!isManifest(image)) return null;
     const { config } = image;

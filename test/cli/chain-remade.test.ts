@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { keepStage, readRecord } from "../../ci/io/records.js";
 import { stateOf } from "../../ci/io/state.js";
+import { readBlob, readManifest, writeJson } from "../../dagger/src/layout.js";
+import { type ImageIndex, mediaTypes } from "../../dagger/src/pipeline/oci.js";
 import type { Plan } from "../../dagger/src/pipeline/plan.js";
 import { built, command, planned } from "./support/command.js";
 import { openToolbox, type Toolbox } from "./support/toolbox.js";
@@ -77,4 +79,21 @@ describe("report", () => {
       });
     },
   );
+});
+
+test("a record of a stage ref that this version does not read is as good as absent: as an earlier version left it", async () => {
+  const { layout } = local();
+  const before = readRecord(local(), keyOf("dependencies"))!;
+  const ref = readBlob<ImageIndex>(layout, before.ref!);
+  const { annotations: _none, ...artifact } = readManifest(layout, ref.manifests[1]!.digest);
+  const old = await writeJson(layout, mediaTypes.manifest, artifact);
+  const manifests = [ref.manifests[0]!, { ...ref.manifests[1]!, ...old }];
+  const { digest: kept } = await writeJson(layout, mediaTypes.index, { ...ref, manifests });
+  keepStage(local(), { ...before, ref: kept });
+  expect((await planned(project, state))[1]).toBe("dependencies execute");
+  expect((await command(project, state, "plan")).stdout).toContain("a part of it is missing or damaged");
+  expect(await command(project, state, "build")).toMatchObject({ code: 69, error: { code: "ENGINE_MISSING" } });
+  expect(await command(project, state, "report")).toMatchObject({ error: { code: "INPUT_MISSING" } });
+  await box.executed(state, project);
+  expect(await built(project, state)).toBe(digest);
 });

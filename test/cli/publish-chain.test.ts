@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { ImageConfig } from "../../dagger/src/pipeline/image-config.js";
-import type { Descriptor, ImageIndex, Manifest } from "../../dagger/src/pipeline/oci.js";
+import { type Descriptor, type ImageIndex, type Manifest, mediaTypes } from "../../dagger/src/pipeline/oci.js";
 import type { Plan } from "../../dagger/src/pipeline/plan.js";
 import { bytesBody } from "../../dagger/src/registry/body.js";
 import type { Repository } from "../../dagger/src/registry/client.js";
@@ -125,6 +125,18 @@ describe.each<["one platform" | "two platforms"]>([["one platform"], ["two platf
     const again = await at.publish(project, await at.box.machine("empty"));
     expect(again).toMatchObject({ published: "before", digest: right });
     expect(notes(again.stderr)).toEqual([]);
+  });
+
+  test("something else under the key tag is not taken for it", async () => {
+    const ref = await json<ImageIndex>(`cache-dependencies-${plans[0]!.stages[1]!.key}`);
+    const stage = await json<Manifest>(ref.manifests[0]!.digest);
+    for (const wrong of [stage, ref, { schemaVersion: 2 as const, mediaType: mediaTypes.index, manifests: [] }]) {
+      await put(wrong, key);
+      const done = await at.publish(project, await at.box.machine("empty"));
+      expect(done).toMatchObject({ published: "now", digest: right });
+      expect(notes(done.stderr)).toHaveLength(1);
+      expect(known(await home.headManifest(key))!.digest).toBe(right);
+    }
   });
 
   test("without the stage ref that would tell: only a machine that made the same one takes it", async () => {

@@ -21,6 +21,7 @@ export const partTypes = {
 export type Part = keyof typeof partTypes;
 
 const keyAnnotation = "io.image-factory.key";
+const imageAnnotation = "io.image-factory.image";
 const stageNameAnnotation = "io.image-factory.stage";
 /** The config of an artifact, which has none (OCI image spec 1.1, "Guidance for an Empty Descriptor"). */
 export const emptyConfig = { type: "application/vnd.oci.empty.v1+json", text: "{}" } as const;
@@ -28,14 +29,20 @@ export const emptyConfig = { type: "application/vnd.oci.empty.v1+json", text: "{
 /** The tag of a stage ref, in a registry and in a layout's index. */
 export const stageTag = (stage: StageName, key: StageKey): string => `cache-${stage}-${key}`;
 
-export const artifactText = (config: Descriptor, parts: Readonly<Record<Part, Descriptor>>): string =>
+/** @param image the digest of the stage's image: what the parts say is of this one, whatever an index puts beside them */
+export const artifactText = (config: Descriptor, parts: Readonly<Record<Part, Descriptor>>, image: string): string =>
   canonical({
     schemaVersion: 2,
     mediaType: mediaTypes.manifest,
     artifactType,
     config,
     layers: [parts.ingredients, parts.assembly, parts.full],
+    annotations: { [imageAnnotation]: image },
   } satisfies Manifest);
+
+/** Whether an artifact speaks of this image. Layers do not say which key they are of: without this an image mixed up with another would count. */
+export const isArtifactOf = ({ annotations }: Partial<Manifest>, image: string): boolean =>
+  annotations?.[imageAnnotation] === image;
 
 export const stageRefText = (stage: StageName, key: StageKey, image: Descriptor, artifact: Descriptor): string =>
   canonical({
@@ -61,7 +68,7 @@ export type StageRef = { image: Descriptor; artifact: Descriptor };
 /**
  * Takes a stage ref apart. Null for anything that is not one, or that speaks of another key: a tag is no promise.
  */
-export const readStageRef = (index: Partial<ImageIndex>, key: StageKey): StageRef | null => {
+export const readStageRef = (index: Partial<ImageIndex>, key: string): StageRef | null => {
   const { manifests, annotations } = index;
   if (!Array.isArray(manifests) || manifests.length !== 2 || annotations?.[keyAnnotation] !== key) return null;
   const artifact = manifests.find((one) => one.artifactType === artifactType);
