@@ -102,10 +102,10 @@ describe("another process", () => {
     const env = process.env;
     const setup = { env, state: stateOf(".", env), report() {} };
     ${what}`;
-  const start = (what: string, signal?: AbortSignal, onLine: (line: string) => void = () => undefined) =>
+  const start = (what: string, signal?: AbortSignal, onLine?: (line: string) => void) =>
     run(process.execPath, ["--import", "tsx", "--input-type=module", "--eval", script(what)], {
       env: setup.env,
-      onLine,
+      ...(onLine === undefined ? {} : { onLine }),
       ...(signal === undefined ? {} : { signal }),
     });
 
