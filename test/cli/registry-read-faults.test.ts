@@ -134,14 +134,17 @@ describe("reading from a registry that misbehaves", () => {
     expect(await repository.headManifest("v1")).toMatchObject({ state: "unknown", error: { code: "REGISTRY_FAILED" } });
   });
 
-  test("a registry that does not answer HEAD as it should is asked for the whole", async () => {
-    const expected = { state: "found", value: { digest: image.digest, mediaType: image.mediaType, size: image.size } };
-    front.on({ method: "HEAD", path: /manifests/, fault: { do: "change", headers: { "docker-content-digest": undefined } } });
-    expect(await repository.headManifest("v1")).toEqual(expected);
-    front.on({ method: "HEAD", path: /manifests/, fault: { do: "answer", status: 405 } });
-    expect(await repository.headManifest("v1")).toEqual(expected);
-    expect(front.log.map(({ method }) => method)).toEqual(["HEAD", "GET", "HEAD", "GET"]);
-  });
+  test.each([405, 501])(
+    "a registry that does not answer HEAD as it should is asked for the whole: HEAD is answered with %i",
+    async (status) => {
+      const expected = { state: "found", value: { digest: image.digest, mediaType: image.mediaType, size: image.size } };
+      front.on({ method: "HEAD", path: /manifests/, fault: { do: "change", headers: { "docker-content-digest": undefined } } });
+      expect(await repository.headManifest("v1")).toEqual(expected);
+      front.on({ method: "HEAD", path: /manifests/, fault: { do: "answer", status } });
+      expect(await repository.headManifest("v1")).toEqual(expected);
+      expect(front.log.map(({ method }) => method)).toEqual(["HEAD", "GET", "HEAD", "GET"]);
+    },
+  );
 
   test("a manifest with other content than its digest says is known to be damaged, and nobody gets it", async () => {
     const body = '{"schemaVersion":2}';

@@ -36,6 +36,9 @@ const requestFor = (place: Place, method: "GET" | "HEAD", reference: string) => 
   doing: `read ${named(place, reference)}`,
 });
 
+/** Answers to a HEAD that say nothing of the manifest. */
+const noHead: ReadonlySet<number> = new Set([404, 405, 501]);
+
 /** Digest, type and size of what a tag or digest stands for: one request where the registry answers HEAD as it should. */
 export const headManifest = (place: Place, reference: string): Promise<Lookup<ManifestHead>> =>
   lookUp(async () => {
@@ -44,8 +47,8 @@ export const headManifest = (place: Place, reference: string): Promise<Lookup<Ma
     if (answer.status === 404 && isRegistry(answer)) return absent;
     const digest = header(answer, "docker-content-digest");
     const size = Number(header(answer, "content-length") || Number.NaN);
-    // No digest, no size, an absence that could be a web server's: the bytes themselves will tell.
-    if (answer.status === 404 || answer.status === 405 || (answer.status === 200 && (!isDigest(digest) || !(size > 0)))) {
+    // No digest, no size, an absence that could be a web server's, a HEAD that is refused as such: the bytes themselves will tell.
+    if (noHead.has(answer.status) || (answer.status === 200 && (!isDigest(digest) || !(size > 0)))) {
       const whole = await getManifest(place, reference);
       if (whole.state !== "found") return whole;
       const { bytes: _, ...head } = whole.value;
