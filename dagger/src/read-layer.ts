@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { pipeline, Readable, type Transform } from "node:stream";
 import * as zlib from "node:zlib";
-import { Decompress } from "fzstd";
 import { FactoryError } from "./pipeline/error.js";
 import { type FramePart, frameParts } from "./pipeline/zstd-frames.js";
 
@@ -60,33 +59,11 @@ async function* unpacked(
   else yield* watched();
 }
 
-/** Node has zstd since 22.15, three times as fast as fzstd. What a decoder gives back is the same by definition. */
-const nativeZstd = (zlib as { createZstdDecompress?: (options: { chunkSize: number }) => Transform }).createZstdDecompress;
-
-/** Bytes of a layer that fzstd gets at once: what they become is held in memory, and four may become 128 KiB. */
-const slice = 4096;
-
+/** A decoder for each frame: Node's own stops after the first. */
 async function* unzstd(pieces: AsyncIterable<Buffer>, measure: Measure): AsyncGenerator<Uint8Array> {
   const parts = frameParts(pieces, measure.window);
-  if (nativeZstd !== undefined) return yield* byFrame(parts, () => nativeZstd({ chunkSize: 1 << 18 }));
-  const ready: Uint8Array[] = [];
-  const decoder = new Decompress((part) => ready.push(part));
-  for await (const { bytes } of parts) {
-    for (let at = 0; at < bytes.length; at += slice) {
-      // A plain view: fzstd makes its own arrays by the constructor of what it is given.
-      decoder.push(new Uint8Array(bytes.buffer, bytes.byteOffset + at, Math.min(slice, bytes.length - at)));
-      yield* ready.splice(0);
-    }
-  }
-  decoder.push(new Uint8Array(0), true);
-  yield* ready;
-}
-
-/** A decoder for each frame: Node's own stops after the first. */
-async function* byFrame(parts: AsyncGenerator<FramePart>, decoder: () => Transform): AsyncGenerator<Uint8Array> {
-  for (let first = await parts.next(); first.done !== true; first = await parts.next()) {
-    yield* through(oneFrame(first.value, parts), decoder());
-  }
+  for (let first = await parts.next(); first.done !== true; first = await parts.next())
+    yield* through(oneFrame(first.value, parts), zlib.createZstdDecompress({ chunkSize: 1 << 18 }));
 }
 
 async function* oneFrame(first: FramePart, parts: AsyncGenerator<FramePart>): AsyncGenerator<Uint8Array> {

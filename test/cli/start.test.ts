@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -56,42 +56,6 @@ describe("the compiled program", () => {
     expect(second).not.toBe(first);
     writeFileSync(join(folder, "images.yaml"), imagesYaml("first"));
     expect(await keys()).toBe(first);
-  });
-
-  test.for([
-    ["cut off", (bytes: Buffer) => bytes.subarray(0, bytes.length / 2)],
-    ["changed in one place", (bytes: Buffer) => Buffer.from(bytes).fill(7, bytes.length / 2, bytes.length / 2 + 8)],
-    ["empty", () => Buffer.alloc(0)],
-  ] as const)("takes nothing from what V8 compiled when that is %s", async ([, harm], { skip }) => {
-    skip(Number(process.versions.node.split(".")[0]) >= 22, "Node keeps what it compiled by itself from version 22 on");
-    const first = await keys();
-    const file = join(beside("compiled"), readdirSync(beside("compiled"))[0]!);
-    const good = readFileSync(file);
-    writeFileSync(file, harm(good));
-    expect(await keys()).toBe(first);
-    // It is made again: the hash of the rest stands first.
-    expect(readFileSync(file).length).toBeGreaterThan(100_000);
-    expect(readFileSync(file).equals(harm(good))).toBe(false);
-  });
-
-  test("hands the certificates on that its own start was spared", async () => {
-    const said = join(folder, "said");
-    const git = `#!/bin/sh\nprintf '%s|%s' "\${NODE_EXTRA_CA_CERTS-none}" "\${FACTORY_NODE_EXTRA_CA_CERTS-none}" > ${said}\nexit 1\n`;
-    writeFileSync(join(folder, "git"), git, { mode: 0o755 });
-    const started = (certificates: string) =>
-      promisify(execFile)(process.execPath, [join(beside("factory.cjs")), "explain", "--since", "HEAD"], {
-        cwd: folder,
-        env: {
-          ...process.env,
-          PATH: `${folder}:${process.env["PATH"]}`,
-          NODE_EXTRA_CA_CERTS: "",
-          FACTORY_NODE_EXTRA_CA_CERTS: certificates,
-        },
-      });
-    await expect(started("/company.pem")).rejects.toMatchObject({ code: 64 });
-    expect(readFileSync(said, "utf8")).toBe("/company.pem|none");
-    await expect(started("")).rejects.toMatchObject({ code: 64 });
-    expect(readFileSync(said, "utf8")).toBe("none|none");
   });
 
   test("a word too many is refused, and so is a flag that Task would take for itself", async () => {

@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
-import { gunzipSync } from "node:zlib";
-import { decompress } from "fzstd";
+import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { encoderOf } from "../../dagger/src/encoders.js";
 
@@ -28,7 +27,7 @@ const isInstalled = (name: string): boolean => {
 
 // A layer's digest is these bytes: another version of a compressor, or another machine, must not change them unseen.
 describe.each([
-  ["zstd", "@bokuweb/zstd-wasm", "0e05580df626d59bf1d85ac89456cc4fb6635258584b0c04775f3439f53d44a5", decompress],
+  ["zstd", "@bokuweb/zstd-wasm", "0e05580df626d59bf1d85ac89456cc4fb6635258584b0c04775f3439f53d44a5", zstdDecompressSync],
   ["gzip", "fflate", "7bea9b154c74b76609db993ef48b13c2308c13f09cdbe54f76a092c6313740dd", gunzipSync],
 ] as const)("%s", (compression, packageName, golden, unpack) => {
   test("gives these bytes and no others", async ({ skip }) => {

@@ -40,7 +40,7 @@ const layers: readonly Layer[] = [
     name: "module",
     holds: below(module),
     may: below(pipeline, registry, module),
-    packages: below(node, "fzstd$", "fflate$", "@bokuweb/zstd-wasm$", "@dagger\\.io/dagger$"),
+    packages: below(node, "fflate$", "@bokuweb/zstd-wasm$", "@dagger\\.io/dagger$"),
   },
   { name: "io", holds: below(io), may: below(pipeline, registry, module, io), packages: below(node, "execa$") },
   ...["engines", "outputs", "images", "view", "lock", "bootstrap"].map((name): Layer => ({
@@ -48,7 +48,7 @@ const layers: readonly Layer[] = [
     holds: below(`ci/${name}/`),
     // A base is bootstrapped from the packages that the lock's resolver chose.
     may: below(pipeline, registry, module, io, `ci/${name}/`, ...(name === "bootstrap" ? ["ci/lock/"] : [])),
-    packages: below(node, "tar-stream$", "fzstd$", "yoctocolors$", "zod$", "smol-toml$", "@dagger\\.io/dagger$"),
+    packages: below(node, "tar-stream$", "yoctocolors$", "zod$", "smol-toml$", "@dagger\\.io/dagger$"),
   })),
   {
     name: "project",
@@ -130,16 +130,16 @@ describe("what is typed often starts at once", () => {
 
   // Each of these costs a start 5 to 60 ms: measured by ./task bench:code-change.
   const heavy =
-    /^(?:yaml|zod|execa|tar-stream|fzstd|node:https?|node:tls|ci\/engines\/.*|ci\/outputs\/.*|ci\/bootstrap\/.*|ci\/lock\/.*|dagger\/src\/registry\/.*)$/;
+    /^(?:yaml|zod|execa|tar-stream|node:https?|node:tls|ci\/engines\/.*|ci\/outputs\/.*|ci\/bootstrap\/.*|ci\/lock\/.*|dagger\/src\/registry\/.*)$/;
 
   test("publish brings the registry's client, and neither the schema nor what only engines and outputs need", () => {
     const chains = loadedWith("ci/commands/publish.ts");
     expect([...chains.keys()].some((path) => path.startsWith("dagger/src/registry/"))).toBe(true);
-    const unneeded = /^(?:yaml|zod|tar-stream|fzstd|ci\/engines\/.*|ci\/outputs\/.*|ci\/bootstrap\/.*|ci\/lock\/.*)$/;
+    const unneeded = /^(?:yaml|zod|tar-stream|ci\/engines\/.*|ci\/outputs\/.*|ci\/bootstrap\/.*|ci\/lock\/.*)$/;
     expect([...chains].filter(([path]) => unneeded.test(path)).map(([, chain]) => chain)).toEqual([]);
   });
 
-  test.each(["ci/start.ts", "ci/main.ts", "ci/commands/plan.ts", "ci/commands/build.ts"])(
+  test.each(["ci/main.ts", "ci/commands/plan.ts", "ci/commands/build.ts"])(
     "%s brings nothing that a code change can do without",
     (start) => {
       const chains = loadedWith(start);

@@ -1,5 +1,5 @@
+import { zstdDecompressSync } from "node:zlib";
 import { createHash } from "node:crypto";
-import { decompress } from "fzstd";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { encoderOf } from "../../dagger/src/encoders.js";
@@ -53,7 +53,7 @@ describe("the frames of a zstd stream", () => {
           const written = parts.map((part) => (typeof part === "number" ? skippable(part) : Buffer.from(encode(part))));
           const frames = await framesOf(Buffer.concat(written), sizes);
           expect(frames.map(mark)).toEqual(written.filter((_, at) => typeof parts[at] !== "number").map(mark));
-          expect(frames.map((frame) => mark(decompress(frame)))).toEqual(
+          expect(frames.map((frame) => mark(zstdDecompressSync(frame)))).toEqual(
             parts.filter((part) => typeof part !== "number").map(mark),
           );
         },

@@ -1,6 +1,6 @@
+import { zstdDecompressSync } from "node:zlib";
 import { chmod, mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { decompress } from "fzstd";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Bench, blobPath, manifestOf, namesIn, openBench } from "./buildkit.jobs.js";
 
@@ -165,7 +165,7 @@ test("a secret reaches its step and no layer, no config and no event", async () 
   const manifest = await manifestOf(layout, digest);
   const config = await readFile(blobPath(layout, manifest.config.digest), "utf8");
   const layers = await Promise.all(manifest.layers.map((layer) => readFile(blobPath(layout, layer.digest))));
-  const contents = layers.map((layer) => Buffer.from(decompress(layer)).toString("latin1"));
+  const contents = layers.map((layer) => Buffer.from(zstdDecompressSync(layer)).toString("latin1"));
   expect(contents.some((content) => content.includes("/run/secrets/token"))).toBe(true);
   for (const text of [config, JSON.stringify(manifest), JSON.stringify(events), ...contents]) expect(text).not.toContain(secret);
 });

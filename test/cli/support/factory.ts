@@ -23,7 +23,7 @@ const program = (): string => {
       outdir: folder,
       bundle: true,
       platform: "node",
-      target: "node20",
+      target: "node22",
       format: "cjs",
       outExtension: { ".js": ".cjs" },
       external: ["@dagger.io/dagger"],

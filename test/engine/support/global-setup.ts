@@ -25,7 +25,7 @@ export const setup = async (project: TestProject): Promise<() => Promise<void>> 
     splitting: true,
     platform: "node",
     format: "esm",
-    target: "node20",
+    target: "node22",
     external: ["@dagger.io/dagger"],
     banner: { js: "import{createRequire as r}from'node:module';const require=r(import.meta.url);" },
     logLevel: "warning",
