@@ -3,6 +3,7 @@ import { lstatSync, readlinkSync, type Stats } from "node:fs";
 import { changed, type HashCache, type Hashed, hashFile, isGone, isLarge } from "./hash-file.js";
 import { type Found, listRoot, rootKind, rootPath, twice } from "./list-context.js";
 import { FactoryError } from "./pipeline/error.js";
+import { type FoldersInside, foldersInside } from "./folders-inside.js";
 import { type Entry, type Facts, sizesOf, type Wanted } from "./pipeline/facts.js";
 import { type Ignore, compileIgnore, selectPaths } from "./pipeline/select.js";
 import { limits, readInside } from "./read-inside.js";
@@ -24,33 +25,70 @@ export async function gatherFacts(
   wanted: Wanted,
   { cache, ignore = compileIgnore(wanted.ignore) }: { cache?: HashCache; ignore?: Ignore } = {},
 ): Promise<Facts> {
-  const found = twice(() => wanted.roots.flatMap((root) => listRoot(folder, root, ignore)));
+  const folders = foldersInside(folder);
+  try {
+    const entries = await entriesOf(folder, folders, wanted, ignore, cache);
+    return { entries, texts: readTexts(folder, wanted.texts) };
+  } finally {
+    folders.close();
+  }
+}
+
+async function entriesOf(
+  folder: string,
+  folders: FoldersInside,
+  wanted: Wanted,
+  ignore: Ignore,
+  cache: HashCache | undefined,
+): Promise<Entry[]> {
+  const found = twice(() => wanted.roots.flatMap((root) => listRoot(folder, folders, root, ignore)));
   const entries: Entry[] = [];
-  const slots: { at: number; path: string; file: string; stat: Stats }[] = [];
+  const slots: { at: number; path: string; stat: Stats }[] = [];
+  const inPlace =
+    (path: string) =>
+    <T>(work: (name: string) => T): T => {
+      const slash = path.lastIndexOf("/");
+      return folders.within(slash < 0 ? "" : path.slice(0, slash), (at) => work(`${at}/${path.slice(slash + 1)}`));
+    };
+  // Both are clean: join would take them apart and put them together again, ten thousand times.
+  const hash = (path: string, stat: Stats) => hashFile(`${folder}/${path}`, path, stat, cache, inPlace(path));
   const enter = (at: number, path: string, { stat, sha256 }: Hashed) => {
     entries[at] = { kind: "file", path, executable: (stat.mode & 0o100) !== 0, size: stat.size, sha256 };
   };
   for (const [at, { path, kind }] of selectPaths(found, ignore).entries()) {
-    // Both are clean: join would take them apart and put them together again, ten thousand times.
-    const file = `${folder}/${path}`;
     refuse(path, kind);
     if (kind === "directory") entries[at] = { kind, path };
-    else if (kind === "symlink") entries[at] = { kind, path, target: linkTarget(file, path) };
+    else if (kind === "symlink")
+      entries[at] = { kind, path, target: unlessGone(path, () => inPlace(path)((name) => linkTarget(name, path))) };
     else {
-      const stat = lstatSync(file, { throwIfNoEntry: false });
+      // By its path, which is faster: what is read must be this very file, and a remembered hash is of this very file.
+      const stat = lstatSync(`${folder}/${path}`, { throwIfNoEntry: false });
       if (stat === undefined || !stat.isFile()) return changed(path);
-      const hashed = isLarge(stat) ? null : hashFile(file, path, stat, cache);
-      if (hashed === null) slots.push({ at, path, file, stat });
+      const hashed = isLarge(stat) ? null : hash(path, stat);
+      if (hashed === null) slots.push({ at, path, stat });
       else enter(at, path, hashed instanceof Promise ? await hashed : hashed);
     }
   }
   const work = async () => {
     for (let slot = slots.pop(); slot !== undefined; slot = slots.pop())
-      enter(slot.at, slot.path, await hashFile(slot.file, slot.path, slot.stat, cache));
+      enter(slot.at, slot.path, await hash(slot.path, slot.stat));
   };
   await Promise.all(Array.from({ length: concurrency }, work));
-  return { entries, texts: readTexts(folder, wanted.texts) };
+  return entries;
 }
+
+/** @throws FactoryError INPUT_MISSING where the file or a folder on the way to it is no longer there */
+function unlessGone<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    return isGone(error) ? changed(path, error) : raise(error);
+  }
+}
+
+const raise = (error: unknown): never => {
+  throw error;
+};
 
 /**
  * How much of a whole context is sent when nothing narrows it down: number and bytes of the regular files that are not ignored.
@@ -64,12 +102,17 @@ export function measureContext(
   const sizes = sizesOf(known);
   let files = sizes.size;
   let bytes = [...sizes.values()].reduce((sum, size) => sum + size, 0);
-  for (const { path, kind } of listRoot(folder, ".", ignore, new Set(known.roots.map(rootPath)))) {
-    if (kind !== "file" || sizes.has(path) || ignore.ignores(path)) continue;
-    const size = lstatSync(`${folder}/${path}`, { throwIfNoEntry: false })?.size;
-    if (size === undefined) continue;
-    files += 1;
-    bytes += size;
+  const folders = foldersInside(folder);
+  try {
+    for (const { path, kind } of listRoot(folder, folders, ".", ignore, new Set(known.roots.map(rootPath)))) {
+      if (kind !== "file" || sizes.has(path) || ignore.ignores(path)) continue;
+      const size = lstatSync(`${folder}/${path}`, { throwIfNoEntry: false })?.size;
+      if (size === undefined) continue;
+      files += 1;
+      bytes += size;
+    }
+  } finally {
+    folders.close();
   }
   return { files, bytes };
 }
@@ -90,12 +133,8 @@ function refuse(path: string, kind: Found["kind"]): void {
 }
 
 function linkTarget(file: string, path: string): string {
-  try {
-    const target = readlinkSync(file, { encoding: "buffer" });
-    if (isUtf8(target)) return target.toString();
-  } catch (error) {
-    return changed(path, error);
-  }
+  const target = readlinkSync(file, { encoding: "buffer" });
+  if (isUtf8(target)) return target.toString();
   throw new FactoryError("CONFIG_INVALID", {
     what: `cannot take ${path} into an image`,
     why: "the target of the symbolic link is not valid UTF-8",

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, type Stats } from "node:fs";
-import { open } from "node:fs/promises";
+import { closeSync, constants, fstatSync, lstatSync, openSync, read, readSync, type Stats } from "node:fs";
+import { promisify } from "node:util";
 import { isErrno } from "./errno.js";
 import { FactoryError } from "./pipeline/error.js";
 
@@ -10,6 +10,9 @@ export type HashCache = {
   /** @param readAt milliseconds since the Unix epoch, from before the file was read */
   set: (path: string, stat: Stats, sha256: string, readAt: number) => void;
 };
+
+/** Works on a file under a name that is good until the work returns. */
+type At = <T>(work: (name: string) => T) => T;
 
 /** A regular file as it was while it was hashed. */
 export type Hashed = { stat: Stats; sha256: string };
@@ -35,8 +38,8 @@ export const isGone = (error: unknown): boolean => isErrno(error, "ENOENT", "ENO
  * SHA-256 of a small file. Synchronous calls, because for many small files they cost a third of asynchronous ones.
  * @returns null when the file changed or vanished meanwhile
  */
-function hashSmall(file: string, stat: Stats): string | null {
-  const handle = openSync(file, flags);
+function hashSmall(open: () => number, stat: Stats): string | null {
+  const handle = open();
   try {
     const hash = createHash("sha256");
     for (let length = readSync(handle, piece); length > 0; length = readSync(handle, piece))
@@ -47,26 +50,37 @@ function hashSmall(file: string, stat: Stats): string | null {
   }
 }
 
-async function hashLarge(file: string, stat: Stats): Promise<string | null> {
-  const handle = await open(file, flags);
+const readPiece = promisify(read);
+
+async function hashLarge(open: () => number, stat: Stats): Promise<string | null> {
+  // Opened at once: the name of its folder is good for this moment only.
+  const handle = open();
   try {
     const hash = createHash("sha256");
     const own = Buffer.allocUnsafeSlow(large);
-    for (let { bytesRead } = await handle.read(own); bytesRead > 0; { bytesRead } = await handle.read(own))
-      hash.update(own.subarray(0, bytesRead));
-    return sameFile(stat, await handle.stat()) ? hash.digest("hex") : null;
+    const next = () => readPiece(handle, own, 0, own.length, null);
+    for (let { bytesRead } = await next(); bytesRead > 0; { bytesRead } = await next()) hash.update(own.subarray(0, bytesRead));
+    return sameFile(stat, fstatSync(handle)) ? hash.digest("hex") : null;
   } finally {
-    await handle.close();
+    closeSync(handle);
   }
 }
 
 /**
  * At once where the hash is remembered: a promise for each of ten thousand files takes longer than all that is looked up.
+ * @param file its path, under which its hash is remembered
  * @param path how messages call the file
+ * @param at how the file is reached, for one that must not be looked up by its path
  * @throws FactoryError INPUT_MISSING when the file changes or vanishes while it is read, twice in a row
  */
-export function hashFile(file: string, path: string, first: Stats, cache?: HashCache): Hashed | Promise<Hashed> {
-  return remembered(file, first, cache) ?? hashAnew(file, path, first, cache);
+export function hashFile(
+  file: string,
+  path: string,
+  first: Stats,
+  cache?: HashCache,
+  at: At = (work) => work(file),
+): Hashed | Promise<Hashed> {
+  return remembered(file, first, cache) ?? hashAnew(file, path, first, cache, at);
 }
 
 const remembered = (file: string, stat: Stats, cache: HashCache | undefined): Hashed | null => {
@@ -74,10 +88,11 @@ const remembered = (file: string, stat: Stats, cache: HashCache | undefined): Ha
   return sha256 === undefined ? null : { stat, sha256 };
 };
 
-async function hashAnew(file: string, path: string, first: Stats, cache: HashCache | undefined): Promise<Hashed> {
+async function hashAnew(file: string, path: string, first: Stats, cache: HashCache | undefined, at: At): Promise<Hashed> {
+  const open = () => at((name) => openSync(name, flags));
   const attempt = async (stat: Stats): Promise<Hashed | null> => {
     const readAt = Date.now();
-    const sha256 = isLarge(stat) ? await hashLarge(file, stat) : hashSmall(file, stat);
+    const sha256 = isLarge(stat) ? await hashLarge(open, stat) : hashSmall(open, stat);
     if (sha256 === null) return null;
     cache?.set(file, stat, sha256, readAt);
     return { stat, sha256 };
@@ -85,7 +100,7 @@ async function hashAnew(file: string, path: string, first: Stats, cache: HashCac
   try {
     const once = await unlessGone(() => attempt(first));
     if (once !== null) return once;
-    const second = regular(file);
+    const second = at(regular);
     return remembered(file, second, cache) ?? (await attempt(second)) ?? changed(path);
   } catch (error) {
     return isGone(error) ? changed(path, error) : Promise.reject(error);

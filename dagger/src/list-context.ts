@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { isErrno } from "./errno.js";
 import { changed, isGone } from "./hash-file.js";
 import { FactoryError } from "./pipeline/error.js";
+import type { FoldersInside } from "./folders-inside.js";
 import type { Ignore } from "./pipeline/select.js";
 
 /** A path as a folder's listing tells it. "other": a socket, a pipe, a device; "unreadable name": not valid UTF-8. */
@@ -16,11 +17,17 @@ export type Found = {
  * A root and everything below it that may be sent; files that are ignored are listed, trees that are ignored are not.
  * @param closed folders that are not entered
  */
-export function listRoot(folder: string, wanted: string, ignore: Ignore, closed: ReadonlySet<string> = new Set()): Found[] {
+export function listRoot(
+  folder: string,
+  folders: FoldersInside,
+  wanted: string,
+  ignore: Ignore,
+  closed: ReadonlySet<string> = new Set(),
+): Found[] {
   const root = rootPath(wanted);
   const found: Found[] = [];
   const enter = (directory: string) => {
-    for (const { name, kind } of listFolder(folder, directory, ignore)) {
+    for (const { name, kind } of listFolder(folders, directory, ignore)) {
       const path = directory === "" ? name : `${directory}/${name}`;
       found.push({ path, kind });
       if (kind === "directory" && !closed.has(path) && !ignore.canSkip(path)) enter(path);
@@ -40,17 +47,19 @@ type Dirent = { isFile(): boolean; isDirectory(): boolean; isSymbolicLink(): boo
 const kindOf = (entry: Dirent): Kind =>
   entry.isFile() ? "file" : entry.isDirectory() ? "directory" : entry.isSymbolicLink() ? "symlink" : "other";
 
-function listFolder(folder: string, directory: string, ignore: Ignore): { name: string; kind: Kind }[] {
-  const full = join(folder, directory);
+function listFolder(folders: FoldersInside, directory: string, ignore: Ignore): { name: string; kind: Kind }[] {
   try {
-    const list = readdirSync(full, { withFileTypes: true }).map((entry) => ({
-      name: entry.name,
-      kind: kindOf(entry),
-    }));
+    const list = folders
+      .within(directory, (at) => readdirSync(at, { withFileTypes: true }))
+      .map((entry) => ({
+        name: entry.name,
+        kind: kindOf(entry),
+      }));
     // Node puts U+FFFD where a name is not UTF-8; only the bytes tell whether the name really holds that character.
     if (!list.some(({ name }) => name.includes("\uFFFD"))) return list;
     const broken = new Set(
-      readdirSync(full, { encoding: "buffer" })
+      folders
+        .within(directory, (at) => readdirSync(at, { encoding: "buffer" }))
         .filter((name) => !isUtf8(name))
         .map(String),
     );
