@@ -1,6 +1,10 @@
-import { readFileSync } from "node:fs";
-import { expect, test } from "vitest";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
 import { rawjsonReader } from "../../ci/engines/rawjson.js";
+import { loadHashes, saveHashes } from "../../ci/io/hash-cache.js";
+import { readNote, writeNote } from "../../ci/io/note.js";
 import { withAccount } from "../../dagger/src/pipeline/account-files.js";
 import { installedPackages } from "../../dagger/src/pipeline/dpkg-status.js";
 import { FactoryError } from "../../dagger/src/pipeline/error.js";
@@ -167,6 +171,50 @@ test.each(Object.keys(texts))("%s, changed at random", (name) => {
     }
   }
   expect(Object.getOwnPropertyNames(Object.prototype)).toEqual(before);
+  seen.print(`mutations of ${name}`);
+});
+
+const scratch = mkdtempSync(join(tmpdir(), "mutations-"));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+/** What a state folder keeps: read again it is the value that was written, or nothing, whatever was changed in it. */
+const stat = { size: 1, mtimeMs: 1_000, ctimeMs: 1_000, ino: 1 } as never;
+const kept: Readonly<Record<string, { write(file: string): void; read(file: string): unknown }>> = {
+  "a record of a stage": {
+    write: (file) =>
+      writeNote(file, { key: "k", digest: `sha256:${hex}`, ref: null, parent: null, trust: "protected", seconds: 1.5 }, 2),
+    read: (file) => readNote(file),
+  },
+  "keys of the last build": {
+    write: (file) => writeNote(file, { "base-tools": hex.slice(24), runtime: hex.slice(24) }),
+    read: (file) => readNote(file),
+  },
+  "hashes of files": {
+    write: (file) => {
+      const hashes = loadHashes(file);
+      hashes.set("/context/file", stat, hex, 10_000);
+      saveHashes(file, hashes);
+    },
+    read: (file) => loadHashes(file).get("/context/file", stat) ?? null,
+  },
+};
+
+test.each(Object.keys(kept))("%s, changed at random in the state folder", (name) => {
+  const { write, read } = kept[name]!;
+  const random = randomOf(`mutations of ${name}`);
+  const seen = tally();
+  const file = join(scratch, "note.json");
+  rmSync(file, { force: true });
+  write(file);
+  const [text, value] = [readFileSync(file, "utf8"), read(file)];
+  expect(value).not.toBeNull();
+  for (let round = rounds({ short: 300, long: 20_000 }); round > 0; round--) {
+    const mutated = changed(random, text);
+    writeFileSync(file, mutated);
+    const found = read(file);
+    if (found !== null) expect(found, `seed ${seed}: ${mutated.slice(0, 2_000)}`).toEqual(value);
+    seen.add(found === null ? "nothing" : "the same");
+  }
   seen.print(`mutations of ${name}`);
 });
 
