@@ -1,7 +1,7 @@
 import { join } from "node:path";
-import { binariesIn } from "../ci/engines/binaries.js";
+import { binariesIn } from "../ci/engines/embedded/binaries.js";
 import { type Arena, buildah, buildkit, craneAppend, ours } from "./cache-contenders.js";
-import { cacheFolder } from "../ci/io/state.js";
+import { cacheFolder } from "../ci/state/state.js";
 import { baseDigest, cacheProject, changeCode, daemonIn, layersOf, type Size, sizes } from "./cache-project.js";
 import { ensureCrane, serveRegistry, type Traffic } from "./crane.js";
 import { added, type Contender, interleave, nodeStart, pairByPair, runOnce } from "./interleave.js";

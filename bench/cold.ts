@@ -1,11 +1,11 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseDocument } from "yaml";
-import type { World } from "../ci/command.js";
-import { binariesIn } from "../ci/engines/binaries.js";
-import { ensureBase } from "../ci/execute.js";
-import { cacheFolder } from "../ci/io/state.js";
-import { openImage, openProject, planOf } from "../ci/project.js";
+import type { World } from "../ci/host/world.js";
+import { binariesIn } from "../ci/engines/embedded/binaries.js";
+import { ensureBase } from "../ci/build/execute-stage.js";
+import { cacheFolder } from "../ci/state/state.js";
+import { openImage, openProject, planOf } from "../ci/project/project.js";
 import { type Contender, interleave, runOnce } from "./interleave.js";
 import { task } from "./project.js";
 import { print, ratioGoal, roundsOf } from "./report.js";

@@ -3,8 +3,8 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { goFor } from "../ci/engines/binaries.js";
-import { cacheFolder } from "../ci/io/state.js";
+import { goFor } from "../ci/engines/embedded/binaries.js";
+import { cacheFolder } from "../ci/state/state.js";
 import { runOnce } from "./interleave.js";
 import { checkout, progress } from "./scratch.js";
 

@@ -1,13 +1,19 @@
-import { FactoryError } from "../dagger/src/pipeline/error.js";
-import { isOn, type World } from "./command.js";
+/**
+ * # ci
+ *
+ * Where the process starts: it finds the command, runs it and sets the exit code. Only this file ends the process.
+ */
+import { FactoryError } from "../dagger/src/pipeline/common/error.js";
+import { isOn } from "./cli/command.js";
+import { type World } from "./host/world.js";
 import { commands, isCommand } from "./commands/index.js";
-import { visible } from "../dagger/src/pipeline/printable.js";
-import { suggestion } from "../dagger/src/pipeline/suggest.js";
-import { isSupportedNode } from "./io/node-version.js";
-import { type StandardOutput, standardOutput } from "./io/standard-output.js";
-import { systemError } from "./io/system-error.js";
-import { readTyped, refuseStray, withVariables } from "./variables.js";
-import { overview, usage } from "./view/help.js";
+import { visible } from "../dagger/src/pipeline/common/printable.js";
+import { suggestion } from "../dagger/src/pipeline/common/suggest.js";
+import { isSupportedNode } from "./host/node-version.js";
+import { type StandardOutput, standardOutput } from "./cli/standard-output.js";
+import { systemError } from "./host/system-error.js";
+import { readTyped, refuseStray, withVariables } from "./cli/task-variables.js";
+import { overview, usage } from "./cli/help.js";
 import { problemText } from "./view/problem.js";
 
 /** Signals that end a process and can be answered: each leaves as little behind as an interrupt from the keyboard. */

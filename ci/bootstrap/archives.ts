@@ -2,9 +2,9 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { copyFile, link, mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { words, type Apt } from "../lock/apt.js";
-import { pinOf, type Choice } from "../lock/debian.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { words, type Apt } from "../lock/apt/apt.js";
+import { pinOf, type Choice } from "../lock/apt/apt-packages.js";
 
 /**
  * Puts the .deb files of `choices` into `folder`, under the names that apt looks for, from the user's cache where it has them.

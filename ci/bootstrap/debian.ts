@@ -1,14 +1,19 @@
+/**
+ * # ci/bootstrap
+ *
+ * A Debian base made from a package mirror on this machine. The same packages give the same layer, byte for byte.
+ */
 import { randomBytes } from "node:crypto";
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { debianOptions, pinsFile as PINS, pinsText, sourceLines } from "../../dagger/src/pipeline/debian-base.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import type { Architecture } from "../../dagger/src/pipeline/stage.js";
-import { ensureHostPrograms } from "../io/host.js";
-import { run } from "../io/process.js";
-import { openApt, type Apt, type DebianSource } from "../lock/apt.js";
-import { cached, minbase, pinOf, type Choice } from "../lock/debian.js";
+import { debianOptions, pinsFile as PINS, pinsText, sourceLines } from "../../dagger/src/pipeline/steps/debian-base.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import type { Architecture } from "../../dagger/src/pipeline/common/stage.js";
+import { ensureHostPrograms } from "../host/programs.js";
+import { run } from "../host/process.js";
+import { openApt, type Apt, type DebianSource } from "../lock/apt/apt.js";
+import { cached, minbase, pinOf, type Choice } from "../lock/apt/apt-packages.js";
 import { gatherArchives } from "./archives.js";
 import { addRootImage, readTar } from "./layout.js";
 import { gone, noEmulation, stale, stopped } from "./problem.js";

@@ -4,12 +4,12 @@ import { mkdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { extract } from "tar-stream";
-import { baseConfig } from "../../dagger/src/pipeline/debian-base.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import type { Architecture } from "../../dagger/src/pipeline/stage.js";
-import { writeJson } from "../../dagger/src/layout.js";
-import { mediaTypes } from "../../dagger/src/pipeline/oci.js";
-import { nameInLayout } from "../io/oci-layout.js";
+import { baseConfig } from "../../dagger/src/pipeline/steps/debian-base.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import type { Architecture } from "../../dagger/src/pipeline/common/stage.js";
+import { writeJson } from "../../dagger/src/oci-layout/blobs.js";
+import { mediaTypes } from "../../dagger/src/pipeline/oci/manifest.js";
+import { nameInLayout } from "../state/layout-index.js";
 
 export type RootImage = {
   /** An uncompressed tar inside `folder` (so that a rename suffices); it becomes the image's only layer. */

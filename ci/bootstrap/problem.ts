@@ -1,5 +1,5 @@
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import type { DebianSource } from "../lock/apt.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import type { DebianSource } from "../lock/apt/apt.js";
 
 const UPDATE = "./task lock --update, then look at the difference of images.lock";
 

@@ -1,12 +1,13 @@
 import { relative, resolve } from "node:path";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { command } from "../command.js";
-import { healing } from "../heal.js";
-import { usingState } from "../io/state-lock.js";
-import { requireWritable } from "../io/state.js";
-import { lastRecord, makeImage } from "../make-image.js";
-import { bringHere, lateRemote, remoteUseOf } from "../remote.js";
-import { openImage, openProject, planOf, platformsOf, readBuildArgs, stageOf } from "../project.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { command } from "../cli/command.js";
+import { healing } from "../build/rebuild-damaged.js";
+import { usingState } from "../state/state-lock.js";
+import { requireWritable } from "../state/state.js";
+import { lastRecord, makeImage } from "../build/build-image.js";
+import { bringHere, remoteUseOf } from "../remote/stage-source.js";
+import { lateRemote } from "../remote/lazy-remote.js";
+import { openImage, openProject, planOf, platformsOf, readBuildArgs, stageOf } from "../project/project.js";
 import { buildSummary } from "../view/build.js";
 import {
   buildArgFlag,
@@ -18,7 +19,7 @@ import {
   remoteFlag,
   secretFlag,
   stageFlag,
-} from "./flags.js";
+} from "../cli/flags.js";
 
 export const build = command({
   name: "build",
@@ -43,7 +44,7 @@ export const build = command({
     const output = flags.output === undefined ? null : (await import("../outputs/index.js")).parseOutput(flags.output);
     if (flags.refresh && !flags["no-cache"]) throw refreshAlone();
     // Loaded where it is needed: most builds write nothing out.
-    if (output !== null) (await import("../../dagger/src/tags.js")).checkTags([flags.version]);
+    if (output !== null) (await import("../../dagger/src/distribution/tags.js")).checkTags([flags.version]);
     const project = await openProject(world);
     requireWritable(project.state);
     const open = await openImage(project, flags.image);

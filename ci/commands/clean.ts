@@ -1,13 +1,14 @@
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { keepOf } from "../../dagger/src/pipeline/argument.js";
-import { command, type World } from "../command.js";
-import { engineStop } from "../engines/embedded.js";
-import { sweep } from "../io/oci-layout.js";
-import { allLastKeys, allStages, forgetStage, recordedKeys, type StageRecord, sweepRuns } from "../io/records.js";
-import { aloneInState } from "../io/state-lock.js";
-import { requireWritable, type State, stateParts } from "../io/state.js";
-import { openProject } from "../project.js";
+import { keepOf } from "../../dagger/src/pipeline/config/arguments.js";
+import { command } from "../cli/command.js";
+import { type World } from "../host/world.js";
+import { engineStop } from "../engines/embedded/lease.js";
+import { sweep } from "../state/layout-index.js";
+import { allLastKeys, allStages, forgetStage, recordedKeys, type StageRecord, sweepRuns } from "../state/records.js";
+import { aloneInState } from "../state/state-lock.js";
+import { requireWritable, type State, stateParts } from "../state/state.js";
+import { openProject } from "../project/project.js";
 import { bytes, plural } from "../view/table.js";
 
 export const clean = command({

@@ -1,12 +1,12 @@
-import type { Allowance } from "../../dagger/src/pipeline/compare-allowances.js";
-import { allAllowances, compareImages } from "../../dagger/src/pipeline/compare.js";
-import { answers, FactoryError } from "../../dagger/src/pipeline/error.js";
-import { command } from "../command.js";
+import type { Allowance } from "../../dagger/src/pipeline/compare/allowances.js";
+import { allAllowances, compareImages } from "../../dagger/src/pipeline/compare/compare-images.js";
+import { answers, FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { command } from "../cli/command.js";
 import { formsText, imageValues, openAnyImage } from "../images/index.js";
-import { keptStage } from "../kept.js";
-import { platformsOf } from "../project.js";
+import { keptStage } from "../build/kept-stage.js";
+import { platformsOf } from "../project/project.js";
 import { comparisonJson, comparisonText, rulesText } from "../view/compare.js";
-import { jsonFlag, platformFlag, registryFlag, remoteFlag } from "./flags.js";
+import { jsonFlag, platformFlag, registryFlag, remoteFlag } from "../cli/flags.js";
 
 export const compare = command({
   name: "compare",

@@ -1,11 +1,11 @@
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { keepOf } from "../../dagger/src/pipeline/argument.js";
-import { suggestion } from "../../dagger/src/pipeline/suggest.js";
-import { command } from "../command.js";
-import { enginePrune, engineStart, engineStatus, engineStop } from "../engines/embedded.js";
-import { chooseEngine } from "../engines/index.js";
-import { requireWritable } from "../io/state.js";
-import { openProject } from "../project.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { keepOf } from "../../dagger/src/pipeline/config/arguments.js";
+import { suggestion } from "../../dagger/src/pipeline/common/suggest.js";
+import { command } from "../cli/command.js";
+import { enginePrune, engineStart, engineStatus, engineStop } from "../engines/embedded/lease.js";
+import { chooseEngine } from "../engines/choose-engine.js";
+import { requireWritable } from "../state/state.js";
+import { openProject } from "../project/project.js";
 
 const verbs = ["status", "start", "stop", "prune"] as const;
 

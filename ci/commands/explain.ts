@@ -1,13 +1,13 @@
-import { type Decision, decide } from "../../dagger/src/pipeline/decide.js";
-import { decideSince, explainStages, ingredientsOf, type Was } from "../../dagger/src/pipeline/explain-view.js";
-import type { Plan } from "../../dagger/src/pipeline/plan.js";
-import type { StageName } from "../../dagger/src/pipeline/stage.js";
-import { atCommit, type PlaceThen } from "../at-commit.js";
-import { command } from "../command.js";
-import { findIngredients, lastKeys } from "../io/records.js";
-import { knowledgeOf } from "../known.js";
-import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project.js";
-import { buildArgFlag, imageFlag, jsonFlag, platformFlag, stageFlag } from "./flags.js";
+import { type Decision, decide } from "../../dagger/src/pipeline/decide/decide.js";
+import { decideSince, explainStages, ingredientsOf, type Was } from "../../dagger/src/pipeline/explain/stage-text.js";
+import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
+import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
+import { atCommit, type PlaceThen } from "../project/at-commit.js";
+import { command } from "../cli/command.js";
+import { findIngredients, lastKeys } from "../state/records.js";
+import { knowledgeOf } from "../build/knowledge.js";
+import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project/project.js";
+import { buildArgFlag, imageFlag, jsonFlag, platformFlag, stageFlag } from "../cli/flags.js";
 
 export const explain = command({
   name: "explain",

@@ -1,4 +1,9 @@
-import type { Command } from "../command.js";
+/**
+ * # ci/commands
+ *
+ * The commands, one file each. A command reads its flags, calls one folder below and prints.
+ */
+import type { Command } from "../cli/command.js";
 
 /** Every verb, in the order in which help shows them. Each is read when it is run: `plan` starts without what `build` needs. */
 export const commands = {

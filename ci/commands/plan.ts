@@ -1,13 +1,15 @@
-import { measureContext } from "../../dagger/src/facts.js";
-import { type Decision, decide } from "../../dagger/src/pipeline/decide.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { command, type World } from "../command.js";
-import { expectedTime } from "../io/history.js";
-import { type Asking, firstOnly, knowledgeOf } from "../known.js";
-import { lateRemote, remoteUseOf } from "../remote.js";
-import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project.js";
+import { measureContext } from "../../dagger/src/filesystem/gather-facts.js";
+import { type Decision, decide } from "../../dagger/src/pipeline/decide/decide.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { command } from "../cli/command.js";
+import { type World } from "../host/world.js";
+import { expectedTime } from "../state/build-times.js";
+import { type Asking, firstOnly, knowledgeOf } from "../build/knowledge.js";
+import { remoteUseOf } from "../remote/stage-source.js";
+import { lateRemote } from "../remote/lazy-remote.js";
+import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project/project.js";
 import { planJson, planTable, type PlanView } from "../view/plan.js";
-import { buildArgFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag } from "./flags.js";
+import { buildArgFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag } from "../cli/flags.js";
 
 /** As terraform's -detailed-exitcode: 0 nothing to do, 2 something. */
 const somethingToDo = 2;
@@ -51,7 +53,7 @@ export const plan = command({
 
 /** Which engine a build would take. That there is none is for the build to fail on: a plan is made without. */
 const engineFor = async ({ state }: Project, { env }: World): Promise<string> => {
-  const { chooseEngine } = await import("../engines/index.js");
+  const { chooseEngine } = await import("../engines/choose-engine.js");
   try {
     const { engine } = await chooseEngine(env, "auto", state, () => undefined);
     return `${engine.name} (${engine.address})`;

@@ -1,20 +1,20 @@
-import { besideImage } from "../../dagger/src/beside-image.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import type { ImageIndex } from "../../dagger/src/pipeline/oci.js";
-import { stageRefKey } from "../../dagger/src/pipeline/stage-ref.js";
+import { besideImage } from "../../dagger/src/distribution/beside-image.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import type { ImageIndex } from "../../dagger/src/pipeline/oci/manifest.js";
+import { stageRefKey } from "../../dagger/src/pipeline/oci/stage-artifact.js";
 import { openRegistry, type Repository } from "../../dagger/src/registry/client.js";
-import { known } from "../../dagger/src/registry/lookup.js";
-import { isDigest, parseRepository } from "../../dagger/src/registry/reference.js";
-import { patient } from "../../dagger/src/registry/retry.js";
-import { isMoving } from "../../dagger/src/pipeline/mark.js";
-import { imageOf } from "../../dagger/src/pipeline/plan.js";
-import { command } from "../command.js";
-import { loginFor } from "../login.js";
-import { openProject } from "../project.js";
-import { checkTags, platformsIn, putMark, refuseNarrower, tagImage } from "../../dagger/src/tags.js";
-import type { FoundScope } from "../scope.js";
+import { known } from "../../dagger/src/registry/reference/lookup.js";
+import { isDigest, parseRepository } from "../../dagger/src/registry/reference/reference.js";
+import { patient } from "../../dagger/src/registry/http/retry.js";
+import { isMoving } from "../../dagger/src/pipeline/oci/tag-origin.js";
+import { imageOf } from "../../dagger/src/pipeline/plan/plan.js";
+import { command } from "../cli/command.js";
+import { loginFor } from "../remote/login.js";
+import { openProject } from "../project/project.js";
+import { checkTags, platformsIn, putMark, refuseNarrower, tagImage } from "../../dagger/src/distribution/tags.js";
+import type { FoundScope } from "../trust/trust-level.js";
 import { promoteSummary } from "../view/publish.js";
-import { imageFlag, jsonFlag, moveFlag, moveOf, registryFlag } from "./flags.js";
+import { imageFlag, jsonFlag, moveFlag, moveOf, registryFlag } from "../cli/flags.js";
 
 export const promote = command({
   name: "promote",

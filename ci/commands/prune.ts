@@ -1,19 +1,20 @@
-import { keepOf } from "../../dagger/src/pipeline/argument.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { imageOf } from "../../dagger/src/pipeline/plan.js";
-import type { TrustLevel } from "../../dagger/src/pipeline/trust-level.js";
+import { keepOf } from "../../dagger/src/pipeline/config/arguments.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { imageOf } from "../../dagger/src/pipeline/plan/plan.js";
+import type { TrustLevel } from "../../dagger/src/pipeline/common/trust-level.js";
 import { openRegistry } from "../../dagger/src/registry/client.js";
-import { parseRepository, type RepositoryName } from "../../dagger/src/registry/reference.js";
-import { patient } from "../../dagger/src/registry/retry.js";
-import { command, type World } from "../command.js";
-import { openPackages, packagesApiOf } from "../io/github-packages.js";
-import { loginFor } from "../login.js";
-import { openProject, type Project } from "../project.js";
-import { type Pruned, pruneRepository, type Shelf, showPrune } from "../prune.js";
-import { siblingOf } from "../scope.js";
+import { parseRepository, type RepositoryName } from "../../dagger/src/registry/reference/reference.js";
+import { patient } from "../../dagger/src/registry/http/retry.js";
+import { command } from "../cli/command.js";
+import { type World } from "../host/world.js";
+import { openPackages, packagesApiOf } from "../prune/github-packages.js";
+import { loginFor } from "../remote/login.js";
+import { openProject, type Project } from "../project/project.js";
+import { type Pruned, pruneRepository, type Shelf, showPrune } from "../prune/prune-repository.js";
+import { siblingOf } from "../trust/trust-level.js";
 import { pruneJson, pruneTable } from "../view/prune.js";
-import { type WantedKeys, wantedKeys } from "../wanted-keys.js";
-import { imageFlag, jsonFlag, registryFlag } from "./flags.js";
+import { type WantedKeys, wantedKeys } from "../prune/needed-keys.js";
+import { imageFlag, jsonFlag, registryFlag } from "../cli/flags.js";
 
 export const prune = command({
   name: "prune",

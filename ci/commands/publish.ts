@@ -1,12 +1,12 @@
 import { relative } from "node:path";
-import { checkTags } from "../../dagger/src/tags.js";
-import { command } from "../command.js";
-import { openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project.js";
-import { usingState } from "../io/state-lock.js";
-import { requireWritable } from "../io/state.js";
-import { publishImage } from "../publish-image.js";
-import { openRemote } from "../open-remote.js";
-import { testPolicyOf } from "../publish-test.js";
+import { checkTags } from "../../dagger/src/distribution/tags.js";
+import { command } from "../cli/command.js";
+import { openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project/project.js";
+import { usingState } from "../state/state-lock.js";
+import { requireWritable } from "../state/state.js";
+import { publishImage } from "../publish/publish-image.js";
+import { openRemote } from "../remote/open-remote.js";
+import { testPolicyOf } from "../publish/test-gate.js";
 import { buildSummary } from "../view/build.js";
 import { publishSummary } from "../view/publish.js";
 import {
@@ -19,7 +19,7 @@ import {
   platformFlag,
   registryFlag,
   secretFlag,
-} from "./flags.js";
+} from "../cli/flags.js";
 
 export const publish = command({
   name: "publish",

@@ -1,12 +1,12 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { wordOf } from "../../dagger/src/pipeline/argument.js";
-import { renderedFiles } from "../../dagger/src/pipeline/rendered-files.js";
-import { builderOf, contextFor, replacementsFromRegistry, replacementsFromState } from "../cache-args.js";
-import { command } from "../command.js";
-import { replaceInside } from "../io/replace-inside.js";
-import { openImage, openProject, type Project, planOf, platformsOf } from "../project.js";
-import { imageFlag, platformFlag, registryFlag } from "./flags.js";
+import { wordOf } from "../../dagger/src/pipeline/config/arguments.js";
+import { renderedFiles } from "../../dagger/src/pipeline/render/rendered-files.js";
+import { builderOf, contextFor, replacementsFromRegistry, replacementsFromState } from "../remote/cache-args.js";
+import { command } from "../cli/command.js";
+import { replaceInside } from "../host/replace-inside.js";
+import { openImage, openProject, type Project, planOf, platformsOf } from "../project/project.js";
+import { imageFlag, platformFlag, registryFlag } from "../cli/flags.js";
 
 export const render = command({
   name: "render",

@@ -1,10 +1,11 @@
-import { type ImageReport, reportOf } from "../../dagger/src/pipeline/image-report.js";
-import { imageReportText } from "../../dagger/src/pipeline/image-report-view.js";
-import { command } from "../command.js";
-import { openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project.js";
-import { lateRemote, remoteUseOf } from "../remote.js";
-import { stageContents } from "../stage-contents.js";
-import { buildArgFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag } from "./flags.js";
+import { type ImageReport, reportOf } from "../../dagger/src/pipeline/report/image-report.js";
+import { imageReportText } from "../../dagger/src/pipeline/report/report-text.js";
+import { command } from "../cli/command.js";
+import { openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project/project.js";
+import { remoteUseOf } from "../remote/stage-source.js";
+import { lateRemote } from "../remote/lazy-remote.js";
+import { stageContents } from "../build/stage-contents.js";
+import { buildArgFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag } from "../cli/flags.js";
 
 /** How many folders, files and copies a person is shown; programs get more. */
 const top = { text: 10, json: 1000 };

@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
-import { specSchema } from "../../dagger/src/pipeline/spec.js";
-import { command } from "../command.js";
-import { replaceFile } from "../io/replace-file.js";
-import { openProject } from "../project.js";
+import { specSchema } from "../../dagger/src/pipeline/config/spec.js";
+import { command } from "../cli/command.js";
+import { replaceFile } from "../host/atomic-write.js";
+import { openProject } from "../project/project.js";
 
 export const schema = command({
   name: "schema",

@@ -1,9 +1,9 @@
-import { command } from "../command.js";
-import { runInRoot } from "../engines/container.js";
-import { openRoot } from "../engines/root.js";
-import { usingState } from "../io/state-lock.js";
-import { keptStage } from "../kept.js";
-import { buildArgFlag, imageFlag, platformFlag, registryFlag, remoteFlag, stageFlag } from "./flags.js";
+import { command } from "../cli/command.js";
+import { runInRoot } from "../runc/container.js";
+import { openRoot } from "../runc/rootfs.js";
+import { usingState } from "../state/state-lock.js";
+import { keptStage } from "../build/kept-stage.js";
+import { buildArgFlag, imageFlag, platformFlag, registryFlag, remoteFlag, stageFlag } from "../cli/flags.js";
 
 export const shell = command({
   name: "shell",

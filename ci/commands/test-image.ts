@@ -1,10 +1,10 @@
-import { answers } from "../../dagger/src/pipeline/error.js";
-import { command } from "../command.js";
-import { usingState } from "../io/state-lock.js";
-import { keptStage } from "../kept.js";
-import { testImage, type TimedResult } from "../test-image.js";
+import { answers } from "../../dagger/src/pipeline/common/error.js";
+import { command } from "../cli/command.js";
+import { usingState } from "../state/state-lock.js";
+import { keptStage } from "../build/kept-stage.js";
+import { testImage, type TimedResult } from "../image-test/test-image.js";
 import { imageTestHead, imageTestLine, imageTestTail } from "../view/image-test.js";
-import { buildArgFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag } from "./flags.js";
+import { buildArgFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag } from "../cli/flags.js";
 
 export const imageTest = command({
   name: "test-image",

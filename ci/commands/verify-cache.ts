@@ -1,15 +1,15 @@
 import { resolve } from "node:path";
-import { wordOf } from "../../dagger/src/pipeline/argument.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { cases } from "../../dagger/src/pipeline/verify-cases.js";
-import { type CaseResult, refuseFaults } from "../../dagger/src/pipeline/verify-report.js";
-import { verifyJson, verifyLine, verifyMatrix } from "../../dagger/src/pipeline/verify-view.js";
-import { command } from "../command.js";
+import { wordOf } from "../../dagger/src/pipeline/config/arguments.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { cases } from "../../dagger/src/pipeline/verify/cases.js";
+import { type CaseResult, refuseFaults } from "../../dagger/src/pipeline/verify/case-result.js";
+import { verifyJson, verifyLine, verifyMatrix } from "../../dagger/src/pipeline/verify/matrix-text.js";
+import { command } from "../cli/command.js";
 import { writeText } from "../outputs/text.js";
-import { planOf } from "../project.js";
+import { planOf } from "../project/project.js";
 import { proveCache } from "../verify/prove.js";
 import { junitXml } from "../view/junit.js";
-import { engineFlag, imageFlag, jsonFlag, platformFlag, secretFlag } from "./flags.js";
+import { engineFlag, imageFlag, jsonFlag, platformFlag, secretFlag } from "../cli/flags.js";
 
 export const verifyCache = command({
   name: "verify:cache",

@@ -1,6 +1,6 @@
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import type { Engine } from "./engine.js";
-import type { Choice, Gone } from "./index.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import type { Engine } from "./interface/engine.js";
+import type { Choice, Gone } from "./choose-engine.js";
 
 /** What an engine throws that cannot be used at all; a step that failed is none of these. */
 const unusable: ReadonlySet<string> = new Set(["ENGINE_FAILED", "ENGINE_MISSING", "HOST_TOOL_MISSING", "PERMISSION"]);

@@ -1,6 +1,6 @@
-import { layerType, mediaTypes } from "../../dagger/src/pipeline/oci.js";
-import { isImageConfig } from "../../dagger/src/pipeline/oci-check.js";
-import type { LayerBlob } from "../../dagger/src/read-layer.js";
+import { layerType, mediaTypes } from "../../dagger/src/pipeline/oci/manifest.js";
+import { isImageConfig } from "../../dagger/src/pipeline/oci/guards.js";
+import type { LayerBlob } from "../../dagger/src/oci-layout/read-layer.js";
 import { type Files, notAnImage, readJson } from "./files.js";
 import type { Image } from "./image.js";
 

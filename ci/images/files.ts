@@ -3,9 +3,9 @@ import { createReadStream, statSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { Readable } from "node:stream";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { blockSize, type TarHeader } from "../../dagger/src/pipeline/tar-header.js";
-import { TarReader } from "../../dagger/src/pipeline/tar-reader.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { blockSize, type TarHeader } from "../../dagger/src/pipeline/archive/tar-header.js";
+import { TarReader } from "../../dagger/src/pipeline/archive/tar-reader.js";
 
 /** The files that an image is kept in, by path: a folder, or a tar that is read where it lies, never unpacked. */
 export type Files = {

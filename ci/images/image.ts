@@ -1,6 +1,6 @@
 import type { Readable } from "node:stream";
-import type { ImageConfig } from "../../dagger/src/pipeline/image-config.js";
-import type { LayerBlob } from "../../dagger/src/read-layer.js";
+import type { ImageConfig } from "../../dagger/src/pipeline/oci/image-config.js";
+import type { LayerBlob } from "../../dagger/src/oci-layout/read-layer.js";
 
 /** An image that was found, wherever it is kept. Its layers are read when someone asks what is in them. */
 export type Image = {

@@ -1,13 +1,18 @@
+/**
+ * # ci/images
+ *
+ * Images as a person names them for compare: layout, tar, archive, stage, root filesystem. What is read is hashed before it is compared.
+ */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { resolve } from "node:path";
-import { indexBlobs } from "../../dagger/src/index-layers.js";
-import type { ImageValue } from "../../dagger/src/pipeline/compare.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { mediaTypes } from "../../dagger/src/pipeline/oci.js";
-import type { FullIndex } from "../../dagger/src/pipeline/stage-entry.js";
-import type { Platform } from "../../dagger/src/pipeline/stage.js";
-import { suggestion } from "../../dagger/src/pipeline/suggest.js";
+import { indexBlobs } from "../../dagger/src/oci-layout/index-layers.js";
+import type { ImageValue } from "../../dagger/src/pipeline/compare/image-difference.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { mediaTypes } from "../../dagger/src/pipeline/oci/manifest.js";
+import type { FullIndex } from "../../dagger/src/pipeline/contents/file-entry.js";
+import type { Platform } from "../../dagger/src/pipeline/common/stage.js";
+import { suggestion } from "../../dagger/src/pipeline/common/suggest.js";
 import { dockerImage } from "./docker.js";
 import { filesOfFolder, filesOfTar } from "./files.js";
 import type { Image } from "./image.js";

@@ -1,6 +1,6 @@
-import { type Descriptor, type ImageIndex, type Manifest, refName } from "../../dagger/src/pipeline/oci.js";
-import { isImageConfig, isImageIndex, isManifest } from "../../dagger/src/pipeline/oci-check.js";
-import type { Platform } from "../../dagger/src/pipeline/stage.js";
+import { type Descriptor, type ImageIndex, type Manifest, refName } from "../../dagger/src/pipeline/oci/manifest.js";
+import { isImageConfig, isImageIndex, isManifest } from "../../dagger/src/pipeline/oci/guards.js";
+import type { Platform } from "../../dagger/src/pipeline/common/stage.js";
 import { type Files, notAnImage, readJson } from "./files.js";
 import type { Image } from "./image.js";
 

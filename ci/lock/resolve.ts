@@ -1,48 +1,23 @@
-import { debianMirror, includeOf } from "../../dagger/src/pipeline/debian-base.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import type { Base } from "../../dagger/src/pipeline/key.js";
-import type { Locate } from "../../dagger/src/pipeline/parse.js";
-import type { Lock, PackageSet, PythonSet } from "../../dagger/src/pipeline/lock.js";
-import { pythonOf } from "../../dagger/src/pipeline/python.js";
-import { stillMet } from "../../dagger/src/pipeline/still-met.js";
-import { architectureOf, type Platform, stageNames } from "../../dagger/src/pipeline/stage.js";
-import type { World } from "../command.js";
-import type { Engine } from "../engines/engine.js";
-import { hostToolsFile } from "../io/host-tools.js";
-import type { OpenImage, Project } from "../project.js";
-import { resolveBaseDigest } from "./base.js";
-import { resolveDebian } from "./debian.js";
-import { resolveMetadata } from "./metadata.js";
-import { resolvePython } from "./python.js";
-import { resolveRpmSet } from "./rpm-set.js";
-import { toolParts } from "./tool-part.js";
-import type { Net } from "./http.js";
-import { inWork } from "./work-folder.js";
-
-/** What a resolver works on. `lock` is changed in place: what cannot be resolved stays as it was. */
-export type Resolving = {
-  project: Project;
-  open: OpenImage;
-  world: World;
-  lock: Lock;
-  net: Net;
-  workshop: Workshop;
-  /** Where a path of images.yaml stands in its text. */
-  locate: Locate;
-  /** Resolve what the lock already answers, too. */
-  update: boolean;
-};
-
-/** For what only a base itself can answer. It arrives from above: a resolver knows no engine and makes no base. */
-type Workshop = {
-  /** Looked for when it is first asked for; the caller releases it. */
-  engine(): { get(): Promise<Engine>; release(): Promise<void> };
-  /** The digest of a bootstrapped base in the state's layout. */
-  base(base: Extract<Base, { kind: "bootstrap" }>, platform: Platform): Promise<string>;
-};
-
-/** One part of a lock that can be resolved, and fail, on its own. */
-export type Part = { what: string; resolve(): Promise<void> };
+/**
+ * # ci/lock
+ *
+ * Resolves the parts of images.lock that are missing. A part that cannot be resolved stays as it was, and is told.
+ */
+import { debianMirror, includeOf } from "../../dagger/src/pipeline/steps/debian-base.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import type { PackageSet, PythonSet } from "../../dagger/src/pipeline/config/lock.js";
+import { pythonOf } from "../../dagger/src/pipeline/python/projects.js";
+import { stillMet } from "../../dagger/src/pipeline/python/still-met.js";
+import { architectureOf, stageNames } from "../../dagger/src/pipeline/common/stage.js";
+import { hostToolsFile } from "../host/pinned-tools.js";
+import { resolveBaseDigest } from "./base-image.js";
+import { resolveDebian } from "./apt/apt-packages.js";
+import { resolveMetadata } from "./python/metadata.js";
+import { resolvePython } from "./python/requirements-lock.js";
+import { resolveRpmSet } from "./dnf/dnf-packages.js";
+import { toolParts } from "./files/tool-part.js";
+import { inWork } from "./common/work-folder.js";
+import type { Part, Resolving } from "./common/part.js";
 
 /** The parts of an image's lock that are missing, or all of them. Tools come apart: a version once locked never moves. */
 export const partsOf = (at: Resolving): Part[] => [

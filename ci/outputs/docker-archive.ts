@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import { closeSync, createReadStream, openSync, rmSync, writeSync } from "node:fs";
-import { openIn } from "../../dagger/src/index-layers.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import type { ImageConfig } from "../../dagger/src/pipeline/image-config.js";
-import { type Manifest, mediaTypes } from "../../dagger/src/pipeline/oci.js";
-import { damaged, type LayerBlob, layerBytes } from "../../dagger/src/read-layer.js";
+import { openIn } from "../../dagger/src/oci-layout/index-layers.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import type { ImageConfig } from "../../dagger/src/pipeline/oci/image-config.js";
+import { type Manifest, mediaTypes } from "../../dagger/src/pipeline/oci/manifest.js";
+import { damaged, type LayerBlob, layerBytes } from "../../dagger/src/oci-layout/read-layer.js";
 import { draftOf, type Place } from "./place.js";
 import { blobText, type Source } from "./source.js";
 import { addStream, addText, writeArchive } from "./tar.js";

@@ -1,5 +1,10 @@
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { suggestion } from "../../dagger/src/pipeline/suggest.js";
+/**
+ * # ci/outputs
+ *
+ * An image written to a file, a folder or a stream. A target is replaced whole or not at all.
+ */
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { suggestion } from "../../dagger/src/pipeline/common/suggest.js";
 import { writeDockerArchive } from "./docker-archive.js";
 import { writeLayout } from "./oci-layout.js";
 import { refuseKept } from "./place.js";

@@ -3,9 +3,9 @@ import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { blobPath } from "../../dagger/src/layout.js";
-import { type ImageIndex, mediaTypes, refName } from "../../dagger/src/pipeline/oci.js";
-import { withLock } from "../io/alive.js";
+import { blobPath } from "../../dagger/src/oci-layout/blobs.js";
+import { type ImageIndex, mediaTypes, refName } from "../../dagger/src/pipeline/oci/manifest.js";
+import { withLock } from "../host/process-lock.js";
 import { draftOf, placeOf, refused } from "./place.js";
 import { blobPieces, blobsOf, type Source } from "./source.js";
 

@@ -2,9 +2,9 @@ import { randomBytes } from "node:crypto";
 import { fstatSync, readdirSync, realpathSync, rmSync, type Stats, statSync } from "node:fs";
 import { lstat, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { isErrno } from "../../dagger/src/errno.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { isAlive, nameOfProcess } from "../io/alive.js";
+import { isErrno } from "../../dagger/src/filesystem/errno.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { isAlive, nameOfProcess } from "../host/process-lock.js";
 
 /**
  * How an output is written, by what stands at its place. `new`: nothing. `file`: a file that is replaced whole. `folder`: one that may

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { blobPath, closure } from "../../dagger/src/layout.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import type { Descriptor } from "../../dagger/src/pipeline/oci.js";
-import { damaged } from "../../dagger/src/read-layer.js";
+import { blobPath, closure } from "../../dagger/src/oci-layout/blobs.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import type { Descriptor } from "../../dagger/src/pipeline/oci/manifest.js";
+import { damaged } from "../../dagger/src/oci-layout/read-layer.js";
 
 /** An image to hand out: where its blobs are, what it is and how it is called. */
 export type Source = {

@@ -1,5 +1,5 @@
 import { appendFileSync } from "node:fs";
-import { replaceFile } from "../io/replace-file.js";
+import { replaceFile } from "../host/atomic-write.js";
 import { placeOf, refused } from "./place.js";
 
 /** A report in a file that a person named: replaced whole where it is a file, written into where it is a pipe or a device. @throws FactoryError OUTPUT_FAILED */

@@ -1,17 +1,17 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { indexLayers } from "../../dagger/src/index-layers.js";
-import { readBlob, readManifest } from "../../dagger/src/layout.js";
-import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
-import type { ImageConfig } from "../../dagger/src/pipeline/image-config.js";
-import { canonical } from "../../dagger/src/pipeline/key.js";
-import type { StageEntry } from "../../dagger/src/pipeline/stage-entry.js";
-import type { StageName } from "../../dagger/src/pipeline/stage.js";
-import type { Held, Layer } from "../../dagger/src/pipeline/verify.js";
-import type { Done } from "../carry-out.js";
-import type { OpenImage } from "../project.js";
-import type { State } from "../io/state.js";
+import { indexLayers } from "../../dagger/src/oci-layout/index-layers.js";
+import { readBlob, readManifest } from "../../dagger/src/oci-layout/blobs.js";
+import type { BuildEvent } from "../../dagger/src/pipeline/common/build-event.js";
+import type { ImageConfig } from "../../dagger/src/pipeline/oci/image-config.js";
+import { canonical } from "../../dagger/src/pipeline/common/canonical.js";
+import type { StageEntry } from "../../dagger/src/pipeline/contents/file-entry.js";
+import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
+import type { Held, Layer } from "../../dagger/src/pipeline/verify/judge.js";
+import type { Done } from "../build/stage-result.js";
+import type { OpenImage } from "../project/project.js";
+import type { State } from "../state/state.js";
 
 /** What a build left, read from the layout: the manifest and config of each stage, and nothing that a record says of them. */
 export const heldOf = (layout: string, done: readonly Done[]): Map<StageName, Held> => {

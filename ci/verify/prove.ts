@@ -1,17 +1,23 @@
+/**
+ * # ci/verify
+ *
+ * The proof that the cache holds, on a scratch copy with real builds. A fault of the proof itself has its own code and never counts as a
+ * broken cache.
+ */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import type { Plan } from "../../dagger/src/pipeline/plan.js";
-import type { StageName } from "../../dagger/src/pipeline/stage.js";
-import { type After, type Before, type Evidence, planned, type Remade } from "../../dagger/src/pipeline/verify.js";
-import { type Case, type Change, onPlansAlone } from "../../dagger/src/pipeline/verify-case.js";
-import type { CacheReport } from "../../dagger/src/pipeline/verify-report.js";
-import { failureOf, proveCases, type Proving } from "../../dagger/src/prove.js";
-import type { World } from "../command.js";
-import { findStage, keepLastKeys } from "../io/records.js";
-import type { OpenImage, Project } from "../project.js";
-import { type Bench, openBench, siteOf, type Wish } from "./bench.js";
-import { buildOnce, makeAgain, type Seen, type Site } from "./build.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
+import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
+import { type After, type Before, type Evidence, planned, type Remade } from "../../dagger/src/pipeline/verify/judge.js";
+import { type Case, type Change, onPlansAlone } from "../../dagger/src/pipeline/verify/case.js";
+import type { CacheReport } from "../../dagger/src/pipeline/verify/case-result.js";
+import { failureOf, proveCases, type Proving } from "../../dagger/src/verification/run-cases.js";
+import type { World } from "../host/world.js";
+import { findStage, keepLastKeys } from "../state/records.js";
+import type { OpenImage, Project } from "../project/project.js";
+import { type Bench, openBench, siteOf, type Wish } from "./setup.js";
+import { buildOnce, makeAgain, type Seen, type Site } from "./builds.js";
 import { absentFrom, pathsBetween } from "./evidence.js";
 import { openScratch } from "./scratch.js";
 

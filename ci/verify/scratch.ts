@@ -1,18 +1,18 @@
 import { randomBytes } from "node:crypto";
 import { constants, copyFileSync, existsSync, linkSync, lstatSync, mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { copyEntries, copyFile } from "../../dagger/src/copy-entries.js";
-import { blobPath, closure } from "../../dagger/src/layout.js";
-import { baseKeyOf } from "../../dagger/src/pipeline/key.js";
-import { mediaTypes } from "../../dagger/src/pipeline/oci.js";
-import type { Plan } from "../../dagger/src/pipeline/plan.js";
-import type { World } from "../command.js";
-import { isAlive, nameOfProcess } from "../io/alive.js";
-import { nameInLayout } from "../io/oci-layout.js";
-import { findStage, keepIngredients, keepStage } from "../io/records.js";
-import { usingState } from "../io/state-lock.js";
-import { notWritable, type State, stateOf } from "../io/state.js";
-import { lockFile, openImage, type OpenImage, openProject, type Project } from "../project.js";
+import { copyEntries, copyFile } from "../../dagger/src/filesystem/copy-files.js";
+import { blobPath, closure } from "../../dagger/src/oci-layout/blobs.js";
+import { baseKeyOf } from "../../dagger/src/pipeline/plan/key.js";
+import { mediaTypes } from "../../dagger/src/pipeline/oci/manifest.js";
+import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
+import type { World } from "../host/world.js";
+import { isAlive, nameOfProcess } from "../host/process-lock.js";
+import { nameInLayout } from "../state/layout-index.js";
+import { findStage, keepIngredients, keepStage } from "../state/records.js";
+import { usingState } from "../state/state-lock.js";
+import { notWritable, type State, stateOf } from "../state/state.js";
+import { lockFile, openImage, type OpenImage, openProject, type Project } from "../project/project.js";
 
 /** A project that may be changed and built as one likes: a copy of the files that decide the user's image, with a state of its own. */
 export type Scratch = {

@@ -1,4 +1,4 @@
-import type { BuildRecord } from "../../dagger/src/pipeline/record.js";
+import type { BuildRecord } from "../../dagger/src/pipeline/common/build-record.js";
 import { bytes, plural, seconds, table } from "./table.js";
 
 const did = {

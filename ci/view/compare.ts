@@ -1,6 +1,6 @@
-import { type Allowance, allowances } from "../../dagger/src/pipeline/compare-allowances.js";
-import { differenceText } from "../../dagger/src/pipeline/compare-words.js";
-import type { ImageDifference } from "../../dagger/src/pipeline/compare.js";
+import { type Allowance, allowances } from "../../dagger/src/pipeline/compare/allowances.js";
+import { differenceText } from "../../dagger/src/pipeline/compare/differences-text.js";
+import type { ImageDifference } from "../../dagger/src/pipeline/compare/image-difference.js";
 import { plural, table } from "./table.js";
 
 type Side = { name: string; digest: string | null; config: object | null };

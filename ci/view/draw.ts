@@ -1,4 +1,9 @@
-import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
+/**
+ * # ci/view
+ *
+ * What is drawn on a terminal or written to a log. A view reads events and values, and decides nothing.
+ */
+import type { BuildEvent } from "../../dagger/src/pipeline/common/build-event.js";
 import { live } from "./live.js";
 import { noProgress, plain, plainTick, type Progress, type ViewOptions } from "./progress.js";
 

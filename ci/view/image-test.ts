@@ -1,4 +1,4 @@
-import type { CheckResult, Verdict } from "../../dagger/src/pipeline/image-check.js";
+import type { CheckResult, Verdict } from "../../dagger/src/pipeline/image-test/image-check.js";
 import { plural, seconds } from "./table.js";
 
 type Outcome = Verdict["verdict"];

@@ -1,5 +1,5 @@
-import { faultText } from "../../dagger/src/pipeline/verify-fault.js";
-import { type CacheReport, type CaseResult, countOf } from "../../dagger/src/pipeline/verify-report.js";
+import { faultText } from "../../dagger/src/pipeline/verify/fault.js";
+import { type CacheReport, type CaseResult, countOf } from "../../dagger/src/pipeline/verify/case-result.js";
 
 /**
  * A report as the JUnit XML that CI systems read: one suite, one test case for each case; what does not apply or was not tested is

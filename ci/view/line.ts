@@ -1,4 +1,4 @@
-import { withoutUnprintable } from "../../dagger/src/pipeline/printable.js";
+import { withoutUnprintable } from "../../dagger/src/pipeline/common/printable.js";
 
 /** What may stand in one line of a terminal, and how wide it is. Pure. */
 

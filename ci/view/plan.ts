@@ -1,1 +1,1 @@
-export { planJson, planTable, type PlanView } from "../../dagger/src/pipeline/plan-view.js";
+export { planJson, planTable, type PlanView } from "../../dagger/src/pipeline/explain/plan-text.js";

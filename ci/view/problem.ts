@@ -1,7 +1,7 @@
 import colours from "yoctocolors";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { visible } from "../../dagger/src/pipeline/printable.js";
-import { problemLines } from "../../dagger/src/pipeline/problem-text.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { visible } from "../../dagger/src/pipeline/common/printable.js";
+import { problemLines } from "../../dagger/src/pipeline/common/error-text.js";
 
 type Style = { colour: boolean; json: boolean; verbose: boolean };
 

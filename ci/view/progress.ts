@@ -1,5 +1,5 @@
-import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
-import type { Platform, StageName } from "../../dagger/src/pipeline/stage.js";
+import type { BuildEvent } from "../../dagger/src/pipeline/common/build-event.js";
+import type { Platform, StageName } from "../../dagger/src/pipeline/common/stage.js";
 import { clean, clip, duration, painter, shortDigest } from "./line.js";
 
 /** One step as a person follows it. Times are milliseconds; `spent` sums the intervals that have ended. */

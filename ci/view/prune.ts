@@ -1,6 +1,6 @@
-import { isOwnTag, type ManifestNode } from "../../dagger/src/pipeline/manifest-node.js";
-import type { PruneDecision, Pruning } from "../../dagger/src/pipeline/prune.js";
-import { pruneSentence } from "../../dagger/src/pipeline/prune-reason.js";
+import { isOwnTag, type ManifestNode } from "../../dagger/src/pipeline/prune/manifest-node.js";
+import type { PruneDecision, Pruning } from "../../dagger/src/pipeline/prune/prune-policy.js";
+import { pruneSentence } from "../../dagger/src/pipeline/prune/prune-text.js";
 import { bytes, plural, table } from "./table.js";
 
 /** What prune decided about one repository, and did. */

@@ -1,4 +1,4 @@
-import type { TagMove } from "../../dagger/src/tags.js";
+import type { TagMove } from "../../dagger/src/distribution/tags.js";
 import { bytes, plural, seconds } from "./table.js";
 
 export type Published = {

@@ -1,1 +1,1 @@
-export { bytes, plural, seconds, table } from "../../dagger/src/pipeline/table.js";
+export { bytes, plural, seconds, table } from "../../dagger/src/pipeline/common/format.js";

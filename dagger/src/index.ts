@@ -1,4 +1,10 @@
 /**
+ * # dagger/src
+ *
+ * The Dagger module: the functions that `dagger call` offers. Each function reads its arguments and hands on; all work is done in the folders
+ * below.
+ */
+/**
  * A builder image in four stages, planned before anything runs: `dagger call build` in a project with an images.yaml.
  */
 import {
@@ -13,15 +19,15 @@ import {
   type Secret,
   type Workspace,
 } from "@dagger.io/dagger";
-import { imageOfCall, inOurWords, openCall, stageOfCall } from "./call.js";
-import { asLayout, lintCall, testImage } from "./checks.js";
-import { explainCall } from "./explain.js";
-import { oneOf } from "./pipeline/argument.js";
-import { renderedFiles } from "./pipeline/rendered-files.js";
-import { planJsonText, planText, textFile } from "./plan-text.js";
-import { publishCall } from "./publish.js";
-import { reportCall } from "./report.js";
-import { cacheModes, noShelf } from "./shelf.js";
+import { imageOfCall, inOurWords, openCall, stageOfCall } from "./module/request.js";
+import { asLayout, lintCall, testImage } from "./module/lint.js";
+import { explainCall } from "./module/explain.js";
+import { oneOf } from "./pipeline/config/arguments.js";
+import { renderedFiles } from "./pipeline/render/rendered-files.js";
+import { planJsonText, planText, textFile } from "./module/plan.js";
+import { publishCall } from "./module/publish.js";
+import { reportCall } from "./module/report.js";
+import { cacheModes, noShelf } from "./module/stage-cache.js";
 
 // Longer than other files: Dagger reads its functions from one class of one file, each argument with a comment of its own.
 
@@ -416,7 +422,7 @@ export class ImageFactory {
     buildArgs: string[] = [],
   ): Promise<string> {
     // Some twenty files that only a proof needs.
-    const { verifyCall } = await import("./verify.js");
+    const { verifyCall } = await import("./module/verify.js");
     return inOurWords(() => verifyCall(dag, { workspace, source, image, platform, buildArgs }));
   }
 

@@ -1,6 +1,6 @@
 import vendors from "ci-info/vendors.json" with { type: "json" };
 import { expect, test } from "vitest";
-import { scopeOf } from "../../ci/scope.js";
+import { scopeOf } from "../../ci/trust/trust-level.js";
 import { randomOf, rounds, tally } from "./rounds.js";
 
 /** Words of providers about their refs; without the one that is due, nothing random may add up to "protected". */

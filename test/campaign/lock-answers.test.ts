@@ -1,13 +1,12 @@
 import { createHash } from "node:crypto";
-import { createServer, type Server } from "node:net";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer, type Server } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { readUris } from "../../ci/lock/debian.js";
-import { resolveNpmFile, resolvePypiFile, resolveToolFile } from "../../ci/lock/files.js";
-import { readPylock } from "../../ci/lock/python.js";
-import { readRpmAnswer } from "../../ci/lock/rpm.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { lockSchema } from "../../dagger/src/pipeline/lock.js";
+import { readUris } from "../../ci/lock/apt/apt-packages.js";
+import { resolveNpmFile, resolvePypiFile, resolveToolFile } from "../../ci/lock/files/tool-files.js";
+import { readPylock } from "../../ci/lock/python/requirements-lock.js";
+import { readRpmAnswer } from "../../ci/lock/dnf/dnf-script.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { lockSchema } from "../../dagger/src/pipeline/config/lock.js";
 import { type Random, randomOf, rounds, seed, tally } from "./rounds.js";
 
 /**

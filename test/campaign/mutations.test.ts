@@ -2,13 +2,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { rawjsonReader } from "../../ci/engines/rawjson.js";
-import { loadHashes, saveHashes } from "../../ci/io/hash-cache.js";
-import { readNote, writeNote } from "../../ci/io/note.js";
-import { withAccount } from "../../dagger/src/pipeline/account-files.js";
-import { installedPackages } from "../../dagger/src/pipeline/dpkg-status.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { manifestNode } from "../../dagger/src/pipeline/manifest-node.js";
+import { rawjsonReader } from "../../ci/engines/buildkit/rawjson.js";
+import { loadHashes, saveHashes } from "../../ci/state/hash-cache.js";
+import { readNote, writeNote } from "../../ci/host/note.js";
+import { withAccount } from "../../dagger/src/pipeline/layer/account-files.js";
+import { installedPackages } from "../../dagger/src/pipeline/contents/dpkg-status.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { manifestNode } from "../../dagger/src/pipeline/prune/manifest-node.js";
 import {
   isAssemblyIndex,
   isFullIndex,
@@ -16,21 +16,21 @@ import {
   isImageIndex,
   isManifest,
   jsonOf,
-} from "../../dagger/src/pipeline/oci-check.js";
-import { parseLock, parseSpec } from "../../dagger/src/pipeline/parse.js";
-import { readRequirement, requirementText } from "../../dagger/src/pipeline/pep508.js";
-import { readProject, requirementsOf } from "../../dagger/src/pipeline/requirements.js";
-import { compileIgnore, readIgnoreLines } from "../../dagger/src/pipeline/select.js";
-import { IndexFold } from "../../dagger/src/pipeline/stage-index.js";
-import { partsOf, readStageRef } from "../../dagger/src/pipeline/stage-ref.js";
-import { parseChallenges, parseScopes } from "../../dagger/src/registry/challenge.js";
-import { helperCredentials, parseDockerConfig } from "../../dagger/src/registry/docker-config.js";
-import { reportedErrors } from "../../dagger/src/registry/failure.js";
-import { nextLink } from "../../dagger/src/registry/listing.js";
-import { outsideUrl } from "../../dagger/src/registry/outside-url.js";
-import { proxyFor } from "../../dagger/src/registry/proxy.js";
-import { parseReference } from "../../dagger/src/registry/reference.js";
-import { tarHeader } from "../../dagger/src/pipeline/layer-tar.js";
+} from "../../dagger/src/pipeline/oci/guards.js";
+import { parseLock, parseSpec } from "../../dagger/src/pipeline/config/parse.js";
+import { readRequirement, requirementText } from "../../dagger/src/pipeline/python/pep508.js";
+import { readProject, requirementsOf } from "../../dagger/src/pipeline/python/requirements.js";
+import { compileIgnore, readIgnoreLines } from "../../dagger/src/pipeline/context/dockerignore.js";
+import { IndexFold } from "../../dagger/src/pipeline/contents/fold-layers.js";
+import { partsOf, readStageRef } from "../../dagger/src/pipeline/oci/stage-artifact.js";
+import { parseChallenges, parseScopes } from "../../dagger/src/registry/auth/challenge.js";
+import { helperCredentials, parseDockerConfig } from "../../dagger/src/registry/auth/docker-config.js";
+import { reportedErrors } from "../../dagger/src/registry/http/registry-errors.js";
+import { nextLink } from "../../dagger/src/registry/api/listing.js";
+import { outsideUrl } from "../../dagger/src/registry/http/outside-url.js";
+import { proxyFor } from "../../dagger/src/registry/http/proxy.js";
+import { parseReference } from "../../dagger/src/registry/reference/reference.js";
+import { tarHeader } from "../../dagger/src/pipeline/layer/write-tar.js";
 import { changed } from "./mutate.js";
 import { randomOf, rounds, seed, tally } from "./rounds.js";
 

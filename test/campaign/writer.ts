@@ -1,5 +1,5 @@
 import { parseOutput } from "../../ci/outputs/index.js";
-import type { Descriptor } from "../../dagger/src/pipeline/oci.js";
+import type { Descriptor } from "../../dagger/src/pipeline/oci/manifest.js";
 
 /** A process that writes one image and the other to the same place, over and over, until it is killed. Says when it begins. */
 const [layout, form, ...roots] = process.argv.slice(2) as [string, string, string, string];

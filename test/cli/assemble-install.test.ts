@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { getuid } from "node:process";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { run } from "../../ci/io/process.js";
-import { assemblyOf } from "../../dagger/src/pipeline/assembly-index.js";
-import { assembleLayer } from "../../dagger/src/pipeline/layer-entries.js";
-import type { FullIndex, StageEntry } from "../../dagger/src/pipeline/stage-entry.js";
-import type { Step } from "../../dagger/src/pipeline/step.js";
+import { run } from "../../ci/host/process.js";
+import { assemblyOf } from "../../dagger/src/pipeline/contents/assembly-index.js";
+import { assembleLayer } from "../../dagger/src/pipeline/layer/plan-layer.js";
+import type { FullIndex, StageEntry } from "../../dagger/src/pipeline/contents/file-entry.js";
+import type { Step } from "../../dagger/src/pipeline/steps/step.js";
 import { walk } from "./walk-folder.js";
 
 let folder = "";

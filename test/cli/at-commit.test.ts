@@ -3,9 +3,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { atCommit, newestCommits } from "../../ci/at-commit.js";
-import { run } from "../../ci/io/process.js";
-import { openProject } from "../../ci/project.js";
+import { atCommit, newestCommits } from "../../ci/project/at-commit.js";
+import { run } from "../../ci/host/process.js";
+import { openProject } from "../../ci/project/project.js";
 import { errorOf } from "./support/client.js";
 import { openPublished, type PublishedProject } from "./support/published.js";
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { known } from "../../dagger/src/registry/lookup.js";
+import { known } from "../../dagger/src/registry/reference/lookup.js";
 import { clientOf, errorOf } from "./support/client.js";
 import { startFaultyProxy } from "./support/faulty-proxy.js";
 import { openPublished } from "./support/published.js";

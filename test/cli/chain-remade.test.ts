@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { keepStage, readRecord } from "../../ci/io/records.js";
-import { stateOf } from "../../ci/io/state.js";
-import { readBlob, readManifest, writeJson } from "../../dagger/src/layout.js";
-import { type ImageIndex, mediaTypes } from "../../dagger/src/pipeline/oci.js";
-import type { Plan } from "../../dagger/src/pipeline/plan.js";
+import { keepStage, readRecord } from "../../ci/state/records.js";
+import { stateOf } from "../../ci/state/state.js";
+import { readBlob, readManifest, writeJson } from "../../dagger/src/oci-layout/blobs.js";
+import { type ImageIndex, mediaTypes } from "../../dagger/src/pipeline/oci/manifest.js";
+import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
 import { built, command, planned } from "./support/command.js";
 import { openToolbox, type Toolbox } from "./support/toolbox.js";
 

@@ -1,9 +1,9 @@
 import { appendFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { allStages, findStage } from "../../ci/io/records.js";
-import { stateOf } from "../../ci/io/state.js";
-import { readManifest } from "../../dagger/src/layout.js";
+import { allStages, findStage } from "../../ci/state/records.js";
+import { stateOf } from "../../ci/state/state.js";
+import { readManifest } from "../../dagger/src/oci-layout/blobs.js";
 import { built, command } from "./support/command.js";
 import { openToolbox } from "./support/toolbox.js";
 

@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { clean } from "../../ci/commands/clean.js";
-import { nameInLayout } from "../../ci/io/oci-layout.js";
-import { findStage, hasRecord, keepLastKeys, keepStage } from "../../ci/io/records.js";
-import { type State, stateOf } from "../../ci/io/state.js";
-import { writeBlob, writeJson } from "../../dagger/src/layout.js";
-import { mediaTypes } from "../../dagger/src/pipeline/oci.js";
+import { nameInLayout } from "../../ci/state/layout-index.js";
+import { findStage, hasRecord, keepLastKeys, keepStage } from "../../ci/state/records.js";
+import { type State, stateOf } from "../../ci/state/state.js";
+import { writeBlob, writeJson } from "../../dagger/src/oci-layout/blobs.js";
+import { mediaTypes } from "../../dagger/src/pipeline/oci/manifest.js";
 import { worldAt } from "../core/fixtures/world.js";
 
 let folder = "";

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { pack } from "tar-stream";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { openAnyImage } from "../../ci/images/index.js";
-import { writeBlob } from "../../dagger/src/layout.js";
-import { mediaTypes } from "../../dagger/src/pipeline/oci.js";
+import { writeBlob } from "../../dagger/src/oci-layout/blobs.js";
+import { mediaTypes } from "../../dagger/src/pipeline/oci/manifest.js";
 
 /** Images from elsewhere that are not what their form promises: told, never an exception of JavaScript's, and nobody waits. */
 let folder = "";

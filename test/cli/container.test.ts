@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { getuid } from "node:process";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { runInRoot } from "../../ci/engines/container.js";
-import { openRoot, type Root } from "../../ci/engines/root.js";
-import { elfFiles } from "../../ci/io/elf.js";
-import { findProgram } from "../../ci/io/host.js";
-import { type State, stateOf } from "../../ci/io/state.js";
+import { runInRoot } from "../../ci/runc/container.js";
+import { openRoot, type Root } from "../../ci/runc/rootfs.js";
+import { elfFiles } from "../../ci/image-test/elf.js";
+import { findProgram } from "../../ci/host/programs.js";
+import { type State, stateOf } from "../../ci/state/state.js";
 import { imageIn, type Item } from "./support/layers.js";
 
 /** What a container of an unpacked image may do on this machine, seen from inside. */
@@ -127,7 +127,7 @@ test("a file's capabilities count inside and not on this machine", async ({ skip
   expect(stdout).toMatch(/0{12}2000$/);
   const getfattr = await findProgram("getfattr", process.env);
   skip(getfattr === null, "getfattr is not installed");
-  const { run } = await import("../../ci/io/process.js");
+  const { run } = await import("../../ci/host/process.js");
   const { stdout: kept } = await run(getfattr!, ["-n", "security.capability", "-e", "hex", join(root.folder, "raised/busybox")]);
   // Revision 3 with the namespace's root: 1 << 30.
   expect(kept).toMatch(/=0x01000003002000000000000000000000000000000{2}000040/);

@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { EngineName } from "../../ci/engines/engine.js";
-import { chooseEngine } from "../../ci/engines/index.js";
-import { stateOf } from "../../ci/io/state.js";
-import { run } from "../../ci/io/process.js";
+import type { EngineName } from "../../ci/engines/interface/engine.js";
+import { chooseEngine } from "../../ci/engines/choose-engine.js";
+import { stateOf } from "../../ci/state/state.js";
+import { run } from "../../ci/host/process.js";
 import { exportAnswers } from "../dagger-session/exported.js";
 import { openSession } from "../dagger-session/session.js";
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { run } from "../../ci/io/process.js";
+import { run } from "../../ci/host/process.js";
 import { exportAnswers, exportImported } from "../dagger-session/exported.js";
 import { callModule, type Told } from "../dagger-session/module.js";
 import type { Call } from "../dagger-session/query.js";

@@ -1,11 +1,11 @@
 import { chmod, cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { run } from "../../ci/io/process.js";
-import { distInfo } from "../../dagger/src/pipeline/dist-info.js";
-import { metadataScript, readMetadata } from "../../dagger/src/pipeline/metadata-script.js";
-import { readRequirement, requirementText } from "../../dagger/src/pipeline/pep508.js";
-import { completed, readProject, requirementsOf } from "../../dagger/src/pipeline/requirements.js";
+import { run } from "../../ci/host/process.js";
+import { distInfo } from "../../dagger/src/pipeline/python/dist-info.js";
+import { metadataScript, readMetadata } from "../../dagger/src/pipeline/python/build-backend.js";
+import { readRequirement, requirementText } from "../../dagger/src/pipeline/python/pep508.js";
+import { completed, readProject, requirementsOf } from "../../dagger/src/pipeline/python/requirements.js";
 import { call, ended, example, makePython, type Python, walk } from "./python-venv.js";
 
 let host: Python;

@@ -2,7 +2,7 @@ import { cp, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import dockerignore from "@balena/dockerignore";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { readProject, requirementsOf } from "../../dagger/src/pipeline/requirements.js";
+import { readProject, requirementsOf } from "../../dagger/src/pipeline/python/requirements.js";
 import { junk, makeJunk } from "../../examples/junk.js";
 import { call, ended, example, makePython, type Python, repository, walk } from "./python-venv.js";
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { getuid } from "node:process";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { run } from "../../ci/io/process.js";
+import { run } from "../../ci/host/process.js";
 import { factory, startFactory } from "./support/factory.js";
 
 /** The exit code is what the command came to, delivered: never what Node ends with by itself. */

@@ -6,11 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { addRootImage, readTar } from "../../ci/bootstrap/layout.js";
-import { findProgram } from "../../ci/io/host.js";
-import { run } from "../../ci/io/process.js";
-import { resolveBaseDigest } from "../../ci/lock/base.js";
-import type { Net } from "../../ci/lock/http.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { findProgram } from "../../ci/host/programs.js";
+import { run } from "../../ci/host/process.js";
+import { resolveBaseDigest } from "../../ci/lock/base-image.js";
+import type { Net } from "../../ci/lock/common/http.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { startRegistry, type TestRegistry } from "./support/registry.js";
 
 const net = { env: {} };

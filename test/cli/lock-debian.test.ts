@@ -2,10 +2,9 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { sourceLines } from "../../dagger/src/pipeline/debian-base.js";
-import { readUris, resolveDebian } from "../../ci/lock/debian.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { debianMirror } from "../../dagger/src/pipeline/debian-base.js";
+import { debianMirror, sourceLines } from "../../dagger/src/pipeline/steps/debian-base.js";
+import { readUris, resolveDebian } from "../../ci/lock/apt/apt-packages.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 
 const source = { suite: "bookworm", mirror: debianMirror } as const;
 let folder = "";

@@ -1,11 +1,10 @@
 import { createServer, request as httpRequest, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { connect } from "node:net";
+import { type AddressInfo, connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { closest } from "../../ci/lock/closest.js";
-import { resolveNpmFile, resolvePypiFile, resolveToolFile, readSimple } from "../../ci/lock/files.js";
-import { ask, text } from "../../ci/lock/http.js";
-import { wheelFit } from "../../ci/lock/wheel.js";
+import { closest } from "../../dagger/src/pipeline/common/closest.js";
+import { resolveNpmFile, resolvePypiFile, resolveToolFile, readSimple } from "../../ci/lock/files/tool-files.js";
+import { ask, text } from "../../ci/lock/common/http.js";
+import { wheelFit } from "../../ci/lock/files/wheel.js";
 
 const HELLO = "hello\n";
 const HELLO_SHA256 = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";

@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
-import { resolveNpmFile, resolvePypiFile } from "../../ci/lock/files.js";
-import { readPylock, resolvePython } from "../../ci/lock/python.js";
-import { findUv } from "../../ci/lock/uv.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { resolveNpmFile, resolvePypiFile } from "../../ci/lock/files/tool-files.js";
+import { readPylock, resolvePython } from "../../ci/lock/python/requirements-lock.js";
+import { findUv } from "../../ci/lock/python/uv.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 
 const hostTools = fileURLToPath(new URL("../../builder/host-tools.txt", import.meta.url));
 const net = { env: process.env };

@@ -4,13 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { readTar } from "../../ci/bootstrap/layout.js";
-import { resolveNpmFile, resolvePypiFile, resolveToolFile } from "../../ci/lock/files.js";
-import { limits } from "../../ci/lock/http.js";
-import { readPylock, resolvePython } from "../../ci/lock/python.js";
-import { readRpmAnswer } from "../../ci/lock/rpm.js";
-import { lookInto } from "../../ci/lock/archive.js";
-import { hostToolsFile } from "../../ci/io/host-tools.js";
-import { stateOf } from "../../ci/io/state.js";
+import { resolveNpmFile, resolvePypiFile, resolveToolFile } from "../../ci/lock/files/tool-files.js";
+import { limits } from "../../ci/lock/common/http.js";
+import { readPylock, resolvePython } from "../../ci/lock/python/requirements-lock.js";
+import { readRpmAnswer } from "../../ci/lock/dnf/dnf-script.js";
+import { lookInto } from "../../ci/lock/files/archive.js";
+import { hostToolsFile } from "../../ci/host/pinned-tools.js";
+import { stateOf } from "../../ci/state/state.js";
 import { type Page, startWeb, type Web } from "../engine/support/web.js";
 
 /** Answers of another form or of any size: an error that names who answered, and nothing is read without an end. */

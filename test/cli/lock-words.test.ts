@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { hostToolsFile } from "../../ci/io/host-tools.js";
-import { stateOf } from "../../ci/io/state.js";
-import { findUv } from "../../ci/lock/uv.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { hostToolsFile } from "../../ci/host/pinned-tools.js";
+import { stateOf } from "../../ci/state/state.js";
+import { findUv } from "../../ci/lock/python/uv.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { images, lockOf, project, pyproject, scratch, typed } from "./support/lock-command.js";
 
 /** What `factory lock` keeps, and when it answers images.yaml. */

@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { nameOfProcess, withLock } from "../../ci/io/alive.js";
-import { aloneInState } from "../../ci/io/state-lock.js";
-import { stateOf } from "../../ci/io/state.js";
+import { nameOfProcess, withLock } from "../../ci/host/process-lock.js";
+import { aloneInState } from "../../ci/state/state-lock.js";
+import { stateOf } from "../../ci/state/state.js";
 
 /** Two containers with one state folder: each has PIDs of its own, and neither sees the other's processes. */
 const checkout = fileURLToPath(new URL("../../", import.meta.url));

@@ -15,7 +15,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, expect, test } from "vitest";
-import { isSupportedNode } from "../../ci/io/node-version.js";
+import { isSupportedNode } from "../../ci/host/node-version.js";
 
 /** Which Node `./task` starts everything with, by the version of the machine's; null is a machine without one. */
 const root = fileURLToPath(new URL("../../", import.meta.url));

@@ -20,8 +20,8 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parseOutput } from "../../ci/outputs/index.js";
 import { writeText } from "../../ci/outputs/text.js";
-import { blobPath } from "../../dagger/src/layout.js";
-import { type Descriptor, type ImageIndex, mediaTypes } from "../../dagger/src/pipeline/oci.js";
+import { blobPath } from "../../dagger/src/oci-layout/blobs.js";
+import { type Descriptor, type ImageIndex, mediaTypes } from "../../dagger/src/pipeline/oci/manifest.js";
 import { sha256 } from "../core/fixtures/scratch.js";
 import { imageIn } from "./support/layers.js";
 

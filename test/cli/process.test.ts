@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { run } from "../../ci/io/process.js";
+import { run } from "../../ci/host/process.js";
 
 /** Lines of a kilobyte on both streams, and how the program ends. */
 const program = (lines: number): string[] => [

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { run } from "../../ci/io/process.js";
+import { run } from "../../ci/host/process.js";
 import type { Repository } from "../../dagger/src/registry/client.js";
-import { known } from "../../dagger/src/registry/lookup.js";
+import { known } from "../../dagger/src/registry/reference/lookup.js";
 import { clientOf, errorOf } from "./support/client.js";
 import { type FaultyProxy, startFaultyProxy } from "./support/faulty-proxy.js";
 import { openPublished, type PublishedProject } from "./support/published.js";

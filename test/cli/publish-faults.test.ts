@@ -1,7 +1,7 @@
 import { appendFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { run as runProgram } from "../../ci/io/process.js";
+import { run as runProgram } from "../../ci/host/process.js";
 import type { FaultyProxy } from "./support/faulty-proxy.js";
 import { openPublishing, type Publishing, wholeOf, wholeTags } from "./support/publishing.js";
 import { whyNoRegistry } from "./support/registry.js";

@@ -1,7 +1,7 @@
 import { appendFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { known } from "../../dagger/src/registry/lookup.js";
+import { known } from "../../dagger/src/registry/reference/lookup.js";
 import { openPublishing, type Publishing, short, wholeTags } from "./support/publishing.js";
 import { whyNoRegistry } from "./support/registry.js";
 import { setPlatforms } from "./support/toolbox.js";

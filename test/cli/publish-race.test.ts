@@ -1,8 +1,8 @@
 import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { known } from "../../dagger/src/registry/lookup.js";
-import type { Manifest } from "../../dagger/src/pipeline/oci.js";
+import { known } from "../../dagger/src/registry/reference/lookup.js";
+import type { Manifest } from "../../dagger/src/pipeline/oci/manifest.js";
 import { clientOf } from "./support/client.js";
 import { startFaultyProxy } from "./support/faulty-proxy.js";
 import { gitOf, openPublishing, type Publishing, wholeTags } from "./support/publishing.js";

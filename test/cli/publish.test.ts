@@ -2,10 +2,10 @@ import { appendFile, chmod, chown, mkdir, stat, symlink, writeFile } from "node:
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { findProgram } from "../../ci/io/host.js";
-import { run as runProgram } from "../../ci/io/process.js";
-import type { ImageReport } from "../../dagger/src/pipeline/image-report.js";
-import { blobPath, readManifest } from "../../dagger/src/layout.js";
+import { findProgram } from "../../ci/host/programs.js";
+import { run as runProgram } from "../../ci/host/process.js";
+import type { ImageReport } from "../../dagger/src/pipeline/report/image-report.js";
+import { blobPath, readManifest } from "../../dagger/src/oci-layout/blobs.js";
 import { openPublishing, pathOf, type Publishing, short, wholeOf, wholeTags } from "./support/publishing.js";
 import { whyNoRegistry } from "./support/registry.js";
 import { applicationSize, textOf } from "./support/toolbox.js";

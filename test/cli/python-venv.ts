@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { run, type Finished } from "../../ci/io/process.js";
+import { run, type Finished } from "../../ci/host/process.js";
 
 export const repository = fileURLToPath(new URL("../..", import.meta.url));
 export const example = join(repository, "examples/image-factory");

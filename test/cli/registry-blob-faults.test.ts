@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Repository } from "../../dagger/src/registry/client.js";
-import { patient } from "../../dagger/src/registry/retry.js";
+import { patient } from "../../dagger/src/registry/http/retry.js";
 import { clientOf, newImage, type TestClient } from "./support/client.js";
 import { type FaultyProxy, startFaultyProxy } from "./support/faulty-proxy.js";
 import { startRegistry, type TestRegistry, whyNoRegistry } from "./support/registry.js";

@@ -2,8 +2,8 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { run } from "../../ci/io/process.js";
-import { findCredentials } from "../../dagger/src/registry/credentials.js";
+import { run } from "../../ci/host/process.js";
+import { findCredentials } from "../../dagger/src/registry/auth/credentials.js";
 
 /** A helper as docker/docker-credential-helpers describes them: the action as its argument, the server on standard input. */
 const script = `#!/bin/sh

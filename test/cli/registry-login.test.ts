@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { FoundCredentials } from "../../dagger/src/registry/credentials.js";
+import type { FoundCredentials } from "../../dagger/src/registry/auth/credentials.js";
 import { clientOf, newBlob, newImage } from "./support/client.js";
 import { type FaultyProxy, startFaultyProxy } from "./support/faulty-proxy.js";
 import { startRegistry, type TestRegistry, whyNoRegistry } from "./support/registry.js";

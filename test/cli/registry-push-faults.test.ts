@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Repository } from "../../dagger/src/registry/client.js";
-import { known } from "../../dagger/src/registry/lookup.js";
-import { brief } from "../../dagger/src/registry/retry.js";
+import { known } from "../../dagger/src/registry/reference/lookup.js";
+import { brief } from "../../dagger/src/registry/http/retry.js";
 import { clientOf, errorOf, newBlob, newImage, type TestClient } from "./support/client.js";
 import { type Fault, type FaultyProxy, startFaultyProxy } from "./support/faulty-proxy.js";
 import { startRegistry, type TestRegistry, whyNoRegistry } from "./support/registry.js";

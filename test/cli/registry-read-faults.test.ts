@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Repository } from "../../dagger/src/registry/client.js";
-import type { Lookup } from "../../dagger/src/registry/lookup.js";
-import { brief } from "../../dagger/src/registry/retry.js";
+import type { Lookup } from "../../dagger/src/registry/reference/lookup.js";
+import { brief } from "../../dagger/src/registry/http/retry.js";
 import { clientOf, newBlob, newImage, type TestClient } from "./support/client.js";
 import { type FaultyProxy, startFaultyProxy } from "./support/faulty-proxy.js";
 import { startRegistry, type TestRegistry, whyNoRegistry } from "./support/registry.js";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { BuildRecord } from "../../dagger/src/pipeline/record.js";
+import type { BuildRecord } from "../../dagger/src/pipeline/common/build-record.js";
 import { exportAnswers } from "../dagger-session/exported.js";
 import { openSession } from "../dagger-session/session.js";
 

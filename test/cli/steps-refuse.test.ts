@@ -4,8 +4,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { scriptOf } from "../../dagger/src/pipeline/script.js";
-import type { Step, StepOf } from "../../dagger/src/pipeline/step.js";
+import { scriptOf } from "../../dagger/src/pipeline/steps/script.js";
+import type { Step, StepOf } from "../../dagger/src/pipeline/steps/step.js";
 import { startWeb, type Web } from "../engine/support/web.js";
 
 /**

@@ -3,8 +3,8 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { findProgram } from "../../ci/io/host.js";
-import { stateOf } from "../../ci/io/state.js";
+import { findProgram } from "../../ci/host/programs.js";
+import { stateOf } from "../../ci/state/state.js";
 
 /** Words such as IMAGE=… as a person types them, by ./task and by Task itself. `render --stdout` reads a word and starts nothing. */
 const root = fileURLToPath(new URL("../../", import.meta.url));

@@ -1,10 +1,10 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { rememberedFrames, rememberedLayers } from "../../ci/io/layers.js";
-import { allStages, findStage, keepStage, readRecord } from "../../ci/io/records.js";
-import { stateOf } from "../../ci/io/state.js";
-import { lowestTrust, type TrustLevel } from "../../dagger/src/pipeline/trust-level.js";
+import { rememberedFrames, rememberedLayers } from "../../ci/state/known-layers.js";
+import { allStages, findStage, keepStage, readRecord } from "../../ci/state/records.js";
+import { stateOf } from "../../ci/state/state.js";
+import { lowestTrust, type TrustLevel } from "../../dagger/src/pipeline/common/trust-level.js";
 import { built, command, planned } from "./support/command.js";
 import { openPublishing, type Publishing } from "./support/publishing.js";
 import { whyNoRegistry } from "./support/registry.js";

@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { getuid } from "node:process";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { unpackLayers } from "../../ci/io/unpack.js";
-import { indexLayers, openIn } from "../../dagger/src/index-layers.js";
-import type { LayerBlob } from "../../dagger/src/read-layer.js";
+import { unpackLayers } from "../../ci/host/unpack-layers.js";
+import { indexLayers, openIn } from "../../dagger/src/oci-layout/index-layers.js";
+import type { LayerBlob } from "../../dagger/src/oci-layout/read-layer.js";
 import { type Item, layerIn } from "./support/layers.js";
 import { walk } from "./walk-folder.js";
 

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
-import type { StageEntry } from "../../dagger/src/pipeline/stage-entry.js";
+import type { StageEntry } from "../../dagger/src/pipeline/contents/file-entry.js";
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readlinkSync, symlinkSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { isAlive, nameOfProcess, withLock } from "../../ci/io/alive.js";
+import { isAlive, nameOfProcess, withLock } from "../../ci/host/process-lock.js";
 import { scratchFolder } from "./fixtures/scratch.js";
 
 const { at, put } = scratchFolder();

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { commands } from "../../ci/commands/index.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { problemText } from "../../ci/view/problem.js";
 import { worldAt } from "./fixtures/world.js";
 

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { cachesOf } from "../../dagger/src/pipeline/cache-names.js";
-import { renderStage } from "../../dagger/src/pipeline/dockerfile.js";
-import { parseSpec } from "../../dagger/src/pipeline/parse.js";
-import { planImage } from "../../dagger/src/pipeline/plan.js";
+import { cachesOf } from "../../dagger/src/pipeline/steps/cache-names.js";
+import { renderStage } from "../../dagger/src/pipeline/render/dockerfile.js";
+import { parseSpec } from "../../dagger/src/pipeline/config/parse.js";
+import { planImage } from "../../dagger/src/pipeline/plan/plan.js";
 
 const text = `registry: r.example/team
 images:

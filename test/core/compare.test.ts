@@ -2,11 +2,12 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Allowance, allowances, buildMounts } from "../../dagger/src/pipeline/compare-allowances.js";
-import { differenceText } from "../../dagger/src/pipeline/compare-words.js";
-import { allAllowances, compareImages, type ImageValue } from "../../dagger/src/pipeline/compare.js";
-import type { ImageConfig } from "../../dagger/src/pipeline/image-config.js";
-import type { StageEntry } from "../../dagger/src/pipeline/stage-entry.js";
+import { type Allowance, allowances, buildMounts } from "../../dagger/src/pipeline/compare/allowances.js";
+import { differenceText } from "../../dagger/src/pipeline/compare/differences-text.js";
+import { allAllowances, compareImages } from "../../dagger/src/pipeline/compare/compare-images.js";
+import { type ImageValue } from "../../dagger/src/pipeline/compare/image-difference.js";
+import type { ImageConfig } from "../../dagger/src/pipeline/oci/image-config.js";
+import type { StageEntry } from "../../dagger/src/pipeline/contents/file-entry.js";
 import { sha256 } from "./fixtures/scratch.js";
 
 const file = (path: string, text: string, more: Partial<StageEntry> = {}): StageEntry => ({

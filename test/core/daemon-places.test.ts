@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { placesOf } from "../../ci/engines/daemon.js";
+import { placesOf } from "../../ci/engines/embedded/daemon.js";
 
 /** Where the embedded engine's socket is: a path that the kernel and BuildKit's client take, whatever the state folder is called. */
 test("in the state folder, where its path can be an address", () => {

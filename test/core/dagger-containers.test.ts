@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { stageContainers } from "../../dagger/src/containers.js";
-import { contextOf } from "../../dagger/src/engine-words.js";
-import { baseContainer } from "../../dagger/src/base-container.js";
-import type { Plan } from "../../dagger/src/pipeline/plan.js";
-import type { StageName } from "../../dagger/src/pipeline/stage.js";
+import { stageContainers } from "../../dagger/src/dagger/stage-container.js";
+import { contextOf } from "../../dagger/src/dagger/sdk-types.js";
+import { baseContainer } from "../../dagger/src/dagger/base-container.js";
+import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
+import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
 import { programOf } from "../dagger-session/program.js";
 import { openSession, type Session } from "../dagger-session/session.js";
 import { entries, file, hex, lockWith, planOf, replaced } from "./fixtures/box.js";

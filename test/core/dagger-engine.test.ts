@@ -2,12 +2,12 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { daggerEngine } from "../../ci/engines/dagger.js";
-import type { Engine, Job } from "../../ci/engines/engine.js";
-import { readManifest } from "../../dagger/src/layout.js";
-import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
-import type { ImageIndex } from "../../dagger/src/pipeline/oci.js";
-import type { StageName } from "../../dagger/src/pipeline/stage.js";
+import { daggerEngine } from "../../ci/engines/dagger/dagger-engine.js";
+import type { Engine, Job } from "../../ci/engines/interface/engine.js";
+import { readManifest } from "../../dagger/src/oci-layout/blobs.js";
+import type { BuildEvent } from "../../dagger/src/pipeline/common/build-event.js";
+import type { ImageIndex } from "../../dagger/src/pipeline/oci/manifest.js";
+import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
 import { exportAnswers, exportImported } from "../dagger-session/exported.js";
 import type { Call } from "../dagger-session/query.js";
 import { EngineError, openSession, type Session } from "../dagger-session/session.js";

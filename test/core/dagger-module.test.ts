@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { encoderNames } from "../../dagger/src/encoders.js";
+import { encoderNames } from "../../dagger/src/oci-layout/encoders.js";
 import { clientFile } from "../dagger-session/client-file.js";
 
 /** The module as an engine takes it: the folder dagger/ alone, whose files the library itself reads for functions and their docs. */
@@ -39,7 +39,7 @@ describe("what the folder holds", () => {
     const packages = new Set(files.flatMap(importsOf).filter((name) => !name.startsWith(".") && !builtin(name)));
     // The compressors are loaded by require, TypeScript and the library are the engine's own.
     const asked = [...packages].map(packageOf).filter((name) => name !== "@dagger.io/dagger");
-    const loaded = readFileSync(join(root, "dagger/src/encoders.ts"), "utf8").matchAll(/\bload\("([^"]+)"\)/g);
+    const loaded = readFileSync(join(root, "dagger/src/oci-layout/encoders.ts"), "utf8").matchAll(/\bload\("([^"]+)"\)/g);
     const compressors = [...loaded].map((found) => found[1]!);
     expect(compressors).toHaveLength(Object.keys(encoderNames).length);
     expect([...new Set([...asked, ...compressors, "typescript"])].sort()).toEqual(Object.keys(own.dependencies).sort());

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { causesOf, decide, type Knowledge } from "../../dagger/src/pipeline/decide.js";
-import { causeOf, sentence } from "../../dagger/src/pipeline/explain.js";
-import type { Ingredients } from "../../dagger/src/pipeline/key.js";
-import type { Plan } from "../../dagger/src/pipeline/plan.js";
-import type { StageName } from "../../dagger/src/pipeline/stage.js";
+import { causesOf, decide, type Knowledge } from "../../dagger/src/pipeline/decide/decide.js";
+import { causeOf, sentence } from "../../dagger/src/pipeline/explain/reasons-text.js";
+import type { Ingredients } from "../../dagger/src/pipeline/plan/key.js";
+import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
+import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
 import { type Change, entries, file, hex, planOf, pyproject, replaced } from "./fixtures/box.js";
 
 const knowledge = (plan: Plan, more: Partial<Knowledge> = {}): Knowledge => ({

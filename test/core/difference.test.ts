@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { differences } from "../../dagger/src/pipeline/difference.js";
-import { sentence } from "../../dagger/src/pipeline/explain.js";
-import type { Ingredients } from "../../dagger/src/pipeline/key.js";
+import { differences } from "../../dagger/src/pipeline/decide/ingredient-diff.js";
+import { sentence } from "../../dagger/src/pipeline/explain/reasons-text.js";
+import type { Ingredients } from "../../dagger/src/pipeline/plan/key.js";
 import { type Change, entries, file, hex, lock, lockWith, planOf, pyproject, replaced } from "./fixtures/box.js";
 
 /** Per stage, what is said of a change, without what follows from a parent. */

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
-import { encoderOf } from "../../dagger/src/encoders.js";
+import { encoderOf } from "../../dagger/src/oci-layout/encoders.js";
 
 /** Text that repeats itself and noise that does not, the same on every run. */
 const sample = (): Uint8Array => {

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { execText, readTook } from "../../dagger/src/pipeline/exec-text.js";
+import { execText, readTook } from "../../dagger/src/pipeline/render/dagger-script.js";
 
 test("what a command printed, and how long it took", () => {
   expect(readTook("one\ntwo\n\ntook 1234 ms\n")).toEqual({ milliseconds: 1234, rest: "one\ntwo\n" });

@@ -1,8 +1,8 @@
 import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { stageContext } from "../../ci/io/context.js";
-import { gatherFacts } from "../../dagger/src/facts.js";
+import { stageContext } from "../../ci/state/staged-context.js";
+import { gatherFacts } from "../../dagger/src/filesystem/gather-facts.js";
 import { failure, paths, scratchFolder } from "./fixtures/scratch.js";
 
 const { at, put, gather } = scratchFolder();

@@ -1,8 +1,8 @@
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { execFileSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
-import { gatherFacts, measureContext } from "../../dagger/src/facts.js";
-import { compileIgnore } from "../../dagger/src/pipeline/select.js";
+import { gatherFacts, measureContext } from "../../dagger/src/filesystem/gather-facts.js";
+import { compileIgnore } from "../../dagger/src/pipeline/context/dockerignore.js";
 import { failure, paths, sha256, scratchFolder } from "./fixtures/scratch.js";
 
 const { at, put, gather } = scratchFolder();

@@ -1,10 +1,10 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { replaceInside } from "../../ci/io/replace-inside.js";
-import { gatherFacts, type HashCache } from "../../dagger/src/facts.js";
-import { foldersInside } from "../../dagger/src/folders-inside.js";
-import { compileIgnore } from "../../dagger/src/pipeline/select.js";
+import { replaceInside } from "../../ci/host/replace-inside.js";
+import { gatherFacts, type HashCache } from "../../dagger/src/filesystem/gather-facts.js";
+import { foldersInside } from "../../dagger/src/filesystem/folders-inside.js";
+import { compileIgnore } from "../../dagger/src/pipeline/context/dockerignore.js";
 import { failure, scratchFolder, sha256 } from "./fixtures/scratch.js";
 
 const scratch = scratchFolder();

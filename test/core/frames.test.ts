@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { KnownFrames } from "../../dagger/src/frames.js";
-import { blobPath } from "../../dagger/src/layout.js";
-import { frameEnd, frameSize, inFrames } from "../../dagger/src/pipeline/compress.js";
-import type { LayerEntry } from "../../dagger/src/pipeline/layer-entry.js";
-import { writeLayer } from "../../dagger/src/write-layer.js";
+import type { KnownFrames } from "../../dagger/src/oci-layout/frames.js";
+import { blobPath } from "../../dagger/src/oci-layout/blobs.js";
+import { frameEnd, frameSize, inFrames } from "../../dagger/src/pipeline/archive/compress.js";
+import type { LayerEntry } from "../../dagger/src/pipeline/layer/layer-entry.js";
+import { writeLayer } from "../../dagger/src/oci-layout/write-layer.js";
 
 let folder = "";
 beforeEach(() => {

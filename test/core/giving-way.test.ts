@@ -2,11 +2,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { buildkitEngine } from "../../ci/engines/buildkit.js";
-import type { Job } from "../../ci/engines/engine.js";
-import { explainFailure } from "../../ci/engines/failure.js";
+import { buildkitEngine } from "../../ci/engines/buildkit/buildkit-engine.js";
+import type { Job } from "../../ci/engines/interface/engine.js";
+import { explainFailure } from "../../ci/engines/buildkit/explain-failure.js";
 import { givingWay } from "../../ci/engines/giving-way.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 
 /** What happens when an engine that looked well cannot be used. */
 let folder: string;

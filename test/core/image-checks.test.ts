@@ -1,9 +1,9 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { identityOf, type ImageCheck, type Outcome } from "../../dagger/src/pipeline/image-check.js";
-import { imageChecks } from "../../dagger/src/pipeline/image-checks.js";
-import type { ImageConfig } from "../../dagger/src/pipeline/image-config.js";
-import { overall, verdictOf } from "../../dagger/src/pipeline/image-verdict.js";
+import { identityOf, type ImageCheck, type Outcome } from "../../dagger/src/pipeline/image-test/image-check.js";
+import { imageChecks } from "../../dagger/src/pipeline/image-test/planned-checks.js";
+import type { ImageConfig } from "../../dagger/src/pipeline/oci/image-config.js";
+import { overall, verdictOf } from "../../dagger/src/pipeline/image-test/verdict.js";
 import { planOf, replaced } from "./fixtures/box.js";
 
 const config: ImageConfig = {

@@ -5,10 +5,10 @@ import {
   type RuntimeConfig,
   type StagePart,
   timeOf,
-} from "../../dagger/src/pipeline/image-config.js";
-import type { StageKey } from "../../dagger/src/pipeline/key.js";
-import { configText, manifestText } from "../../dagger/src/pipeline/oci.js";
-import type { ConfigChange } from "../../dagger/src/pipeline/step.js";
+} from "../../dagger/src/pipeline/oci/image-config.js";
+import type { StageKey } from "../../dagger/src/pipeline/plan/key.js";
+import { configText, manifestText } from "../../dagger/src/pipeline/oci/manifest.js";
+import type { ConfigChange } from "../../dagger/src/pipeline/steps/step.js";
 
 const epoch = 315_619_200;
 const nothing: ConfigChange = { env: {}, workdir: null, user: null, entrypoint: null, cmd: null, labels: {}, healthcheck: null };

@@ -1,8 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { reportOf, type StageContent } from "../../dagger/src/pipeline/image-report.js";
-import { imageReportText } from "../../dagger/src/pipeline/image-report-view.js";
-import type { FullIndex, PackageList, StageEntry } from "../../dagger/src/pipeline/stage-entry.js";
+import { reportOf, type StageContent } from "../../dagger/src/pipeline/report/image-report.js";
+import { imageReportText } from "../../dagger/src/pipeline/report/report-text.js";
+import type { FullIndex, PackageList, StageEntry } from "../../dagger/src/pipeline/contents/file-entry.js";
 
 /** A report is a fold over what the stages' indexes say: no file is counted twice, and each is of the stage that made it what it is. */
 const file = (path: string, size: number, sha256 = path, more: Partial<StageEntry> = {}): StageEntry => ({

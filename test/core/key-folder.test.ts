@@ -1,7 +1,7 @@
 import { chmodSync, chownSync, mkdirSync, readdirSync, symlinkSync, utimesSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { commands } from "../../ci/commands/index.js";
-import { stageNames } from "../../dagger/src/pipeline/stage.js";
+import { stageNames } from "../../dagger/src/pipeline/common/stage.js";
 import { scratchFolder } from "./fixtures/scratch.js";
 import { worldAt } from "./fixtures/world.js";
 

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { canonical } from "../../dagger/src/pipeline/key.js";
-import { type StageName, stageNames } from "../../dagger/src/pipeline/stage.js";
+import { canonical } from "../../dagger/src/pipeline/common/canonical.js";
+import { type StageName, stageNames } from "../../dagger/src/pipeline/common/stage.js";
 import type { KeyChange } from "./fixtures/key-change.js";
 import { ownChanges } from "./fixtures/key-changes-own.js";
 import { resolvedChanges } from "./fixtures/key-changes-resolved.js";

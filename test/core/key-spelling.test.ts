@@ -1,8 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { renderDockerfile } from "../../dagger/src/pipeline/dockerfile.js";
-import { parseLock, parseSpec } from "../../dagger/src/pipeline/parse.js";
-import type { Plan } from "../../dagger/src/pipeline/plan.js";
+import { renderDockerfile } from "../../dagger/src/pipeline/render/dockerfile.js";
+import { parseLock, parseSpec } from "../../dagger/src/pipeline/config/parse.js";
+import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
 import { respelled } from "./fixtures/respelled.js";
 import {
   imageText,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { assembleLayer } from "../../dagger/src/pipeline/layer-entries.js";
-import type { Step } from "../../dagger/src/pipeline/step.js";
+import { assembleLayer } from "../../dagger/src/pipeline/layer/plan-layer.js";
+import type { Step } from "../../dagger/src/pipeline/steps/step.js";
 import { accounts, assemble, base, lines, sizes, user } from "./layer-base.js";
 
 describe("a user", () => {

@@ -1,9 +1,9 @@
-import { type AssemblyIndex, assemblyOf } from "../../dagger/src/pipeline/assembly-index.js";
-import type { Entry } from "../../dagger/src/pipeline/facts.js";
-import { assembleLayer } from "../../dagger/src/pipeline/layer-entries.js";
-import type { LayerEntry } from "../../dagger/src/pipeline/layer-entry.js";
-import type { StageEntry } from "../../dagger/src/pipeline/stage-entry.js";
-import type { Account, Owner, Step, StepOf } from "../../dagger/src/pipeline/step.js";
+import { type AssemblyIndex, assemblyOf } from "../../dagger/src/pipeline/contents/assembly-index.js";
+import type { Entry } from "../../dagger/src/pipeline/context/facts.js";
+import { assembleLayer } from "../../dagger/src/pipeline/layer/plan-layer.js";
+import type { LayerEntry } from "../../dagger/src/pipeline/layer/layer-entry.js";
+import type { StageEntry } from "../../dagger/src/pipeline/contents/file-entry.js";
+import type { Account, Owner, Step, StepOf } from "../../dagger/src/pipeline/steps/step.js";
 
 const directory = (path: string, mode = "755", uid = 0, gid = 0): StageEntry => ({
   path,

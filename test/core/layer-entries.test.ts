@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import type { AssemblyIndex } from "../../dagger/src/pipeline/assembly-index.js";
-import type { Entry } from "../../dagger/src/pipeline/facts.js";
-import { assembleLayer, describeLayer, layerKeyOf } from "../../dagger/src/pipeline/layer-entries.js";
-import type { Step } from "../../dagger/src/pipeline/step.js";
+import type { AssemblyIndex } from "../../dagger/src/pipeline/contents/assembly-index.js";
+import type { Entry } from "../../dagger/src/pipeline/context/facts.js";
+import { assembleLayer, describeLayer, layerKeyOf } from "../../dagger/src/pipeline/layer/plan-layer.js";
+import type { Step } from "../../dagger/src/pipeline/steps/step.js";
 import { assemble, base, copy, entry, lines, make, sizes, text, user, workdir } from "./layer-base.js";
 
 describe("a copy", () => {

@@ -2,8 +2,8 @@ import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
 import { compress, init } from "@bokuweb/zstd-wasm";
 import { expect, test } from "vitest";
-import { gunzip } from "../../dagger/src/gunzip.js";
-import { type LayerBlob, layerBytes } from "../../dagger/src/read-layer.js";
+import { gunzip } from "../../dagger/src/oci-layout/gunzip.js";
+import { type LayerBlob, layerBytes } from "../../dagger/src/oci-layout/read-layer.js";
 import { sha256 } from "./fixtures/scratch.js";
 
 /** Layers that are made to fill a disk or a memory, and such as are cut off. */

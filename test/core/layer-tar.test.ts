@@ -2,11 +2,11 @@ import { createHash } from "node:crypto";
 import { gunzipSync, gzipSync } from "node:zlib";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { frameSize, inFrames } from "../../dagger/src/pipeline/compress.js";
-import type { LayerEntry } from "../../dagger/src/pipeline/layer-entry.js";
-import { layerTar, tarHeader } from "../../dagger/src/pipeline/layer-tar.js";
-import { type TarHeader, textOf } from "../../dagger/src/pipeline/tar-header.js";
-import { TarReader } from "../../dagger/src/pipeline/tar-reader.js";
+import { frameSize, inFrames } from "../../dagger/src/pipeline/archive/compress.js";
+import type { LayerEntry } from "../../dagger/src/pipeline/layer/layer-entry.js";
+import { layerTar, tarHeader } from "../../dagger/src/pipeline/layer/write-tar.js";
+import { type TarHeader, textOf } from "../../dagger/src/pipeline/archive/tar-header.js";
+import { TarReader } from "../../dagger/src/pipeline/archive/tar-reader.js";
 
 const epoch = 315_619_200;
 const hashOf = (bytes: Uint8Array | string) => createHash("sha256").update(bytes).digest("hex");

@@ -1,8 +1,8 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { itemsOf } from "../../dagger/src/pipeline/go-expression.js";
-import { linearMatcher, sourceOf } from "../../dagger/src/pipeline/linear-match.js";
-import { compileIgnore, readIgnoreLines } from "../../dagger/src/pipeline/select.js";
+import { itemsOf } from "../../dagger/src/pipeline/context/go-regexp.js";
+import { linearMatcher, sourceOf } from "../../dagger/src/pipeline/context/linear-match.js";
+import { compileIgnore, readIgnoreLines } from "../../dagger/src/pipeline/context/dockerignore.js";
 
 const piece = fc.constantFrom(
   "a",

@@ -1,7 +1,15 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { isMoving, type Mark, markTag, markText, readMark, type Relation, whyNot } from "../../dagger/src/pipeline/mark.js";
-import { isTag } from "../../dagger/src/registry/reference.js";
+import {
+  isMoving,
+  type Mark,
+  markTag,
+  markText,
+  readMark,
+  type Relation,
+  whyNot,
+} from "../../dagger/src/pipeline/oci/tag-origin.js";
+import { isTag } from "../../dagger/src/registry/reference/reference.js";
 
 const config = { mediaType: "application/vnd.oci.empty.v1+json", digest: `sha256:${"44".repeat(32)}`, size: 2 };
 const mark: Mark = { tag: "latest", commit: "a".repeat(40), time: 1_767_322_800, digest: `sha256:${"12".repeat(32)}` };

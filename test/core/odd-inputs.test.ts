@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import { withAccount } from "../../dagger/src/pipeline/account-files.js";
-import { parseSpec } from "../../dagger/src/pipeline/parse.js";
-import { withoutEnd } from "../../dagger/src/pipeline/without-end.js";
-import { parseDockerConfig, storedCredentials } from "../../dagger/src/registry/docker-config.js";
-import { readRequirement } from "../../dagger/src/pipeline/pep508.js";
+import { withAccount } from "../../dagger/src/pipeline/layer/account-files.js";
+import { parseSpec } from "../../dagger/src/pipeline/config/parse.js";
+import { withoutEnd } from "../../dagger/src/pipeline/common/without-end.js";
+import { parseDockerConfig, storedCredentials } from "../../dagger/src/registry/auth/docker-config.js";
+import { readRequirement } from "../../dagger/src/pipeline/python/pep508.js";
 
 test.each(["__proto__", "constructor", "toString"])("a key %s is refused with its place", (name) => {
   const { value, problems } = parseSpec(`registry: ghcr.io/acme\nimages:\n  ${name}: {}\n`);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { outsideUrl } from "../../dagger/src/registry/outside-url.js";
-import { basicOf, proxyFor } from "../../dagger/src/registry/proxy.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { outsideUrl } from "../../dagger/src/registry/http/outside-url.js";
+import { basicOf, proxyFor } from "../../dagger/src/registry/http/proxy.js";
 
 const registry = new URL("https://registry.example/v2/");
 

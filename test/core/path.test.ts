@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import { renderStage } from "../../dagger/src/pipeline/dockerfile.js";
-import { imageConfig } from "../../dagger/src/pipeline/image-config.js";
-import { parseSpec } from "../../dagger/src/pipeline/parse.js";
-import { planImage } from "../../dagger/src/pipeline/plan.js";
-import type { StageName } from "../../dagger/src/pipeline/stage.js";
+import { renderStage } from "../../dagger/src/pipeline/render/dockerfile.js";
+import { imageConfig } from "../../dagger/src/pipeline/oci/image-config.js";
+import { parseSpec } from "../../dagger/src/pipeline/config/parse.js";
+import { planImage } from "../../dagger/src/pipeline/plan/plan.js";
+import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
 
 /** An images.yaml with these stages, and the place of the first character of a stage's value. */
 const textOf = (stages: Partial<Record<StageName, string>>): string =>

@@ -2,11 +2,11 @@ import { expect, test } from "vitest";
 import * as z from "zod";
 import { clean } from "../../ci/view/line.js";
 import { problemText } from "../../ci/view/problem.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { lockSchema } from "../../dagger/src/pipeline/lock.js";
-import { parseSpec } from "../../dagger/src/pipeline/parse.js";
-import { visible } from "../../dagger/src/pipeline/printable.js";
-import { specSchema } from "../../dagger/src/pipeline/spec.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { lockSchema } from "../../dagger/src/pipeline/config/lock.js";
+import { parseSpec } from "../../dagger/src/pipeline/config/parse.js";
+import { visible } from "../../dagger/src/pipeline/common/printable.js";
+import { specSchema } from "../../dagger/src/pipeline/config/spec.js";
 
 /** One of each kind, as code points: none of them may stand in this file. */
 const hostile = [0x00, 0x07, 0x08, 0x0d, 0x1b, 0x1f, 0x7f, 0x85, 0x9b, 0x200e, 0x2028, 0x2029, 0x202e, 0x2066, 0xd800];

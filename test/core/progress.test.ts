@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
-import { rawjsonReader } from "../../ci/engines/rawjson.js";
+import type { BuildEvent } from "../../dagger/src/pipeline/common/build-event.js";
+import { rawjsonReader } from "../../ci/engines/buildkit/rawjson.js";
 import { clean, clip, columns, duration } from "../../ci/view/line.js";
 import { live } from "../../ci/view/live.js";
 import { advance, noProgress, plain, plainTick, type Progress } from "../../ci/view/progress.js";

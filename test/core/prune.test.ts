@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { isOwnTag, manifestNode, type ManifestNode } from "../../dagger/src/pipeline/manifest-node.js";
+import { isOwnTag, manifestNode, type ManifestNode } from "../../dagger/src/pipeline/prune/manifest-node.js";
 import {
   deletionOrder,
   freedBytes,
@@ -8,8 +8,8 @@ import {
   prune,
   type PruneDecision,
   type PrunePolicy,
-} from "../../dagger/src/pipeline/prune.js";
-import { pruneSentence } from "../../dagger/src/pipeline/prune-reason.js";
+} from "../../dagger/src/pipeline/prune/prune-policy.js";
+import { pruneSentence } from "../../dagger/src/pipeline/prune/prune-text.js";
 import { keyFor, policies, repositories } from "./fixtures/repository-world.js";
 
 const runs = { numRuns: 300 };

@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import type { Entry } from "../../dagger/src/pipeline/facts.js";
-import type { StaticProject } from "../../dagger/src/pipeline/project.js";
-import { pythonFiles } from "../../dagger/src/pipeline/python-files.js";
-import { readProject } from "../../dagger/src/pipeline/requirements.js";
-import type { StepOf } from "../../dagger/src/pipeline/step.js";
+import type { Entry } from "../../dagger/src/pipeline/context/facts.js";
+import type { StaticProject } from "../../dagger/src/pipeline/python/project.js";
+import { pythonFiles } from "../../dagger/src/pipeline/steps/python-files.js";
+import { readProject } from "../../dagger/src/pipeline/python/requirements.js";
+import type { StepOf } from "../../dagger/src/pipeline/steps/step.js";
 
 const projectAt = (path: string, name: string): StaticProject =>
   readProject(

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
-import { rawjsonReader } from "../../ci/engines/rawjson.js";
+import type { BuildEvent } from "../../dagger/src/pipeline/common/build-event.js";
+import { rawjsonReader } from "../../ci/engines/buildkit/rawjson.js";
 
 const recorded = (name: string): string[] =>
   readFileSync(new URL(`fixtures/rawjson/${name}.jsonl`, import.meta.url), "utf8").split("\n");

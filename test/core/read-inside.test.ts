@@ -3,9 +3,9 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, truncate
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { replaceInside } from "../../ci/io/replace-inside.js";
-import { openImage, openProject } from "../../ci/project.js";
-import { textInside } from "../../dagger/src/read-inside.js";
+import { replaceInside } from "../../ci/host/replace-inside.js";
+import { openImage, openProject } from "../../ci/project/project.js";
+import { textInside } from "../../dagger/src/filesystem/read-inside.js";
 
 const spec = (context: string) => `registry: registry.example
 images:

@@ -1,6 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { environmentCredentials, findCredentials } from "../../dagger/src/registry/credentials.js";
-import { helperCredentials, helperFor, parseDockerConfig, storedCredentials } from "../../dagger/src/registry/docker-config.js";
+import { environmentCredentials, findCredentials } from "../../dagger/src/registry/auth/credentials.js";
+import {
+  helperCredentials,
+  helperFor,
+  parseDockerConfig,
+  storedCredentials,
+} from "../../dagger/src/registry/auth/docker-config.js";
 import { failure, scratchFolder } from "./fixtures/scratch.js";
 
 const { at, put } = scratchFolder();

@@ -1,7 +1,13 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { apiHost, parseReference, parseRegistry, parseRepository, referenceText } from "../../dagger/src/registry/reference.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import {
+  apiHost,
+  parseReference,
+  parseRegistry,
+  parseRepository,
+  referenceText,
+} from "../../dagger/src/registry/reference/reference.js";
 
 const digest = `sha256:${"a".repeat(64)}`;
 

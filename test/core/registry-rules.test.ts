@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Broken } from "../../dagger/src/registry/broken.js";
+import { Broken } from "../../dagger/src/registry/http/broken.js";
 import {
   covers,
   mergeScopes,
@@ -8,10 +8,10 @@ import {
   parseScopes,
   repositoryScope,
   scopeTexts,
-} from "../../dagger/src/registry/challenge.js";
-import { plainHttpHosts } from "../../dagger/src/registry/plain-http.js";
-import { isLoopback, proxyFor, shownUrl } from "../../dagger/src/registry/proxy.js";
-import { brief, patient, retryAfterMs, waitBefore } from "../../dagger/src/registry/retry.js";
+} from "../../dagger/src/registry/auth/challenge.js";
+import { plainHttpHosts } from "../../dagger/src/registry/http/plain-http.js";
+import { isLoopback, proxyFor, shownUrl } from "../../dagger/src/registry/http/proxy.js";
+import { brief, patient, retryAfterMs, waitBefore } from "../../dagger/src/registry/http/retry.js";
 
 describe("WWW-Authenticate", () => {
   test.each([

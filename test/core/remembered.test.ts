@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { remembered } from "../../ci/io/remembered.js";
-import { parseLock, parseSpec } from "../../dagger/src/pipeline/parse.js";
+import { remembered } from "../../ci/state/parsed-files.js";
+import { parseLock, parseSpec } from "../../dagger/src/pipeline/config/parse.js";
 
 let folder = "";
 beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), "remembered-"))));

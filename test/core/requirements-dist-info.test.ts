@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
-import { distInfo, sourceRootsOf, type Installation } from "../../dagger/src/pipeline/dist-info.js";
-import type { StaticProject } from "../../dagger/src/pipeline/project.js";
-import { readProject } from "../../dagger/src/pipeline/requirements.js";
+import { distInfo, sourceRootsOf, type Installation } from "../../dagger/src/pipeline/python/dist-info.js";
+import type { StaticProject } from "../../dagger/src/pipeline/python/project.js";
+import { readProject } from "../../dagger/src/pipeline/python/requirements.js";
 
 const where: Installation = {
   venv: "/opt/venv",

@@ -1,8 +1,8 @@
 import * as fc from "fast-check";
 import { stringify } from "smol-toml";
 import { expect, test } from "vitest";
-import type { StaticProject } from "../../dagger/src/pipeline/project.js";
-import { readProject, requirementsOf } from "../../dagger/src/pipeline/requirements.js";
+import type { StaticProject } from "../../dagger/src/pipeline/python/project.js";
+import { readProject, requirementsOf } from "../../dagger/src/pipeline/python/requirements.js";
 
 const version = fc.tuple(fc.nat(30), fc.nat(30)).map(([major, minor]) => `${major}.${minor}`);
 const clause = fc.tuple(fc.constantFrom(">=", "<", "==", "!=", "~=", "<=", ">"), version).map((parts) => parts.join(""));

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { isVersion, normalVersion } from "../../dagger/src/pipeline/pep440.js";
-import { readRequirement, requirementText } from "../../dagger/src/pipeline/pep508.js";
+import { isVersion, normalVersion } from "../../dagger/src/pipeline/python/pep440.js";
+import { readRequirement, requirementText } from "../../dagger/src/pipeline/python/pep508.js";
 
 const canonical = (text: string): string => {
   const result = readRequirement(text);

@@ -2,9 +2,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import type { StaticProject } from "../../dagger/src/pipeline/project.js";
-import { completed, readProject, requirementsOf } from "../../dagger/src/pipeline/requirements.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import type { StaticProject } from "../../dagger/src/pipeline/python/project.js";
+import { completed, readProject, requirementsOf } from "../../dagger/src/pipeline/python/requirements.js";
 
 const fixtures = fileURLToPath(new URL("fixtures/python", import.meta.url));
 

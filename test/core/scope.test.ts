@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { scopeOf } from "../../ci/scope.js";
+import { scopeOf } from "../../ci/trust/trust-level.js";
 
 /** What each CI says of itself, and what may be written because of it. */
 type Env = Record<string, string>;

@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { gatherSecrets, openProxies, secretProxies, withheldNotes } from "../../ci/io/secrets.js";
+import { gatherSecrets, openProxies, secretProxies, withheldNotes } from "../../ci/host/secrets.js";
 
 /** Without the host's CA bundle, which is no declared secret. */
 const granted = (

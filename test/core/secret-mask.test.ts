@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { maskOf, masking } from "../../ci/engines/mask.js";
-import { rawjsonReader } from "../../ci/engines/rawjson.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { maskOf, masking } from "../../ci/host/mask.js";
+import { rawjsonReader } from "../../ci/engines/buildkit/rawjson.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 
 const secret = (value: string) => ({ id: "one", env: "ONE", value });
 

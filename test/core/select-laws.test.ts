@@ -1,7 +1,7 @@
 import dockerignore from "@balena/dockerignore";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { compileIgnore, ignoreText, readIgnoreLines, selectPaths } from "../../dagger/src/pipeline/select.js";
+import { compileIgnore, ignoreText, readIgnoreLines, selectPaths } from "../../dagger/src/pipeline/context/dockerignore.js";
 import { tree } from "./fixtures/tree.js";
 
 const part = fc.constantFrom("a", "b", "ab", "c.md", "x", "node_modules", "README.md");

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { compileIgnore, readIgnoreLines, selectPaths } from "../../dagger/src/pipeline/select.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { compileIgnore, readIgnoreLines, selectPaths } from "../../dagger/src/pipeline/context/dockerignore.js";
 import { ignoreRules, refusedLines } from "./fixtures/ignore-rules.js";
 import { tree } from "./fixtures/tree.js";
 

@@ -1,10 +1,10 @@
 import * as fc from "fast-check";
 import { pack } from "tar-stream";
 import { describe, expect, test } from "vitest";
-import { assemblyOf } from "../../dagger/src/pipeline/assembly-index.js";
-import { installedPackages } from "../../dagger/src/pipeline/dpkg-status.js";
-import type { FullIndex } from "../../dagger/src/pipeline/stage-entry.js";
-import { IndexFold } from "../../dagger/src/pipeline/stage-index.js";
+import { assemblyOf } from "../../dagger/src/pipeline/contents/assembly-index.js";
+import { installedPackages } from "../../dagger/src/pipeline/contents/dpkg-status.js";
+import type { FullIndex } from "../../dagger/src/pipeline/contents/file-entry.js";
+import { IndexFold } from "../../dagger/src/pipeline/contents/fold-layers.js";
 
 type Item = {
   name: string;

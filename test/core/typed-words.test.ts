@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
 import { commands, isCommand } from "../../ci/commands/index.js";
-import { refuseStray } from "../../ci/variables.js";
+import { refuseStray } from "../../ci/cli/task-variables.js";
 
 /** Whatever a person is told to type is taken by the command that it is shown with. */
 const root = fileURLToPath(new URL("../../", import.meta.url));

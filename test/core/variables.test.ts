@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { readTyped, refuseStray, type Typed, withVariables } from "../../ci/variables.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
+import { readTyped, refuseStray, type Typed, withVariables } from "../../ci/cli/task-variables.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 
 const values = {
   IMAGE: 'a "quoted" name',

@@ -1,8 +1,8 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import type { StageKey } from "../../dagger/src/pipeline/key.js";
-import { faultLines } from "../../dagger/src/pipeline/verify-report.js";
+import type { StageKey } from "../../dagger/src/pipeline/plan/key.js";
+import { faultLines } from "../../dagger/src/pipeline/verify/case-result.js";
 import { forgetsContent, type Planner, withKeys } from "./fixtures/broken-keys.js";
 import { scratchFolder } from "./fixtures/scratch.js";
 import { prove, usual } from "./fixtures/usual-project.js";

@@ -1,8 +1,8 @@
 import { lstatSync, readdirSync, readFileSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { apply, NoSuchEdit } from "../../dagger/src/edit.js";
-import { withDependency, withDescription, withSpec, writtenDependencies } from "../../dagger/src/pipeline/verify-edits.js";
+import { apply, NoSuchEdit } from "../../dagger/src/verification/apply-edits.js";
+import { withDependency, withDescription, withSpec, writtenDependencies } from "../../dagger/src/pipeline/verify/edits.js";
 import { scratchFolder } from "./fixtures/scratch.js";
 
 const project = (body: string, rest = "") =>

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { Plan } from "../../dagger/src/pipeline/plan.js";
-import type { StageName } from "../../dagger/src/pipeline/stage.js";
+import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
+import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
 import {
   type After,
   type Before,
@@ -9,10 +9,10 @@ import {
   type Held,
   judge,
   planned,
-} from "../../dagger/src/pipeline/verify.js";
-import type { Change } from "../../dagger/src/pipeline/verify-case.js";
-import { type Fault, faultText } from "../../dagger/src/pipeline/verify-fault.js";
-import { outcomeOf } from "../../dagger/src/pipeline/verify-report.js";
+} from "../../dagger/src/pipeline/verify/judge.js";
+import type { Change } from "../../dagger/src/pipeline/verify/case.js";
+import { type Fault, faultText } from "../../dagger/src/pipeline/verify/fault.js";
+import { outcomeOf } from "../../dagger/src/pipeline/verify/case-result.js";
 import { entries, file, hex, lockWith, planOf, pyproject, replaced } from "./fixtures/box.js";
 
 /** An image whose application is assembled, as most are. */

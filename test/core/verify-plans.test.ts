@@ -1,8 +1,7 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import type { CacheReport } from "../../dagger/src/pipeline/verify-report.js";
-import { faultLines } from "../../dagger/src/pipeline/verify-report.js";
+import { type CacheReport, faultLines } from "../../dagger/src/pipeline/verify/case-result.js";
 import { proveCache } from "../../ci/verify/prove.js";
 import { scratchFolder } from "./fixtures/scratch.js";
 import { worldAt } from "./fixtures/world.js";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
-import type { StageName } from "../../dagger/src/pipeline/stage.js";
-import { countSteps } from "../../dagger/src/pipeline/verify.js";
+import type { BuildEvent } from "../../dagger/src/pipeline/common/build-event.js";
+import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
+import { countSteps } from "../../dagger/src/pipeline/verify/judge.js";
 
 describe("the engine's steps", () => {
   const started = (step: string, name: string, stage: StageName): BuildEvent => ({

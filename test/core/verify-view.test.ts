@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { junitXml } from "../../ci/view/junit.js";
-import { verifyJson, verifyMatrix } from "../../dagger/src/pipeline/verify-view.js";
-import { stageNames } from "../../dagger/src/pipeline/stage.js";
-import type { CacheReport, CaseResult } from "../../dagger/src/pipeline/verify-report.js";
+import { verifyJson, verifyMatrix } from "../../dagger/src/pipeline/verify/matrix-text.js";
+import { stageNames } from "../../dagger/src/pipeline/common/stage.js";
+import type { CacheReport, CaseResult } from "../../dagger/src/pipeline/verify/case-result.js";
 
 const stages = (...did: CaseResult["stages"][number]["did"][]): CaseResult["stages"] =>
   stageNames.map((stage, at) => ({ stage, did: did[at]!, key: "k", moved: false, steps: null, layers: null }));

@@ -2,8 +2,8 @@ import { zstdDecompressSync } from "node:zlib";
 import { createHash } from "node:crypto";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { encoderOf } from "../../dagger/src/encoders.js";
-import { frameParts } from "../../dagger/src/pipeline/zstd-frames.js";
+import { encoderOf } from "../../dagger/src/oci-layout/encoders.js";
+import { frameParts } from "../../dagger/src/pipeline/archive/zstd-frames.js";
 
 const encode = await encoderOf("zstd");
 

@@ -1,8 +1,8 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { rawjsonReader } from "../../ci/engines/rawjson.js";
-import { run } from "../../ci/io/process.js";
+import { rawjsonReader } from "../../ci/engines/buildkit/rawjson.js";
+import { run } from "../../ci/host/process.js";
 import { dockerfileOf, type FolderOf, type Translated } from "./dockerfile-of.js";
 import type { Call } from "./query.js";
 import { type Answer, EngineError, type Session } from "./session.js";

@@ -6,12 +6,12 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { gzipSync } from "node:zlib";
 import { type Header, pack } from "tar-stream";
-import { encoderOf } from "../../dagger/src/encoders.js";
-import { blobPath, missingBlobs, readBlob, readManifest } from "../../dagger/src/layout.js";
-import { unpackLayout } from "../../dagger/src/layout-tar.js";
-import type { ImageConfig } from "../../dagger/src/pipeline/image-config.js";
-import { layerType } from "../../dagger/src/pipeline/oci.js";
-import { layerBytes } from "../../dagger/src/read-layer.js";
+import { encoderOf } from "../../dagger/src/oci-layout/encoders.js";
+import { blobPath, missingBlobs, readBlob, readManifest } from "../../dagger/src/oci-layout/blobs.js";
+import { unpackLayout } from "../../dagger/src/oci-layout/archive.js";
+import type { ImageConfig } from "../../dagger/src/pipeline/oci/image-config.js";
+import { layerType } from "../../dagger/src/pipeline/oci/manifest.js";
+import { layerBytes } from "../../dagger/src/oci-layout/read-layer.js";
 import type { Call } from "./query.js";
 import { type Answer, EngineError } from "./session.js";
 

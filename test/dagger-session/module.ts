@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { run } from "../../ci/io/process.js";
+import { run } from "../../ci/host/process.js";
 import { clientFile } from "./client-file.js";
 import type { Session } from "./session.js";
 

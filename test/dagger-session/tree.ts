@@ -1,7 +1,7 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
-import { compileIgnore } from "../../dagger/src/pipeline/select.js";
+import { compileIgnore } from "../../dagger/src/pipeline/context/dockerignore.js";
 import type { Call, Value } from "./query.js";
 import { EngineError } from "./session.js";
 

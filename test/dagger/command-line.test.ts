@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { run } from "../../ci/io/process.js";
-import { readManifest } from "../../dagger/src/layout.js";
-import type { BuildRecord } from "../../dagger/src/pipeline/record.js";
+import { run } from "../../ci/host/process.js";
+import { readManifest } from "../../dagger/src/oci-layout/blobs.js";
+import type { BuildRecord } from "../../dagger/src/pipeline/common/build-record.js";
 import { whyNot } from "./support/why-not.js";
 
 /** The command line with a real Dagger engine, as a person types it. Runs wherever `dagger` answers. */

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { run } from "../../ci/io/process.js";
+import { run } from "../../ci/host/process.js";
 import { whyNot } from "./support/why-not.js";
 
 /** Every function of the module on a real engine, as a person calls it. Runs wherever `dagger` answers. */

@@ -8,9 +8,9 @@ import { pipeline } from "node:stream/promises";
 import { extract } from "tar-stream";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { bootstrapDebian, type DebianBootstrap } from "../../ci/bootstrap/debian.js";
-import { openApt } from "../../ci/lock/apt.js";
-import { FactoryError } from "../../dagger/src/pipeline/error.js";
-import { debianMirror } from "../../dagger/src/pipeline/debian-base.js";
+import { openApt } from "../../ci/lock/apt/apt.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { debianMirror } from "../../dagger/src/pipeline/steps/debian-base.js";
 
 const source = {
   suite: "bookworm",

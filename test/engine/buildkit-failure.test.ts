@@ -1,8 +1,8 @@
 import { readdir } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type FactoryError } from "../../dagger/src/pipeline/error.js";
-import { buildkitEngine } from "../../ci/engines/buildkit.js";
-import type { Job } from "../../ci/engines/engine.js";
+import { type FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { buildkitEngine } from "../../ci/engines/buildkit/buildkit-engine.js";
+import type { Job } from "../../ci/engines/interface/engine.js";
 import { type Bench, manifestOf, openBench } from "./buildkit.jobs.js";
 
 let bench: Bench;

@@ -1,14 +1,14 @@
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { BuildEvent } from "../../dagger/src/pipeline/event.js";
-import { type Binaries, ensureBinaries } from "../../ci/engines/binaries.js";
-import type { Setup } from "../../ci/engines/embedded.js";
-import { embeddedCandidate } from "../../ci/engines/address.js";
-import { buildkitEngine } from "../../ci/engines/buildkit.js";
-import type { Engine, Job } from "../../ci/engines/engine.js";
-import { ensureHostPrograms } from "../../ci/io/host.js";
-import { stateOf } from "../../ci/io/state.js";
+import type { BuildEvent } from "../../dagger/src/pipeline/common/build-event.js";
+import { type Binaries, ensureBinaries } from "../../ci/engines/embedded/binaries.js";
+import type { Setup } from "../../ci/engines/embedded/lease.js";
+import { embeddedCandidate } from "../../ci/engines/candidates.js";
+import { buildkitEngine } from "../../ci/engines/buildkit/buildkit-engine.js";
+import type { Engine, Job } from "../../ci/engines/interface/engine.js";
+import { ensureHostPrograms } from "../../ci/host/programs.js";
+import { stateOf } from "../../ci/state/state.js";
 
 /** An engine on a state folder of its own, and folders to build from; `close` ends the daemon and removes both. */
 export type Bench = {

@@ -1,12 +1,12 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { binariesIn } from "../../ci/engines/binaries.js";
-import { type Places as DaemonPlaces, placesOf, startDaemon, stopDaemon } from "../../ci/engines/daemon.js";
-import { daemonConfig } from "../../ci/engines/daemon-config.js";
-import { findProgram } from "../../ci/io/host.js";
-import { stateOf } from "../../ci/io/state.js";
-import type { ImageIndex } from "../../dagger/src/pipeline/oci.js";
+import { binariesIn } from "../../ci/engines/embedded/binaries.js";
+import { type Places as DaemonPlaces, placesOf, startDaemon, stopDaemon } from "../../ci/engines/embedded/daemon.js";
+import { daemonConfig } from "../../ci/engines/embedded/daemon-config.js";
+import { findProgram } from "../../ci/host/programs.js";
+import { stateOf } from "../../ci/state/state.js";
+import type { ImageIndex } from "../../dagger/src/pipeline/oci/manifest.js";
 import { builderAnswers } from "../dagger-session/builder.js";
 import { callModule } from "../dagger-session/module.js";
 import { openSession } from "../dagger-session/session.js";

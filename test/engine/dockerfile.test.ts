@@ -2,7 +2,7 @@ import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { run } from "../../ci/io/process.js";
+import { run } from "../../ci/host/process.js";
 import { type DockerBuilder, openBuildah, openDocker } from "./support/docker-build.js";
 import { built, factory } from "./support/factory.js";
 import { lacking } from "./support/needs.js";

@@ -2,10 +2,10 @@ import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { chooseEngine } from "../../ci/engines/index.js";
-import { acquireEmbedded, engineStatus } from "../../ci/engines/embedded.js";
-import type { EngineName } from "../../ci/engines/engine.js";
-import { stateOf } from "../../ci/io/state.js";
+import { chooseEngine } from "../../ci/engines/choose-engine.js";
+import { acquireEmbedded, engineStatus } from "../../ci/engines/embedded/lease.js";
+import type { EngineName } from "../../ci/engines/interface/engine.js";
+import { stateOf } from "../../ci/state/state.js";
 
 let root: string;
 beforeEach(async () => {

@@ -10,10 +10,10 @@ import {
   engineStatus,
   engineStop,
   type Setup,
-} from "../../ci/engines/embedded.js";
-import { placesOf } from "../../ci/engines/daemon.js";
-import { run } from "../../ci/io/process.js";
-import { stateOf } from "../../ci/io/state.js";
+} from "../../ci/engines/embedded/lease.js";
+import { placesOf } from "../../ci/engines/embedded/daemon.js";
+import { run } from "../../ci/host/process.js";
+import { stateOf } from "../../ci/state/state.js";
 import { type Bench, openBench } from "./buildkit.jobs.js";
 
 let bench: Bench;
@@ -97,8 +97,8 @@ test("what a killed daemon left mounted is gone before the next one starts, and 
 
 describe("another process", () => {
   const script = (what: string) => `
-    import { acquireEmbedded, engineStop } from ${JSON.stringify(resolve("ci/engines/embedded.ts"))};
-    import { stateOf } from ${JSON.stringify(resolve("ci/io/state.ts"))};
+    import { acquireEmbedded, engineStop } from ${JSON.stringify(resolve("ci/engines/embedded/lease.ts"))};
+    import { stateOf } from ${JSON.stringify(resolve("ci/state/state.ts"))};
     const env = process.env;
     const setup = { env, state: stateOf(".", env), report() {} };
     ${what}`;

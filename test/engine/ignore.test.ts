@@ -2,11 +2,11 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node
 import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { acquireEmbedded, type Lease } from "../../ci/engines/embedded.js";
-import { run } from "../../ci/io/process.js";
-import { stateOf } from "../../ci/io/state.js";
-import { gatherFacts } from "../../dagger/src/facts.js";
-import { readIgnoreLines } from "../../dagger/src/pipeline/select.js";
+import { acquireEmbedded, type Lease } from "../../ci/engines/embedded/lease.js";
+import { run } from "../../ci/host/process.js";
+import { stateOf } from "../../ci/state/state.js";
+import { gatherFacts } from "../../dagger/src/filesystem/gather-facts.js";
+import { readIgnoreLines } from "../../dagger/src/pipeline/context/dockerignore.js";
 import { ignoreRules, refusedLines } from "../core/fixtures/ignore-rules.js";
 
 let work = "";

@@ -2,8 +2,8 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { run } from "../../ci/io/process.js";
-import { readRpmAnswer, rpmResolverScript } from "../../ci/lock/rpm.js";
+import { run } from "../../ci/host/process.js";
+import { readRpmAnswer, rpmResolverScript } from "../../ci/lock/dnf/dnf-script.js";
 import { makeRpmRepository, rpmSpec } from "./support/rpm-repository.js";
 
 const works = async (program: string, args: string[]) =>

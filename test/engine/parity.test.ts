@@ -2,10 +2,10 @@ import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { acquireEmbedded, type Lease } from "../../ci/engines/embedded.js";
-import { gatherSecrets, proxies } from "../../ci/io/secrets.js";
-import { run } from "../../ci/io/process.js";
-import { stateOf } from "../../ci/io/state.js";
+import { acquireEmbedded, type Lease } from "../../ci/engines/embedded/lease.js";
+import { gatherSecrets, proxies } from "../../ci/host/secrets.js";
+import { run } from "../../ci/host/process.js";
+import { stateOf } from "../../ci/state/state.js";
 import { built, factory } from "./support/factory.js";
 import { lacking } from "./support/needs.js";
 import { openSmall, platform, type Small } from "./support/small.js";

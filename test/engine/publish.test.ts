@@ -1,9 +1,9 @@
 import { appendFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { BuildRecord } from "../../dagger/src/pipeline/record.js";
-import type { ImageIndex, Manifest } from "../../dagger/src/pipeline/oci.js";
-import { known } from "../../dagger/src/registry/lookup.js";
+import type { BuildRecord } from "../../dagger/src/pipeline/common/build-record.js";
+import type { ImageIndex, Manifest } from "../../dagger/src/pipeline/oci/manifest.js";
+import { known } from "../../dagger/src/registry/reference/lookup.js";
 import { clientOf } from "../cli/support/client.js";
 import { type FaultyProxy, startFaultyProxy } from "../cli/support/faulty-proxy.js";
 import { wholeTags } from "../cli/support/publishing.js";

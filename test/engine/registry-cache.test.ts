@@ -1,7 +1,7 @@
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { run } from "../../ci/io/process.js";
+import { run } from "../../ci/host/process.js";
 import { type FaultyProxy, startFaultyProxy } from "../cli/support/faulty-proxy.js";
 import { factory } from "./support/factory.js";
 import { lacking } from "./support/needs.js";

@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { run } from "../../ci/io/process.js";
+import { run } from "../../ci/host/process.js";
 import { actionsOf, built, factory, startFactory } from "./support/factory.js";
 import { lacking } from "./support/needs.js";
 import { openTiny, type Tiny } from "./support/tiny.js";

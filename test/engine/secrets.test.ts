@@ -3,7 +3,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { sha256 } from "../core/fixtures/scratch.js";
-import { run } from "../../ci/io/process.js";
+import { run } from "../../ci/host/process.js";
 import { built, factory } from "./support/factory.js";
 import { lacking } from "./support/needs.js";
 import { openTiny, type Tiny } from "./support/tiny.js";

@@ -1,12 +1,25 @@
-import type { Descriptor } from "../pipeline/oci.js";
-import { type BlobName, blobBody, getBlob, getSmallBlob, headBlob, saveBlob } from "./blobs.js";
-import type { Body } from "./body.js";
-import { type CanPush, canPush } from "./push-right.js";
-import { type Deleted, deleteManifest, listReferrers, listTags } from "./listing.js";
-import type { Lookup } from "./lookup.js";
-import { getManifest, headManifest, type ManifestHead, putManifest, type PutManifest, type StoredManifest } from "./manifests.js";
-import { openSession, placeOf, type RegistryOptions } from "./session.js";
-import { type Pushed, pushBlob, type PushOptions } from "./upload.js";
+/**
+ * # dagger/src/registry
+ *
+ * A client of an OCI registry (OCI distribution specification 1.1). Every answer is found, absent or unknown, and every byte is checked by its
+ * digest.
+ */
+import type { Descriptor } from "../pipeline/oci/manifest.js";
+import { type BlobName, blobBody, getBlob, getSmallBlob, headBlob, saveBlob } from "./api/blobs.js";
+import type { Body } from "./http/body.js";
+import { type CanPush, canPush } from "./api/push-right.js";
+import { type Deleted, deleteManifest, listReferrers, listTags } from "./api/listing.js";
+import type { Lookup } from "./reference/lookup.js";
+import {
+  getManifest,
+  headManifest,
+  type ManifestHead,
+  putManifest,
+  type PutManifest,
+  type StoredManifest,
+} from "./api/manifests.js";
+import { openSession, placeOf, type RegistryOptions } from "./api/session.js";
+import { type Pushed, pushBlob, type PushOptions } from "./api/upload.js";
 
 /** A repository of a registry. Look-ups never throw but when they are interrupted; what changes something does. */
 export type Repository = {

@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import { join } from "node:path";
-import { run } from "../../../ci/io/process.js";
+import { run } from "../../../ci/host/process.js";
 
 /** Paths of PEM files. */
 export type Certificate = { certificate: string; key: string };

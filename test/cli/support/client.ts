@@ -1,12 +1,12 @@
 import { randomBytes } from "node:crypto";
-import { mediaTypes } from "../../../dagger/src/pipeline/oci.js";
-import { bytesBody } from "../../../dagger/src/registry/body.js";
+import { mediaTypes } from "../../../dagger/src/pipeline/oci/manifest.js";
+import { bytesBody } from "../../../dagger/src/registry/http/body.js";
 import { openRegistry, type Registry, type Repository } from "../../../dagger/src/registry/client.js";
-import { anonymous, explicitCredentials } from "../../../dagger/src/registry/credentials.js";
-import { digestOf } from "../../../dagger/src/registry/digest.js";
-import type { Exchanged } from "../../../dagger/src/registry/http.js";
-import type { Clock } from "../../../dagger/src/registry/retry.js";
-import type { RegistryOptions } from "../../../dagger/src/registry/session.js";
+import { anonymous, explicitCredentials } from "../../../dagger/src/registry/auth/credentials.js";
+import { digestOf } from "../../../dagger/src/registry/reference/digest.js";
+import type { Exchanged } from "../../../dagger/src/registry/http/types.js";
+import type { Clock } from "../../../dagger/src/registry/http/retry.js";
+import type { RegistryOptions } from "../../../dagger/src/registry/api/session.js";
 
 /** A clock on which waiting takes no time. */
 const quickClock = (): Clock & { slept: number[]; at: number } => {

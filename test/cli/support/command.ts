@@ -1,6 +1,6 @@
 import { commands, type CommandName } from "../../../ci/commands/index.js";
-import { systemError } from "../../../ci/io/system-error.js";
-import { FactoryError } from "../../../dagger/src/pipeline/error.js";
+import { systemError } from "../../../ci/host/system-error.js";
+import { FactoryError } from "../../../dagger/src/pipeline/common/error.js";
 import { worldAt } from "../../core/fixtures/world.js";
 
 /** How a command ended in this process: as `main` would end, without the start of another one. */

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Repository } from "../../../dagger/src/registry/client.js";
-import { known } from "../../../dagger/src/registry/lookup.js";
+import { known } from "../../../dagger/src/registry/reference/lookup.js";
 import type { TestRegistry } from "./registry.js";
 
 /** A request that came in, and how it was answered. */

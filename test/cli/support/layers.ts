@@ -1,8 +1,8 @@
 import { gzipSync } from "node:zlib";
 import { pack } from "tar-stream";
-import { writeBlob } from "../../../dagger/src/layout.js";
-import { configText, layerType, manifestText, mediaTypes } from "../../../dagger/src/pipeline/oci.js";
-import type { LayerBlob } from "../../../dagger/src/read-layer.js";
+import { writeBlob } from "../../../dagger/src/oci-layout/blobs.js";
+import { configText, layerType, manifestText, mediaTypes } from "../../../dagger/src/pipeline/oci/manifest.js";
+import type { LayerBlob } from "../../../dagger/src/oci-layout/read-layer.js";
 import { sha256 } from "../../core/fixtures/scratch.js";
 
 /** An entry of a layer, as tar-stream takes it; what it is, nothing checks. */

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import { afterAll } from "vitest";
 import { commands, type CommandName } from "../../../ci/commands/index.js";
-import { FactoryError } from "../../../dagger/src/pipeline/error.js";
+import { FactoryError } from "../../../dagger/src/pipeline/common/error.js";
 import { worldAt } from "../../core/fixtures/world.js";
 
 /** A folder of the test file, removed at its end. */

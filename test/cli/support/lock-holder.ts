@@ -1,6 +1,6 @@
-import { usingState } from "../../../ci/io/state-lock.js";
-import { stateOf } from "../../../ci/io/state.js";
-import { withLock } from "../../../ci/io/alive.js";
+import { usingState } from "../../../ci/state/state-lock.js";
+import { stateOf } from "../../../ci/state/state.js";
+import { withLock } from "../../../ci/host/process-lock.js";
 
 /** Holds a lock (`lock PATH`) or a mark of a state folder (`state DIR`), says `in`, and gives it back when its standard input ends. */
 const [kind, path] = process.argv.slice(2) as ["lock" | "state", string];

@@ -5,10 +5,10 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { commands, type CommandName } from "../../../ci/commands/index.js";
-import { run } from "../../../ci/io/process.js";
-import { openImage, openProject, planOf } from "../../../ci/project.js";
-import { keyTag, tagImage } from "../../../dagger/src/tags.js";
-import { blobPath, writeBlob, writeJson } from "../../../dagger/src/layout.js";
+import { run } from "../../../ci/host/process.js";
+import { openImage, openProject, planOf } from "../../../ci/project/project.js";
+import { keyTag, tagImage } from "../../../dagger/src/distribution/tags.js";
+import { blobPath, writeBlob, writeJson } from "../../../dagger/src/oci-layout/blobs.js";
 import {
   configText,
   type Descriptor,
@@ -17,13 +17,13 @@ import {
   manifestText,
   mediaTypes,
   platformParts,
-} from "../../../dagger/src/pipeline/oci.js";
-import { layerTar } from "../../../dagger/src/pipeline/layer-tar.js";
-import type { Plan } from "../../../dagger/src/pipeline/plan.js";
-import { stageTag } from "../../../dagger/src/pipeline/stage-ref.js";
-import { pushImage } from "../../../dagger/src/push-image.js";
+} from "../../../dagger/src/pipeline/oci/manifest.js";
+import { layerTar } from "../../../dagger/src/pipeline/layer/write-tar.js";
+import type { Plan } from "../../../dagger/src/pipeline/plan/types.js";
+import { stageTag } from "../../../dagger/src/pipeline/oci/stage-artifact.js";
+import { pushImage } from "../../../dagger/src/distribution/push-image.js";
 import type { Repository } from "../../../dagger/src/registry/client.js";
-import { writeStageRef } from "../../../dagger/src/stage-ref.js";
+import { writeStageRef } from "../../../dagger/src/oci-layout/stage-store.js";
 import { worldAt } from "../../core/fixtures/world.js";
 
 /** A project under git whose image is published to a registry, and a clock that a test moves. */

@@ -5,9 +5,9 @@ import { type Ended, type Env, factory, type Running, startFactory } from "./fac
 import { type FaultyProxy, type Logged, startFaultyProxy } from "./faulty-proxy.js";
 import { type RegistrySetup, startRegistry, type TestRegistry } from "./registry.js";
 import { openToolbox, type Toolbox } from "./toolbox.js";
-import type { Descriptor, ImageIndex, Manifest } from "../../../dagger/src/pipeline/oci.js";
+import type { Descriptor, ImageIndex, Manifest } from "../../../dagger/src/pipeline/oci/manifest.js";
 import type { Repository } from "../../../dagger/src/registry/client.js";
-import { known } from "../../../dagger/src/registry/lookup.js";
+import { known } from "../../../dagger/src/registry/reference/lookup.js";
 
 /** What `publish --json` prints, as far as tests read it. */
 type Published = {

@@ -1,8 +1,8 @@
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { findProgram } from "../../../ci/io/host.js";
-import { run } from "../../../ci/io/process.js";
+import { findProgram } from "../../../ci/host/programs.js";
+import { run } from "../../../ci/host/process.js";
 import { makeCa, makeServerCertificate } from "./certificates.js";
 
 export type RegistrySetup = {

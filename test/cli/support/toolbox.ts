@@ -3,16 +3,16 @@ import { chmod, cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/prom
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pack } from "tar-stream";
-import { keepIngredients, keepStage } from "../../../ci/io/records.js";
-import { nameInLayout } from "../../../ci/io/oci-layout.js";
-import { openImage, openProject, planOf } from "../../../ci/project.js";
-import { indexLayers } from "../../../dagger/src/index-layers.js";
-import { writeBlob } from "../../../dagger/src/layout.js";
-import { type Descriptor, layerType, mediaTypes } from "../../../dagger/src/pipeline/oci.js";
-import type { Plan } from "../../../dagger/src/pipeline/plan.js";
-import { type Platform, platformNames } from "../../../dagger/src/pipeline/stage.js";
-import { stageTag } from "../../../dagger/src/pipeline/stage-ref.js";
-import { writeStageRef } from "../../../dagger/src/stage-ref.js";
+import { keepIngredients, keepStage } from "../../../ci/state/records.js";
+import { nameInLayout } from "../../../ci/state/layout-index.js";
+import { openImage, openProject, planOf } from "../../../ci/project/project.js";
+import { indexLayers } from "../../../dagger/src/oci-layout/index-layers.js";
+import { writeBlob } from "../../../dagger/src/oci-layout/blobs.js";
+import { type Descriptor, layerType, mediaTypes } from "../../../dagger/src/pipeline/oci/manifest.js";
+import type { Plan } from "../../../dagger/src/pipeline/plan/types.js";
+import { type Platform, platformNames } from "../../../dagger/src/pipeline/common/stage.js";
+import { stageTag } from "../../../dagger/src/pipeline/oci/stage-artifact.js";
+import { writeStageRef } from "../../../dagger/src/oci-layout/stage-store.js";
 import { gzipSync } from "node:zlib";
 
 /**

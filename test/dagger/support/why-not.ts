@@ -1,4 +1,4 @@
-import { run } from "../../../ci/io/process.js";
+import { run } from "../../../ci/host/process.js";
 
 /** Why no Dagger engine can be used here, as words for a skipped test; null where one answers. */
 export const whyNot = async (): Promise<string | null> => {

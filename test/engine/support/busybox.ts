@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { copyFile, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { addRootImage } from "../../../ci/bootstrap/layout.js";
-import { findProgram } from "../../../ci/io/host.js";
-import { run } from "../../../ci/io/process.js";
+import { findProgram } from "../../../ci/host/programs.js";
+import { run } from "../../../ci/host/process.js";
 import type { TestRegistry } from "./registry.js";
 
 /** A base of two megabytes: a static busybox under all its names. It has no `install`, so its images have run steps only. */

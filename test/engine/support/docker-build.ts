@@ -1,8 +1,8 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { acquireEmbedded, type Lease } from "../../../ci/engines/embedded.js";
-import { run } from "../../../ci/io/process.js";
-import { stateOf } from "../../../ci/io/state.js";
+import { acquireEmbedded, type Lease } from "../../../ci/engines/embedded/lease.js";
+import { run } from "../../../ci/host/process.js";
+import { stateOf } from "../../../ci/state/state.js";
 import { platform } from "./small.js";
 
 type BuildRequest = {

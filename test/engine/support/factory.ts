@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { inject } from "vitest";
-import type { BuildRecord } from "../../../dagger/src/pipeline/record.js";
+import type { BuildRecord } from "../../../dagger/src/pipeline/common/build-record.js";
 
 /** How a command ended, as the person who typed it sees it. */
 export type Ended = { code: number; stdout: string; stderr: string };
 type Env = Readonly<Record<string, string | undefined>>;
 export type Running = { process: ChildProcess; ended: Promise<Ended> };
 
-/** What a CI says of itself would decide who may write where (ci/scope.ts): a test says it itself. */
+/** What a CI says of itself would decide who may write where (ci/trust/trust-level.ts): a test says it itself. */
 const noCi = { CI: undefined, GITHUB_ACTIONS: undefined, GITLAB_CI: undefined, FACTORY_SCOPE: "protected" };
 
 /** Starts `factory …` in a folder, in a process group of its own: what a terminal's Ctrl-C reaches. */

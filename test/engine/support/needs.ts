@@ -1,4 +1,4 @@
-import { findProgram } from "../../../ci/io/host.js";
+import { findProgram } from "../../../ci/host/programs.js";
 
 /** The programs of these that this machine lacks, as words for a skipped test; null when all are there. */
 export const lacking = async (...programs: readonly string[]): Promise<string | null> => {

@@ -1,8 +1,8 @@
 import { createReadStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import { extract } from "tar-stream";
-import { blobPath } from "../../../dagger/src/layout.js";
-import { type LayerBlob, layerBytes } from "../../../dagger/src/read-layer.js";
+import { blobPath } from "../../../dagger/src/oci-layout/blobs.js";
+import { type LayerBlob, layerBytes } from "../../../dagger/src/oci-layout/read-layer.js";
 
 /** The entries of a layer that are newer than the usual epoch of 1980. */
 export const newerThanEpoch = async (folder: string, layer: LayerBlob): Promise<string[]> => {

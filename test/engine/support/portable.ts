@@ -1,9 +1,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { acquireEmbedded } from "../../../ci/engines/embedded.js";
-import { run } from "../../../ci/io/process.js";
-import { stateOf } from "../../../ci/io/state.js";
+import { acquireEmbedded } from "../../../ci/engines/embedded/lease.js";
+import { run } from "../../../ci/host/process.js";
+import { stateOf } from "../../../ci/state/state.js";
 
 /** Which RUN steps of a Dockerfile were executed and which came from a cache, by what they are called. */
 export type PortableBuild = { ran: string[]; cached: string[] };

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { run } from "../../../ci/io/process.js";
+import { run } from "../../../ci/host/process.js";
 
 export type TestRegistry = {
   /** `127.0.0.1:port`, plain http. */

@@ -1,7 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { run } from "../../../ci/io/process.js";
+import { run } from "../../../ci/host/process.js";
 
 const fixtures = fileURLToPath(new URL("../fixtures/rpm", import.meta.url));
 

@@ -1,14 +1,14 @@
 import { cp, link, mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { ensureBase } from "../../../ci/execute.js";
-import { withLock } from "../../../ci/io/alive.js";
-import { nameInLayout, sweep } from "../../../ci/io/oci-layout.js";
-import { allStages, findStage, forgetStage, keepStage } from "../../../ci/io/records.js";
-import { stateOf } from "../../../ci/io/state.js";
-import { openImage, openProject, planOf, platformsOf } from "../../../ci/project.js";
-import { blobPath, closure } from "../../../dagger/src/layout.js";
-import { baseKeyOf } from "../../../dagger/src/pipeline/key.js";
-import { mediaTypes } from "../../../dagger/src/pipeline/oci.js";
+import { ensureBase } from "../../../ci/build/execute-stage.js";
+import { withLock } from "../../../ci/host/process-lock.js";
+import { nameInLayout, sweep } from "../../../ci/state/layout-index.js";
+import { allStages, findStage, forgetStage, keepStage } from "../../../ci/state/records.js";
+import { stateOf } from "../../../ci/state/state.js";
+import { openImage, openProject, planOf, platformsOf } from "../../../ci/project/project.js";
+import { blobPath, closure } from "../../../dagger/src/oci-layout/blobs.js";
+import { baseKeyOf } from "../../../dagger/src/pipeline/plan/key.js";
+import { mediaTypes } from "../../../dagger/src/pipeline/oci/manifest.js";
 import { quietWorld } from "../../core/fixtures/quiet-world.js";
 
 /** Bases that are kept: the mirror moves every few days, and each weighs a few hundred megabytes. */

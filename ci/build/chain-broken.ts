@@ -1,0 +1,17 @@
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+
+/**
+ * A stage that would be built on something else than the result of the stage below, or an image that is not what its plan says. Nothing
+ * was built or published. Whoever decided what to make may decide again, of what is there now (heal.ts).
+ */
+
+export class ChainBroken extends FactoryError {
+  constructor(what: string, why: string) {
+    super("CACHE_BROKEN", {
+      what,
+      why,
+      fix: "build the image again: ./task build NO_CACHE=1 REFRESH=1; ./task clean -- --all forgets all of it",
+    });
+    this.name = "ChainBroken";
+  }
+}

@@ -1,0 +1,198 @@
+import { cachesOf } from "../../dagger/src/pipeline/steps/cache-names.js";
+import { baseContextOf, renderStage } from "../../dagger/src/pipeline/render/dockerfile.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import type { Entry, Facts } from "../../dagger/src/pipeline/context/facts.js";
+import { baseKeyOf } from "../../dagger/src/pipeline/plan/key.js";
+import { type Base } from "../../dagger/src/pipeline/steps/base.js";
+import type { Plan, PlannedStage } from "../../dagger/src/pipeline/plan/types.js";
+import { labelsOf } from "../../dagger/src/pipeline/render/step-labels.js";
+import { architectureOf, parentOf } from "../../dagger/src/pipeline/common/stage.js";
+import { dropDamaged, readManifest } from "../../dagger/src/oci-layout/blobs.js";
+import type { Descriptor } from "../../dagger/src/pipeline/oci/manifest.js";
+import { openStageRef, writeStageRef } from "../../dagger/src/oci-layout/stage-store.js";
+import { bootstrapDebian } from "../bootstrap/debian.js";
+import type { Job } from "../engines/interface/engine.js";
+import { gatherSecrets, openProxies, type Secret, secretProxies } from "../host/secrets.js";
+import { stageContext } from "../state/staged-context.js";
+import { findStage, keepStage, type StageRecord } from "../state/records.js";
+import { stageTag } from "../../dagger/src/pipeline/oci/stage-artifact.js";
+import { lowestTrust, type TrustLevel } from "../../dagger/src/pipeline/common/trust-level.js";
+import type { Ground } from "./parent-stage.js";
+import { nameInLayout } from "../state/layout-index.js";
+import { bringHere } from "../remote/stage-source.js";
+import type { Workshop } from "./build-context.js";
+
+/**
+ * Executes one stage with the engine, on the one below as it is kept, and makes its stage ref.
+ * @param made gets the stage as soon as the engine has made it, while its layers are still read for the ref: what is executed on it needs no
+ * more, and the engine has nothing to do meanwhile
+ * @throws FactoryError whatever an engine throws
+ */
+export const execute = async (
+  shop: Workshop,
+  plan: Plan,
+  stage: PlannedStage,
+  ground: Ground | null,
+  noCache: boolean,
+  made: (ground: Ground) => void = () => undefined,
+): Promise<StageRecord> => {
+  const { project, world, emit } = shop;
+  const started = world.now();
+  emit({ type: "stage-started", at: started, stage: stage.stage, platform: plan.platform });
+  // Before anything is made or fetched for it: without an engine both would be for nothing.
+  const engine = await shop.engine();
+  const base = ground === null && plan.base.kind === "bootstrap" ? await ensureBase(shop, plan, plan.base) : null;
+  // A RUN step needs all of what is below it.
+  if (ground !== null) await bringHere(project.state, shop.remote, ground);
+  const secrets = gatherSecrets(plan.secrets, world.env, project.scope.scope).list;
+  const job = await jobFor(shop, plan, stage, { parent: ground?.digest ?? null, base, secrets, noCache });
+  const { digest } = await engine.execute(job, emit, world.signal);
+  if (digest === null)
+    throw new FactoryError("ENGINE_FAILED", {
+      what: "the engine gave no digest",
+      why: `${engine.name} (${engine.address})`,
+      fix: "run it again with FACTORY_DEBUG=1",
+    });
+  const ended = world.now();
+  emit({ type: "stage-ended", at: ended, stage: stage.stage, platform: plan.platform, digest });
+  const keeping = keepRef(shop, stage, digest, ground);
+  const trust = ground === null ? project.state.trust : lowestTrust(project.state.trust, ground.trust);
+  made(groundAhead(project.state.layout, stage, digest, trust, keeping));
+  const ref = await keeping;
+  return {
+    key: stage.key,
+    stage: stage.stage,
+    image: plan.image,
+    platform: plan.platform,
+    digest,
+    ref: ref.digest,
+    parent: ground?.digest ?? null,
+    trust,
+    elsewhere: null,
+    engine: `${engine.name} (${engine.address})`,
+    at: started,
+    seconds: (ended - started) / 1000,
+  };
+};
+
+const keepRef = async (
+  { project, world }: Workshop,
+  stage: PlannedStage,
+  digest: string,
+  ground: Ground | null,
+): Promise<Descriptor> => {
+  const { layout } = project.state;
+  const below = ground === null ? null : { layers: ground.layers, index: await ground.full() };
+  const ref = await writeStageRef(layout, stage, digest, below, world.signal);
+  await nameInLayout(layout, stageTag(stage.stage, stage.key), ref, world.signal);
+  return ref;
+};
+
+/** A stage whose ref is under way, for another that is executed on it: all its layers are here. */
+const groundAhead = (
+  layout: string,
+  { stage, key }: PlannedStage,
+  digest: string,
+  trust: TrustLevel,
+  keeping: Promise<Descriptor>,
+): Ground => ({
+  stage,
+  trust,
+  digest,
+  elsewhere: null,
+  ref: null,
+  layers: readManifest(layout, digest).layers.length,
+  assembly() {
+    throw new Error(`nothing is assembled on ${stage} before its ref is there`);
+  },
+  full: async () => openStageRef(layout, (await keeping).digest, key)!.full(),
+});
+
+type Inputs = { parent: string | null; base: string | null; secrets: readonly Secret[]; noCache: boolean };
+
+/** One stage as an engine takes it. */
+const jobFor = async (
+  { project, open, world }: Pick<Workshop, "project" | "open" | "world">,
+  plan: Plan,
+  stage: PlannedStage,
+  inputs: Inputs,
+): Promise<Job> => {
+  const below = parentOf(stage.stage);
+  const { layout } = project.state;
+  // A proxy's login goes the way of a declared secret. No key depends on it: those are made.
+  const caches = cachesOf(plan.repository, project.state.trust);
+  const { declared, list } = secretProxies(world.env);
+  return {
+    stage: stage.stage,
+    platform: plan.platform,
+    dockerfile: renderStage({ ...plan, secrets: { ...plan.secrets, ...declared } }, stage.stage, caches),
+    planned: { plan, stage, caches },
+    context: await stageContext(open.folder, entriesOf(stage, open.facts), project.state.contexts),
+    images: {
+      ...(inputs.base === null ? {} : { [baseContextOf(plan)]: { layout, digest: inputs.base } }),
+      ...(below === null || inputs.parent === null ? {} : { [below]: { layout, digest: inputs.parent } }),
+    },
+    folders: {},
+    buildArgs: openProxies(world.env),
+    secrets: [...inputs.secrets, ...list],
+    epoch: plan.epoch,
+    labels: labelsOf(stage),
+    compression: plan.compression,
+    noCache: inputs.noCache,
+    output: { to: "oci-layout", folder: layout, name: `${stage.stage}-${stage.key}` },
+  };
+};
+
+/** What a stage reads of the context: all that is sent for it. */
+const entriesOf = (stage: PlannedStage, facts: Facts): Entry[] => {
+  const all = stage.ingredients.steps.flatMap(({ step }): readonly Entry[] => {
+    if (step.do !== "file") return "entries" in step ? step.entries : [];
+    const { source } = step;
+    return "from" in source ? facts.entries.filter(({ path }) => path === source.from) : [];
+  });
+  return [...new Map(all.map((entry) => [entry.path, entry])).values()].sort((a, b) => (a.path < b.path ? -1 : 1));
+};
+
+/** The bootstrapped base of a plan: from the state folder, or made now. */
+export const ensureBase = async (
+  { project, world }: Pick<Workshop, "project" | "world">,
+  plan: Pick<Plan, "image" | "platform" | "epoch">,
+  base: Extract<Base, { kind: "bootstrap" }>,
+): Promise<string> => {
+  const key = baseKeyOf(base, plan.platform, plan.epoch);
+  const whole = findStage(project.state, key);
+  // Its bytes are what the engine gets: what is damaged is bootstrapped again.
+  if (whole !== null)
+    await dropDamaged(project.state.layout, readManifest(project.state.layout, whole.digest).layers, world.signal);
+  const kept = findStage(project.state, key);
+  if (kept !== null) return kept.digest;
+  const started = world.now();
+  const { digest } = await bootstrapDebian({
+    suite: base.suite,
+    mirror: base.mirror,
+    architecture: architectureOf(plan.platform),
+    include: base.include,
+    packages: base.packages,
+    epoch: plan.epoch,
+    folder: project.state.layout,
+    name: `base-${key}`,
+    cache: project.state.cache,
+    signal: world.signal,
+    report: (line) => world.stderr(`base: ${line}\n`),
+  });
+  keepStage(project.state, {
+    key,
+    stage: "base",
+    image: plan.image,
+    platform: plan.platform,
+    digest,
+    ref: null,
+    parent: null,
+    trust: project.state.trust,
+    elsewhere: null,
+    engine: "mmdebstrap",
+    at: started,
+    seconds: (world.now() - started) / 1000,
+  });
+  return digest;
+};

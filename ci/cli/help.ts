@@ -1,0 +1,16 @@
+import type { Command } from "./command.js";
+import { table } from "../view/table.js";
+
+/** All commands. */
+export const overview = (commands: Readonly<Record<string, { about: string }>>): string =>
+  `factory <command> [flags]\n\n${table(Object.entries(commands).map(([name, { about }]) => [name, about]))}\n\n./task <command> -- --help says more.\n`;
+
+/** Usage of one command. */
+export const usage = (one: Command): string => {
+  const flags = Object.entries(one.flags).map(([name, { type, about, default: value }]) => [
+    `--${name}${type === "string" ? " …" : ""}`,
+    about + (value === undefined ? "" : ` (default: ${value})`),
+  ]);
+  const words = ["factory", one.name, ...one.positional.map((word) => `<${word}>`), flags.length > 0 ? "[flags]" : ""];
+  return `${words.join(" ").trim()}\n${one.about}\n\n${table(flags)}\n`;
+};

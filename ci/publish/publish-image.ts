@@ -1,0 +1,166 @@
+/**
+ * # ci/publish
+ *
+ * A build that is pushed: image, cached stages, then tags. No tag moves before the image was held against its plan.
+ */
+import { allOf } from "../../dagger/src/distribution/concurrency.js";
+import { isMoving } from "../../dagger/src/pipeline/oci/tag-origin.js";
+import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
+import type { BuildRecord } from "../../dagger/src/pipeline/common/build-record.js";
+import type { TestPolicy } from "../../dagger/src/pipeline/config/test-policy.js";
+import {
+  type History,
+  keyTag,
+  moveTags,
+  refuseNarrower,
+  standingsOf,
+  tagImage,
+  type TagMove,
+} from "../../dagger/src/distribution/tags.js";
+import type { Repository } from "../../dagger/src/registry/client.js";
+import type { World } from "../host/world.js";
+import { healing } from "../build/rebuild-damaged.js";
+import { historyOf } from "../host/git.js";
+import { checkMade } from "../build/chain.js";
+import { findStage } from "../state/records.js";
+import { type Distrusted, firstOnly, knowledgeOf } from "../build/knowledge.js";
+import { type ImageRequest, makeImage, type MadeImage } from "../build/build-image.js";
+import type { OpenImage, Project } from "../project/project.js";
+import { findBefore, pushMade, requirePushRight, stays, withSiblingHint, writableOf } from "./push-built.js";
+import { testMade } from "./test-gate.js";
+import type { Remote } from "../remote/stage-source.js";
+
+export type PublishRequest = {
+  plans: readonly Plan[];
+  tags: readonly string[];
+  /** any: a tag that moves with a branch goes back in history too. */
+  move: "forward" | "any";
+  /** Look behind what is published already: every blob is asked for, and what is missing is pushed. */
+  refresh: boolean;
+  test: TestPolicy;
+  engine: string;
+  verbose: boolean;
+};
+
+export type PublishedNow = {
+  /** `registry/repository` that it is in: a branch's is in the sibling. */
+  name: string;
+  digest: string;
+  tags: readonly TagMove[];
+  /** Null where the image was there already. */
+  made: { record: BuildRecord; log: string } | null;
+};
+
+/**
+ * Publishes an image: where the repository has it, only tags move; else what is missing is made, all of it is pushed by digest, tested as
+ * far as is asked, and tags come last. Nothing runs before the registry has said what it has; nothing is executed before it has said that it takes a push.
+ * @throws FactoryError of the registry, and whatever making the image throws
+ */
+export const publishImage = async (
+  project: Project,
+  open: OpenImage,
+  world: World,
+  remote: Remote,
+  request: PublishRequest,
+): Promise<PublishedNow> => {
+  const target = writableOf(remote, project.scope);
+  return publishTo(target, project, open, world, remote, request).catch((error: unknown) => {
+    throw withSiblingHint(error, target, project.scope);
+  });
+};
+
+const publishTo = async (
+  target: Repository,
+  project: Project,
+  open: OpenImage,
+  world: World,
+  remote: Remote,
+  request: PublishRequest,
+): Promise<PublishedNow> => {
+  const { state, scope } = project;
+  const { plans, tags } = request;
+  const { beside } = remote;
+  if (scope.scope === "branch") world.stderr(`scope: branch (${scope.why}): image, tags and stage refs go to ${target.name}\n`);
+  if (request.move === "forward" && plans.length < open.image.platforms.length) {
+    const fix = "leave PLATFORM= away (all platforms of images.yaml are published), or MOVE=any to take them from the tag";
+    await refuseNarrower(
+      target,
+      tags,
+      plans.map(({ platform }) => platform),
+      fix,
+    );
+  }
+  const history = tags.some(isMoving) ? historyOf(project.root, world.signal) : null;
+  // Whoever awaits it hears of the failure.
+  history?.catch(() => undefined);
+  const compared = async (): Promise<History | null> => {
+    const found = await history;
+    if (typeof found !== "string") return found;
+    world.stderr(`note: no commit to compare with where ${tags.filter(isMoving).join(", ")} stands: ${found}\n`);
+    return null;
+  };
+
+  const before = request.refresh ? null : await findBefore(state, remote, target, plans, world);
+  if (before !== null) {
+    const past = await compared();
+    const standings = await standingsOf(target, tags, past, before.root.digest, beside);
+    return {
+      name: target.name,
+      digest: before.root.digest,
+      tags: await moveTags(target, standings, before, past, beside, request.move === "any"),
+      made: null,
+    };
+  }
+  const past = await compared();
+  const warn = (text: string) => world.stderr(`note: ${text}\n`);
+  const { made, image, asked } = await healing(state, plans, warn, async (distrusted) => {
+    const made = await makeForAll(project, open, world, { remote, target }, request, distrusted);
+    checkMade(state, made);
+    const pushed = await pushMade(state, remote, target, made, world, request.refresh, () =>
+      standingsOf(target, tags, past, null, beside),
+    );
+    return { made, ...pushed };
+  });
+  await testMade(project, remote, made, world, request.test);
+  const key = keyTag(plans);
+  const [, moved] = await allOf(
+    tagImage(target, key, image.root.mediaType, image.bytes)
+      .catch((error: unknown) => stays(error, `${target.name}:${key}`, world))
+      .catch(beside.unkept),
+    moveTags(target, asked, image, past, beside, request.move === "any"),
+  );
+  return { name: target.name, digest: image.root.digest, tags: moved, made: { record: made.record, log: made.log } };
+};
+
+/**
+ * Makes the image as all others will: where somebody else pushed a stage while it was executed here, the image is put on that one.
+ */
+const makeForAll = async (
+  project: Project,
+  open: OpenImage,
+  world: World,
+  { remote, target }: { remote: Remote; target: Repository },
+  { plans, engine, verbose }: PublishRequest,
+  distrusted: Distrusted,
+): Promise<MadeImage> => {
+  const { state } = project;
+  const request: ImageRequest = {
+    plans,
+    upTo: "runtime",
+    fresh: "no",
+    engine,
+    verbose,
+    remote,
+    prefer: "registry",
+    distrusted,
+    beforeExecution: () => requirePushRight(target),
+  };
+  const made = await makeImage(project, open, world, request);
+  if (made.record.platforms.every(({ stages }) => stages.every(({ action }) => action !== "execute"))) return made;
+  const digests = () => plans.flatMap(({ stages }) => stages.map(({ key }) => findStage(state, key)?.digest)).join();
+  const ours = digests();
+  remote.forget();
+  const asking = { remote, prefer: "registry", warn: firstOnly(world) } as const;
+  await Promise.all(plans.map((plan) => knowledgeOf(state, plan, asking, distrusted)));
+  return digests() === ours ? made : makeImage(project, open, world, request);
+};

@@ -1,0 +1,147 @@
+import { allOf } from "../../dagger/src/distribution/concurrency.js";
+import { blobBytes, closure } from "../../dagger/src/oci-layout/blobs.js";
+import { decide, type Knowledge } from "../../dagger/src/pipeline/decide/decide.js";
+import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { type Descriptor, mediaTypes } from "../../dagger/src/pipeline/oci/manifest.js";
+import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
+import { stageTag } from "../../dagger/src/pipeline/oci/stage-artifact.js";
+import { type Elsewhere, openPush, pushImage } from "../../dagger/src/distribution/push-image.js";
+import type { Repository } from "../../dagger/src/registry/client.js";
+import { findPublished, type PublishedImage, wrongImage } from "../../dagger/src/distribution/published.js";
+import { keyTag } from "../../dagger/src/distribution/tags.js";
+import type { World } from "../host/world.js";
+import { findStage } from "../state/records.js";
+import { knowledgeOf } from "../build/knowledge.js";
+import type { State } from "../state/state.js";
+import type { MadeImage } from "../build/build-image.js";
+import type { Remote } from "../remote/stage-source.js";
+import type { FoundScope } from "../trust/trust-level.js";
+
+/** Where this build's image, stage refs and tags go. @throws FactoryError REGISTRY_DENIED for a fork: before anything is asked */
+export const writableOf = ({ read, write }: Remote, { scope, why }: FoundScope): Repository => {
+  if (scope !== "fork" && write !== null) return write;
+  throw new FactoryError("REGISTRY_DENIED", {
+    what: `not allowed to publish to ${read[0]!.name}`,
+    why: `this is a build of a fork (${why}), and forks write nothing`,
+    fix: "publish from a branch of the repository itself; ./task build works here",
+  });
+};
+
+/** What a repository that a branch writes to refuses: most likely nobody created it, which some registries do not do at the first push. */
+export const withSiblingHint = (error: unknown, target: Repository, { scope }: FoundScope): unknown => {
+  const refused = error instanceof FactoryError && (error.code === "REGISTRY_DENIED" || error.code === "REGISTRY_FAILED");
+  if (scope !== "branch" || !refused || !error.explanation.what.includes(target.name)) return error;
+  const { fix } = error.explanation;
+  const hint = `create the repository ${target.repository} on ${target.registry}, which branches publish to, and let this login push to it`;
+  return new FactoryError(error.code, { ...error.explanation, fix: `${hint}; if it is there: ${fix}` }, { cause: error });
+};
+
+/** Asked before a stage is executed: minutes of work that end at a refused push were for nothing. @throws FactoryError of the registry */
+export const requirePushRight = async (target: Repository): Promise<void> => {
+  const right = await target.canPush();
+  if (right.state !== "allowed") throw right.error;
+};
+
+/**
+ * The image of these plans, where the repository that is written to has it already. Meanwhile the stages are asked for, unless the image is known here
+ * to its last byte: on an empty machine the answer to "what is there?" takes one round, on the machine that published it one request.
+ * @throws FactoryError where the registry gives no answer
+ */
+export const findBefore = async (
+  state: State,
+  remote: Remote,
+  target: Repository,
+  plans: readonly Plan[],
+  world: Pick<World, "stderr">,
+): Promise<PublishedImage | null> => {
+  const isKnownHere = plans.every(({ stages }) => findStage(state, stages.at(-1)!.key) !== null);
+  if (!isKnownHere) for (const { stages } of plans) remote.ask(stages.filter(({ kind }) => kind === "executed"));
+  const key = keyTag(plans);
+  const isMade = async (plan: Plan, digest: string) =>
+    findStage(state, plan.stages.at(-1)!.key)?.digest === digest && isWholeHere(plan, await knowledgeOf(state, plan, null));
+  const found = await findPublished(target, key, plans, { isMade, refsOf: remote.refsOf }).catch(async (error: unknown) => {
+    await remote.beside.unread(target, error);
+    return { state: "absent" } as const;
+  });
+  if (found.state === "wrong") world.stderr(`note: ${wrongImage(target, key, found.what)}\n`);
+  return found.state === "found" ? found.image : null;
+};
+
+/** Whether the whole chain is here, the stages that an executed one holds included. */
+const isWholeHere = (plan: Plan, knowledge: Knowledge): boolean =>
+  decide(plan, knowledge, false).every(({ reasons }) => reasons.every(({ why }) => why === "kept" || why === "held"));
+
+/** A stage ref that an image stands on. */
+type UsedRef = { tag: string; ref: Descriptor };
+
+const usedRefs = (state: State, { platforms }: MadeImage): UsedRef[] =>
+  platforms.flatMap(({ done }) =>
+    done.flatMap(({ decision: { stage }, record }) => {
+      if (record?.ref == null) return [];
+      const { length: size } = blobBytes(state.layout, record.ref);
+      return [{ tag: stageTag(stage.stage, stage.key), ref: { mediaType: mediaTypes.index, digest: record.ref, size } }];
+    }),
+  );
+
+/**
+ * Pushes an image by digest: first all that it reaches, then its manifest, then the stage refs that nobody has yet. Nothing is put under
+ * a tag before it is whole; tags that people use are not touched.
+ * @param doubt take nothing for granted: what a ref was seen to hold is asked for too
+ * @param meanwhile what can be asked while the manifest is on its way, or the refs are
+ * @throws FactoryError as openPush
+ */
+export const pushMade = async <T>(
+  state: State,
+  remote: Remote,
+  target: Repository,
+  made: MadeImage,
+  world: Pick<World, "stderr">,
+  doubt: boolean,
+  meanwhile: () => Promise<T>,
+): Promise<{ image: PublishedImage; asked: T }> => {
+  const { read } = remote;
+  const refs = usedRefs(state, made);
+  // What stands behind a ref that was seen need not be asked for blob by blob.
+  const seen = refs.filter(({ ref }) => !doubt && remote.holders(ref.digest).has(target.name));
+  const present = new Set(seen.flatMap(({ ref }) => closure(state.layout, ref)).map(({ digest }) => digest));
+  const elsewhere = made.platforms.flatMap(({ done }) => done.flatMap(({ record }) => record?.elsewhere ?? []));
+  const sources = [...new Set([...elsewhere, ...read.map(({ name }) => name)])]
+    .filter((name) => name !== target.name)
+    .map((name) => remote.repository(name));
+  const push = openPush(target, state.layout, made.root, { present, sources });
+  await push.below();
+  const root = () => push.root(made.root.digest);
+  // A ref that is in the image's repository need not be in the one of the branches too.
+  const missing = refs.filter(({ ref }) => doubt || !read.some(({ name }) => remote.holders(ref.digest).has(name)));
+  const bytes = blobBytes(state.layout, made.root.digest);
+  const image = { root: made.root, bytes };
+  if (missing.length === 0) {
+    const [, asked] = await allOf(root(), meanwhile());
+    return { image, asked };
+  }
+  await root();
+  // Base first: a ref of a stage is only worth something where the ones below it are.
+  const inImage = new Set(closure(state.layout, made.root).map(({ digest }) => digest));
+  try {
+    for (const ref of missing) await pushRef(state, target, ref, { present: inImage, sources }, world);
+  } catch (error) {
+    remote.beside.unkept(error);
+  }
+  return { image, asked: await meanwhile() };
+};
+
+const pushRef = async (
+  state: State,
+  to: Repository,
+  { tag, ref }: UsedRef,
+  elsewhere: Elsewhere,
+  world: Pick<World, "stderr">,
+): Promise<void> => {
+  await pushImage(to, state.layout, ref, elsewhere, tag).catch((error: unknown) => stays(error, `${to.name}:${tag}`, world));
+};
+
+/** A tag of ours that may not be moved: somebody was first, or it cannot be repaired there. The image is none the worse. */
+export const stays = (error: unknown, name: string, world: Pick<World, "stderr">): void => {
+  if (!(error instanceof FactoryError) || error.code !== "TAG_IMMUTABLE") throw error;
+  world.stderr(`note: ${name} stays as it is: tags cannot be moved there\n`);
+};

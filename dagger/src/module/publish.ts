@@ -1,0 +1,74 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Client, Secret } from "@dagger.io/dagger";
+import { type Asked, type AskedSecrets, imageOfCall, openCall } from "./request.js";
+import { besideImage } from "../distribution/beside-image.js";
+import { blobPath } from "../oci-layout/blobs.js";
+import { findPublished, type FoundImage, wrongImage } from "../distribution/published.js";
+import { taggedRef } from "../distribution/pull-stage.js";
+import { pushImage } from "../distribution/push-image.js";
+import { type Address, elsewhere, openHome, registryShelf } from "./registry-stage-cache.js";
+import { type CacheMode, limited } from "./stage-cache.js";
+import { checkTags, keyTag, moveTags, refuseNarrower, standingsOf, tagImage } from "../distribution/tags.js";
+
+export type Target = Omit<Address, "name" | "caFile"> & {
+  registry: string | undefined;
+  repository: string | undefined;
+  tags: readonly string[];
+  cache: CacheMode;
+};
+
+/**
+ * Publishes the image of a call. Where it is published already, under the tag of its keys, only tags move; else the right to push is asked for
+ * before anything runs, blobs go first and tags last, so that nothing is half there under a name.
+ * @returns `registry/repository@digest`
+ * @throws FactoryError of the registry, and whatever making the image throws
+ */
+export const publishCall = async (client: Client, asked: Asked & AskedSecrets, target: Target): Promise<string> => {
+  checkTags(target.tags);
+  // A tag is for whoever pulls it: all platforms of images.yaml, where nothing else is asked for.
+  const call = await openCall(client, { ...asked, platform: asked.platform ?? "all" });
+  const { spec } = call.source;
+  const repository = target.repository ?? spec.images[call.open.name]!.repository;
+  const caFile = await fileOf(asked.ca, join(call.scratch, "ca.pem"));
+  const address = { ...target, name: `${target.registry ?? spec.registry}/${repository}`, caFile };
+  const home = await openHome(address);
+  const platforms = call.plans.map(({ platform }) => platform);
+  if (platforms.length < call.open.image.platforms.length)
+    await refuseNarrower(home, target.tags, platforms, "leave --platform away: all platforms of images.yaml are published");
+  const key = keyTag(call.plans);
+  const warn = (text: string) => process.stderr.write(`note: ${text}\n`);
+  const beside = besideImage(warn);
+  const before = (): Promise<FoundImage> =>
+    findPublished(home, key, call.plans, {
+      isMade: async () => false,
+      refsOf: async (stage) => [{ from: home, tagged: await taggedRef(home, stage) }],
+    }).catch(async (error: unknown) => {
+      await beside.unread(home, error);
+      return { state: "absent" };
+    });
+  const found: FoundImage = asked.noCache || target.cache === "off" ? { state: "absent" } : await before();
+  if (found.state === "wrong") warn(wrongImage(home, key, found.what));
+  if (found.state === "found") {
+    const there = found.image;
+    await moveTags(home, await standingsOf(home, target.tags, null, there.root.digest, beside), there, null, beside);
+    return `${home.name}@${there.root.digest}`;
+  }
+  const right = await home.canPush();
+  if (right.state !== "allowed") throw right.error;
+  const { layout, root } = await imageOfCall(call, asked, limited(registryShelf(home, beside), target.cache));
+  await pushImage(home, layout, root, elsewhere(layout, root));
+  const image = { root, bytes: readFileSync(blobPath(layout, root.digest)) };
+  // A function sees no commit: nothing is compared, and tags move to what is published.
+  await moveTags(home, await standingsOf(home, target.tags, null, null, beside), image, null, beside);
+  await tagImage(home, key, root.mediaType, image.bytes).catch(beside.unkept);
+  return `${home.name}@${root.digest}`;
+};
+
+/** The registry's client reads certificates from a file. */
+const fileOf = async (given: Secret | undefined, path: string): Promise<string | null> => {
+  const ca = given ?? null;
+  if (ca === null) return null;
+  writeFileSync(path, await ca.plaintext());
+  return path;
+};

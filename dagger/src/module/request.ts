@@ -1,0 +1,167 @@
+/**
+ * # dagger/src/module
+ *
+ * The functions of the Dagger module: from arguments to a plan, and from a plan to an image. They plan and build as the command line does, and
+ * differ in where files come from.
+ */
+import { randomUUID } from "node:crypto";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
+import type { Client, Container, Directory, Secret, Workspace } from "@dagger.io/dagger";
+import { contextOf } from "../dagger/sdk-types.js";
+import { writeJson } from "../oci-layout/blobs.js";
+import { indexOf, layoutText } from "../oci-layout/archive.js";
+import { chainOf, makeImage, settle, type Workshop } from "./build.js";
+import { platformsOf, readBuildArgs, stageOf } from "../pipeline/config/arguments.js";
+import { FactoryError } from "../pipeline/common/error.js";
+import { type Descriptor, imageIndex, mediaTypes } from "../pipeline/oci/manifest.js";
+import { planImage } from "../pipeline/plan/plan.js";
+import { type Plan } from "../pipeline/plan/types.js";
+import { problemLines } from "../pipeline/common/error-text.js";
+import { type Platform, platformNames } from "../pipeline/common/stage.js";
+import { secretsOf } from "./secret-args.js";
+import type { Shelf } from "./stage-cache.js";
+import { type OpenImage, openImage, openSource, reachDirectory, reachWorkspace, type Source } from "./source.js";
+
+/** What every function is asked with. */
+export type Asked = {
+  workspace: Workspace;
+  source: Directory | undefined;
+  image: string | undefined;
+  platform: string | undefined;
+  buildArgs: readonly string[];
+};
+export type AskedSecrets = { secrets: readonly Secret[]; ca: Secret | undefined; noCache: boolean };
+
+/** A function's call, as far as it was prepared: nothing has run yet. */
+export type Call = { client: Client; source: Source; open: OpenImage; plans: readonly Plan[]; scratch: string };
+
+/**
+ * Reads what a function needs of the source and plans.
+ * @throws FactoryError of source.ts, argument.ts and plan.ts
+ */
+export const openCall = async (client: Client, asked: Asked): Promise<Call> => {
+  const { source, scratch } = await openSourceCall(asked);
+  const open = await openImage(source, asked.image ?? undefined, folderIn(scratch, "image"));
+  const wished = asked.platform ?? undefined;
+  const own = wished === undefined ? await ownPlatform(client) : platformNames[0];
+  const platforms = platformsOf(open.image, wished, own);
+  return { client, source, open, scratch, plans: platforms.map((platform) => planOf(source, open, platform, asked.buildArgs)) };
+};
+
+/** The spec and the lock alone. */
+export const openSourceCall = async (
+  asked: Pick<Asked, "workspace" | "source">,
+): Promise<{ source: Source; scratch: string }> => {
+  // The working directory is the one that the engine gives files back from.
+  const scratch = mkdtempSync(join(process.cwd(), "image-factory-"));
+  // An argument that was not given may arrive as null.
+  const given = asked.source ?? null;
+  const reach = given === null ? await reachWorkspace(asked.workspace) : reachDirectory(given);
+  return { source: await openSource(reach, folderIn(scratch, "source")), scratch };
+};
+
+const planOf = ({ spec, lock }: Source, open: OpenImage, platform: Platform, buildArgs: readonly string[]): Plan =>
+  planImage({ spec, lock, image: open.name, facts: open.facts, platform, buildArgs: readBuildArgs(buildArgs) });
+
+export const folderIn = (scratch: string, name: string): string => {
+  const folder = join(scratch, name);
+  mkdirSync(folder);
+  return folder;
+};
+
+/** What the engine executes without emulation; it may name a variant (`linux/arm64/v8`). */
+const ownPlatform = async (client: Client): Promise<Platform> => {
+  const said = await client.defaultPlatform();
+  return platformNames.find((name) => said.startsWith(name)) ?? platformNames[0];
+};
+
+/** The plan of what is of one platform. @throws FactoryError USAGE */
+export const only = (plans: readonly Plan[], what: string): Plan => {
+  const [plan, ...others] = plans;
+  if (others.length === 0) return plan!;
+  throw new FactoryError("USAGE", {
+    what: `${what} is of one platform`,
+    why: `this asks for ${plans.map(({ platform }) => platform).join(", ")}`,
+    fix: "name one: --platform linux/amd64; `image` and `publish` take several",
+  });
+};
+
+const workshopOf = async ({ client, open, scratch }: Call, plan: Plan, asked: AskedSecrets): Promise<Workshop> => ({
+  client,
+  plan,
+  context: contextOf((path, include) =>
+    client
+      .currentModule()
+      .workdir(relative(process.cwd(), join(open.folder, path)), include.length === 0 ? {} : { include: [...include] }),
+  ),
+  secrets: await secretsOf(plan.secrets, asked.secrets, asked.ca),
+  fresh: asked.noCache ? `${relative(process.cwd(), scratch)}-${randomUUID()}` : null,
+});
+
+/** The container of a stage; all that it needs has run when this returns, so that a failure is told in our words. */
+export const stageOfCall = async (client: Client, asked: Asked & AskedSecrets, name: string): Promise<Container> => {
+  const wanted = stageOf(name);
+  const call = await openCall(client, asked);
+  const plan = only(call.plans, "a container");
+  const shop = await workshopOf(call, plan, asked);
+  const chain = chainOf(
+    shop,
+    plan.stages.find(({ stage }) => stage === wanted)!,
+  );
+  for (const { stage, built } of chain) await settle(plan, stage, built);
+  return chain.at(-1)!.built.container;
+};
+
+/** An image in an OCI layout of this container: a manifest, or an index where several platforms were asked for. */
+export type MadeImage = { layout: string; root: Descriptor };
+
+/** @param made as makeImage has it, for one platform after the other */
+export const imageOfCall = async (
+  call: Call,
+  asked: AskedSecrets,
+  shelf: Shelf,
+  made?: Parameters<typeof makeImage>[2],
+): Promise<MadeImage> => {
+  const { client, open, plans } = call;
+  const layout = join(call.scratch, "layout");
+  const manifests: Descriptor[] = [];
+  for (const plan of plans) {
+    const scratch = folderIn(call.scratch, plan.platform.replace("/", "-"));
+    const asFile = (path: string) => client.currentModule().workdirFile(relative(process.cwd(), path));
+    const shop = await workshopOf(call, plan, asked);
+    manifests.push(await makeImage(shop, { open, layout, scratch, asFile, shelf }, made));
+  }
+  const root =
+    manifests.length === 1
+      ? manifests[0]!
+      : await writeJson(
+          layout,
+          mediaTypes.index,
+          imageIndex(manifests.map((manifest, at) => ({ manifest, last: plans[at]!.stages.at(-1)! }))),
+        );
+  writeFileSync(join(layout, "oci-layout"), layoutText);
+  writeFileSync(join(layout, "index.json"), JSON.stringify(indexOf(root)));
+  return { layout, root };
+};
+
+/** A folder of this container as a directory that a function can return. */
+export const asDirectory = (client: Client, folder: string): Directory =>
+  client.currentModule().workdir(relative(process.cwd(), folder));
+
+/** What a function throws reaches the person as its message alone: all of ours stands in it. Anything else is a bug and says so. */
+export const inOurWords = async <T>(work: () => Promise<T>): Promise<T> => {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof FactoryError) throw new Error(asArguments(problemLines(error).join("\n")), { cause: error });
+    throw error;
+  }
+};
+
+/** The registry's client speaks of the command line's settings; a function has arguments for them. */
+const asArguments = (text: string): string =>
+  text
+    .replaceAll(/FACTORY_PLAIN_HTTP=\S+/g, "--plain-http")
+    .replaceAll(/FACTORY_CA_FILE=\S+/g, "--ca file:/path/to/ca.pem")
+    .replaceAll(/docker login \S+(?: +\(.*\))?/g, "--username NAME --token env:TOKEN");

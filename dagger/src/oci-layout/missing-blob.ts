@@ -1,0 +1,31 @@
+import { FactoryError } from "../pipeline/common/error.js";
+
+/**
+ * A blob that a kept stage names, and that can be had from nowhere: neither from the layout nor from any repository. The stage is as
+ * good as absent: who can make it again does so (ci/build/rebuild-damaged.ts), and for everybody else this is an error like others.
+ */
+export class PartGone extends FactoryError {
+  readonly digest: string;
+
+  /**
+   * @param where in words: what was asked for it, and what came of that
+   * @param code CHECKSUM_MISMATCH where no registry was asked
+   */
+  constructor(
+    digest: string,
+    where: string,
+    { code = "REGISTRY_FAILED", ...options }: ErrorOptions & { code?: "REGISTRY_FAILED" | "CHECKSUM_MISMATCH" } = {},
+  ) {
+    super(
+      code,
+      {
+        what: `a part of a kept stage cannot be had: ${digest.slice(0, 19)}`,
+        why: `${digest}: ${where}`,
+        fix: "build the stage again: ./task build NO_CACHE=1 REFRESH=1",
+      },
+      options,
+    );
+    this.name = "PartGone";
+    this.digest = digest;
+  }
+}

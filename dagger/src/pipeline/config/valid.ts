@@ -1,0 +1,20 @@
+import { FactoryError } from "../common/error.js";
+import type { Parsed } from "./parse.js";
+
+/**
+ * The value of a text that holds.
+ * @throws FactoryError with `code` and every problem otherwise
+ */
+export const valid = <T>(code: "CONFIG_INVALID" | "LOCK_INVALID", file: string, parsed: Parsed<T>): T => {
+  if (parsed.value !== null) return parsed.value;
+  const count = parsed.problems.length;
+  throw new FactoryError(code, {
+    what: `${file} has ${count === 1 ? "a problem" : `${count} problems`}`,
+    why: parsed.problems.map(({ message }) => message).join("\n"),
+    fix:
+      code === "LOCK_INVALID"
+        ? "mend it, or take what git has (git checkout images.lock); or remove it, then ./task lock"
+        : `mend ${file}; its schema is images.schema.json`,
+    problems: parsed.problems,
+  });
+};

@@ -1,0 +1,61 @@
+import { includeOf } from "../steps/debian-base.js";
+import type { Lock } from "../config/lock.js";
+import type { Note, PlannedStage } from "./types.js";
+import type { PythonFinding } from "../python/projects.js";
+import type { ImageSpec } from "../config/spec.js";
+import type { Platform, StageName } from "../common/stage.js";
+
+/**
+ * Whether `./task lock` would answer what the note is about. Packages that float may be of a base whose packages only an engine knows;
+ * a bootstrapped base and Python requirements can be locked anywhere.
+ */
+export const isBehind = (note: Note): boolean => note.note === "stale" || (note.note === "floating" && note.what !== "packages");
+
+/** How the lock stands to what is asked. */
+export const notesOf = (
+  name: string,
+  image: ImageSpec,
+  platform: Platform,
+  lock: Lock,
+  stages: readonly PlannedStage[],
+  python: PythonFinding,
+): Note[] => {
+  const notes: Note[] = [];
+  const locked = lock.images[name];
+  const compare = (
+    what: "packages" | "python" | "bootstrap",
+    stage: StageName,
+    asked: readonly string[],
+    held: readonly string[] | undefined,
+  ) => {
+    if (held === undefined) notes.push({ note: "floating", what, stage });
+    else if (held.join("\n") !== asked.join("\n")) {
+      notes.push({
+        note: "stale",
+        what,
+        stage,
+        added: asked.filter((word) => !held.includes(word)),
+        removed: held.filter((word) => !asked.includes(word)),
+      });
+    }
+  };
+  if (image.base.bootstrap !== undefined) {
+    compare("bootstrap", "base-tools", includeOf(image.base), locked?.bootstrap?.[platform]?.requested);
+  }
+  for (const { stage, ingredients } of stages) {
+    for (const { step } of ingredients.steps) {
+      if (step.do === "install") compare("packages", stage, step.names, locked?.packages?.[stage]?.[platform]?.requested);
+      if (step.do === "python") {
+        const held = locked?.python?.[platform];
+        compare("python", stage, step.requires, held?.requested);
+        if (held?.version !== undefined && held.version !== step.version) {
+          const [added, removed] = [[`Python ${step.version}`], [`Python ${held.version}`]];
+          notes.push({ note: "stale", what: "python", stage, added, removed });
+        }
+      }
+    }
+  }
+  if (python.stale.length > 0)
+    notes.push({ note: "stale", what: "metadata", stage: "dependencies", added: python.stale, removed: [] });
+  return notes;
+};

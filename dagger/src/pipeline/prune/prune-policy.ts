@@ -1,0 +1,230 @@
+/**
+ * # dagger/src/pipeline/prune
+ *
+ * What of a repository nothing needs any more. Whatever is not understood is kept.
+ */
+import { isOwnTag, type ManifestNode, seenTag } from "./manifest-node.js";
+
+/** Why a manifest stays. Worded in prune-reason.ts. */
+export type KeepReason =
+  | { why: "tag"; tag: string }
+  /** What prune remembers. */
+  | { why: "bookkeeping" }
+  /** An index that is kept names it. */
+  | { why: "member"; of: string }
+  /** The stage ref of a stage that a kept image holds. */
+  | { why: "stage"; of: string }
+  /** A signature or attestation of something kept. */
+  | { why: "attached"; to: string }
+  /** A plan needs it. */
+  | { why: "planned"; where: string }
+  | { why: "young"; age: number }
+  | { why: "age-unknown" }
+  /** It has no tag and is not ours: somebody may run it by its digest. */
+  | { why: "foreign" }
+  /** The registry deletes no repository's last tagged version. */
+  | { why: "last" };
+
+/** Why a manifest goes. */
+export type DeleteReason =
+  | { why: "unneeded" }
+  /** The index that named it goes. */
+  | { why: "part"; of: string }
+  /** It has no tag, and nothing names it any more. */
+  | { why: "orphan" }
+  | { why: "attached-to-deleted"; to: string };
+
+export type PruneDecision =
+  | { node: ManifestNode; fate: "keep"; reason: KeepReason }
+  | { node: ManifestNode; fate: "delete"; reason: DeleteReason };
+
+export type PrunePolicy = {
+  /** Milliseconds since the Unix epoch. */
+  now: number;
+  /** Milliseconds; what is younger stays. With 0 age is not looked at. */
+  grace: number;
+  /** Stage keys that plans need, and which plan. */
+  wanted: ReadonlyMap<string, string>;
+  /** Whether the registry refuses to delete the last tagged version (GHCR). */
+  keepsLastTag: boolean;
+};
+
+/** A kept index whose member the registry does not have: it cannot be pulled whole, and that was so before. */
+type Broken = { digest: string; missing: string };
+
+export type Pruning = { decisions: PruneDecision[]; broken: Broken[] };
+
+type Lists = ReadonlyMap<string, readonly ManifestNode[]>;
+type Graph = {
+  nodes: ReadonlyMap<string, ManifestNode>;
+  /** By a member, the indexes that name it. */
+  parents: Lists;
+  /** By a subject, what is attached to it. */
+  attached: Lists;
+  /** By a key, the results of that stage. */
+  results: Lists;
+};
+
+const graphOf = (list: readonly ManifestNode[]): Graph => {
+  const nodes = new Map(list.map((node) => [node.digest, node]));
+  const listed = (namesOf: (node: ManifestNode) => readonly (string | null)[]): Lists => {
+    const lists = new Map<string, ManifestNode[]>();
+    for (const node of nodes.values())
+      for (const name of namesOf(node)) if (name !== null) lists.set(name, [...(lists.get(name) ?? []), node]);
+    return lists;
+  };
+  return {
+    nodes,
+    parents: listed(({ members }) => members),
+    attached: listed(({ subject }) => [subject]),
+    results: listed(({ makes }) => [makes]),
+  };
+};
+
+/**
+ * Decides about every manifest of a repository: what a kept one reaches stays, the rest of ours goes. Pure.
+ *
+ * Kept from the start: what has a person's tag; what has no tag and is not ours; what a plan needs; what is younger than the grace time.
+ * From there on: members of a kept index; stage refs of the stages that a kept image holds; what is attached to something kept.
+ */
+export const prune = (list: readonly ManifestNode[], policy: PrunePolicy): Pruning => {
+  const graph = graphOf(list);
+  const { nodes, parents, attached, results } = graph;
+  const kept = new Map<string, KeepReason>();
+  const queue: ManifestNode[] = [];
+  const keep = (node: ManifestNode | undefined, reason: KeepReason) => {
+    if (node === undefined || kept.has(node.digest)) return;
+    kept.set(node.digest, reason);
+    queue.push(node);
+  };
+  const keepResults = (key: string, reason: KeepReason) => {
+    for (const node of results.get(key) ?? []) keep(node, reason);
+  };
+  // An executed stage's image says nothing of its stages; the stage ref that names it does.
+  const keepRefsOf = (digest: string, of: string) => {
+    for (const parent of parents.get(digest) ?? []) if (parent.isStageRef) keep(parent, { why: "stage", of });
+  };
+  const drain = () => {
+    for (let node = queue.pop(); node !== undefined; node = queue.pop()) {
+      const { digest, members, holds, isStageRef } = node;
+      for (const member of members) {
+        keep(nodes.get(member), { why: "member", of: digest });
+        if (!isStageRef) keepRefsOf(member, digest);
+      }
+      for (const key of holds) keepResults(key, { why: "stage", of: digest });
+      for (const one of attached.get(digest) ?? []) keep(one, { why: "attached", to: digest });
+    }
+  };
+
+  for (const node of nodes.values()) {
+    const tag = node.tags.find((one) => !isOwnTag(one));
+    if (tag !== undefined) keep(node, { why: "tag", tag });
+    else if (node.tags.includes(seenTag)) keep(node, { why: "bookkeeping" });
+    else if (isForeign(graph, node)) keep(node, { why: "foreign" });
+    else continue;
+    keepRefsOf(node.digest, node.digest);
+  }
+  drain();
+  for (const [key, where] of policy.wanted) {
+    for (const node of results.get(key) ?? []) {
+      keep(node, { why: "planned", where });
+      // The image of several platforms is found by the tag of its index.
+      if (!node.isStageRef) for (const parent of parents.get(node.digest) ?? []) keep(parent, { why: "planned", where });
+    }
+  }
+  drain();
+  if (policy.grace > 0) {
+    for (const node of nodes.values()) {
+      const since = sinceOf(graph, node);
+      if (since === null) keep(node, { why: "age-unknown" });
+      else if (policy.now - since < policy.grace) keep(node, { why: "young", age: policy.now - since });
+    }
+    drain();
+  }
+  if (policy.keepsLastTag) {
+    const tagged = [...nodes.values()].filter(({ tags }) => tags.length > 0);
+    if (!tagged.some(({ digest }) => kept.has(digest)))
+      keep(tagged.sort((a, b) => (b.since ?? 0) - (a.since ?? 0) || (a.digest < b.digest ? -1 : 1))[0], { why: "last" });
+    drain();
+  }
+
+  const decisions = [...nodes.values()].map((node): PruneDecision => {
+    const reason = kept.get(node.digest);
+    return reason === undefined ? { node, fate: "delete", reason: deleteReason(graph, node) } : { node, fate: "keep", reason };
+  });
+  const broken = decisions.flatMap(({ node, fate }) =>
+    fate === "delete"
+      ? []
+      : node.members.filter((member) => !nodes.has(member)).map((missing) => ({ digest: node.digest, missing })),
+  );
+  return { decisions, broken };
+};
+
+/**
+ * Without a tag, and not ours: neither by what it says nor by who names it. What is attached to something that is there goes where that goes.
+ */
+const isForeign = (graph: Graph, node: ManifestNode): boolean =>
+  node.tags.length === 0 && !isOurs(graph, node) && (node.subject === null || !graph.nodes.has(node.subject));
+
+/** What prune remembers: all that is ours, and all that a tag of ours stands on. A person's tag may move off it tomorrow. */
+export const ownManifests = (list: readonly ManifestNode[]): ManifestNode[] => {
+  const graph = graphOf(list);
+  return list.filter((node) => node.tags.some(isOwnTag) || isOurs(graph, node));
+};
+
+const isOurs = (graph: Graph, node: ManifestNode): boolean =>
+  node.tags.length > 0
+    ? node.tags.every(isOwnTag)
+    : node.ours || (graph.parents.get(node.digest) ?? []).some((parent) => isOurs(graph, parent));
+
+/** A manifest is there for at least as long as any index that names it: registries take members first. */
+const sinceOf = (graph: Graph, node: ManifestNode): number | null => {
+  const times = [node.since, ...(graph.parents.get(node.digest) ?? []).map((parent) => sinceOf(graph, parent))];
+  const known = times.filter((time) => time !== null);
+  return known.length === 0 ? null : Math.min(...known);
+};
+
+const deleteReason = ({ nodes, parents }: Graph, { digest, tags, subject }: ManifestNode): DeleteReason => {
+  if (tags.length > 0) return { why: "unneeded" };
+  const parent = parents.get(digest)?.[0];
+  if (parent !== undefined) return { why: "part", of: parent.digest };
+  return subject !== null && nodes.has(subject) ? { why: "attached-to-deleted", to: subject } : { why: "orphan" };
+};
+
+/**
+ * What goes, in the order in which it must: an index before its members, a thing before what is attached to it. So whatever is left at any moment is whole,
+ * also when a deletion is refused or the work is broken off.
+ */
+export const deletionOrder = (decisions: readonly PruneDecision[]): ManifestNode[] => {
+  const graph = graphOf(decisions.map(({ node }) => node));
+  const going = new Set(decisions.filter(({ fate }) => fate === "delete").map(({ node }) => node.digest));
+  const order = new Map<string, ManifestNode>();
+  const visit = (node: ManifestNode | undefined) => {
+    if (node === undefined || !going.has(node.digest) || order.has(node.digest)) return;
+    for (const before of holdersOf(graph, node)) visit(before);
+    order.set(node.digest, node);
+  };
+  for (const { node } of decisions) visit(node);
+  return [...order.values()];
+};
+
+const holdersOf = ({ nodes, parents }: Graph, { digest, subject }: ManifestNode): ManifestNode[] => [
+  ...(parents.get(digest) ?? []),
+  ...(subject === null ? [] : [nodes.get(subject)].filter((node) => node !== undefined)),
+];
+
+/** Whether a manifest may go now: nothing that is still there names it. @param gone digests that are deleted already */
+export const mayGo = (decisions: readonly PruneDecision[]): ((node: ManifestNode, gone: ReadonlySet<string>) => boolean) => {
+  const graph = graphOf(decisions.map(({ node }) => node));
+  return (node, gone) => holdersOf(graph, node).every(({ digest }) => gone.has(digest));
+};
+
+/** Bytes that nothing kept names: what the registry can free. Each blob counts once. */
+export const freedBytes = (decisions: readonly PruneDecision[]): number => {
+  const sizes = new Map<string, number>();
+  const parts = ({ node }: PruneDecision) => [...node.blobs, node];
+  for (const one of decisions.filter(({ fate }) => fate === "delete"))
+    for (const { digest, size } of parts(one)) sizes.set(digest, size);
+  for (const one of decisions.filter(({ fate }) => fate === "keep")) for (const { digest } of parts(one)) sizes.delete(digest);
+  return [...sizes.values()].reduce((sum, size) => sum + size, 0);
+};

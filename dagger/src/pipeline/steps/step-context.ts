@@ -1,0 +1,28 @@
+import type { Platform } from "../common/stage.js";
+import type { Lock, PythonSet, PackageSet } from "../config/lock.js";
+import type { Spec, ImageSpec } from "../config/spec.js";
+import type { Entry, Facts } from "../context/facts.js";
+import type { StaticProject } from "../python/project.js";
+
+/** What steps are made from: all of it values, so that the same values make the same steps anywhere. */
+
+export type StepContext = {
+  spec: Spec;
+  imageName: string;
+  image: ImageSpec;
+  platform: Platform;
+  facts: Facts;
+  lock: Lock;
+  /** Versions of tools, build arguments applied. */
+  versions: Readonly<Record<string, string>>;
+  /** The Python projects of the image, and what they require by meaning. */
+  projects: readonly StaticProject[];
+  requires: readonly string[];
+};
+/** The entries of these roots: what a step reads of the context. */
+export const below = (facts: Facts, roots: readonly string[]): Entry[] =>
+  facts.entries.filter(({ path }) => roots.some((root) => root === "." || path === root || path.startsWith(`${root}/`)));
+/** Whether a locked set was resolved for exactly what is asked now. */
+
+export const answers = (locked: PackageSet | PythonSet | undefined, asked: readonly string[]): boolean =>
+  locked !== undefined && locked.requested.join("\n") === asked.join("\n");
