@@ -63,13 +63,13 @@ export async function bootstrapDebian(wanted: DebianBootstrap): Promise<{ digest
     await gatherArchives(apt, choices, join(work, "archives"), join(wanted.cache, "debs"));
     report(`installing ${choices.length} packages into a new root filesystem`);
     await mmdebstrap(programs.get("mmdebstrap") ?? "mmdebstrap", wanted, apt, work, tar);
-    const facts = await readTar(tar, signal);
+    const snapshot = await readTar(tar, signal);
     const packages = choices.map(pinOf);
-    const installed = installedOf(facts.dpkgStatus);
+    const installed = installedOf(snapshot.dpkgStatus);
     if (installed.join() !== packages.join()) throw stale(packages, installed);
     const createdBy = `mmdebstrap --variant=minbase ${wanted.suite} (${packages.length} packages)`;
     const { architecture, epoch, name } = wanted;
-    const digest = await addRootImage(wanted.folder, { tar, architecture, epoch, name, createdBy }, facts, signal);
+    const digest = await addRootImage(wanted.folder, { tar, architecture, epoch, name, createdBy }, snapshot, signal);
     return { digest, packages };
   } finally {
     await rm(work, { recursive: true, force: true });

@@ -1,5 +1,5 @@
 import { assembleStage } from "../../dagger/src/oci-layout/write-stage.js";
-import type { AssemblyIndex } from "../../dagger/src/pipeline/contents/assembly-index.js";
+import type { ParentIndex } from "../../dagger/src/pipeline/contents/parent-index.js";
 import type { Plan, PlannedStage } from "../../dagger/src/pipeline/plan/types.js";
 import { lowestTrust } from "../../dagger/src/pipeline/common/trust-level.js";
 import type { Workshop } from "./build-context.js";
@@ -23,18 +23,18 @@ export const assemble = async (
   stage: PlannedStage,
   ground: Ground,
   anew: boolean,
-): Promise<{ record: StageRecord; image: Descriptor; index: () => AssemblyIndex }> => {
+): Promise<{ record: StageRecord; image: Descriptor; index: () => ParentIndex }> => {
   const at = world.now();
   const about = { stage: stage.stage, platform: plan.platform } as const;
   emit({ type: "stage-started", at, ...about });
   const made = await assembleStage({
     layout: state.layout,
     parentDigest: ground.digest,
-    parentIndex: ground.assembly(),
+    parentIndex: ground.parentIndex(),
     plan,
     stage,
     contextFolder: open.folder,
-    facts: open.facts,
+    snapshot: open.snapshot,
     remembered: rememberedLayers(state, anew),
     frames: rememberedFrames(state, `${plan.image}-${stage.stage}-${plan.platform.replace("/", "-")}`, anew),
     signal: world.signal,

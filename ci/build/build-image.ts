@@ -14,14 +14,14 @@ import { type Descriptor, imageIndex, mediaTypes, platformParts } from "../../da
 import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
 import type { BuildRecord } from "../../dagger/src/pipeline/common/build-record.js";
 import { type StageName, stageNames } from "../../dagger/src/pipeline/common/stage.js";
-import { carryOut } from "./run-decisions.js";
-import { type Done, type Fresh } from "./stage-result.js";
+import { runDecisions } from "./run-decisions.js";
+import { type StageResult, type Rebuild } from "./stage-result.js";
 import type { World } from "../host/world.js";
 import { engineOf } from "./engine-on-demand.js";
 import { nameInLayout } from "../state/layout-index.js";
 import { withheldNotes } from "../host/secrets.js";
 import { openRunLog, type StageRecord, sweepRuns } from "../state/records.js";
-import { type Asking, type Distrusted, firstOnly, knowledgeOf } from "./knowledge.js";
+import { type Asking, type UntrustedDigests, firstOnly, knowledgeOf } from "./knowledge.js";
 import type { StageSource } from "../remote/stage-source.js";
 import type { OpenImage, Project } from "../project/project.js";
 import { openLive, openPlain } from "../view/draw.js";
@@ -31,22 +31,22 @@ export type ImageRequest = {
   plans: readonly Plan[];
   /** The last stage to make. */
   upTo: StageName;
-  fresh: Fresh;
+  fresh: Rebuild;
   /** auto, dagger or buildkit. */
   engine: string;
   verbose: boolean;
   /** The registry whose stage refs count too. */
   remote: StageSource | null;
   prefer: "kept" | "registry";
-  distrusted: Distrusted;
+  untrusted: UntrustedDigests;
   /** Called before the first stage is executed, if any is. */
   beforeExecution?: () => Promise<void>;
 };
 
-export type MadeImage = {
+export type BuiltImage = {
   /** The manifest of the last stage, or an index where there are several platforms. */
   root: Descriptor;
-  platforms: readonly { plan: Plan; done: readonly Done[] }[];
+  platforms: readonly { plan: Plan; done: readonly StageResult[] }[];
   record: BuildRecord;
   /** The run's log of events. */
   log: string;
@@ -55,8 +55,8 @@ export type MadeImage = {
 /** Runs are kept for histories and reports. */
 const runsKept = 50;
 
-/** Makes an image exist in the state folder, on every platform asked for, and keeps a record of how. @throws FactoryError as carryOut */
-export const makeImage = async (project: Project, open: OpenImage, world: World, request: ImageRequest): Promise<MadeImage> => {
+/** Makes an image exist in the state folder, on every platform asked for, and keeps a record of how. @throws FactoryError as runDecisions */
+export const buildImage = async (project: Project, open: OpenImage, world: World, request: ImageRequest): Promise<BuiltImage> => {
   const started = world.now();
   const { state } = project;
   const { remote, prefer, fresh } = request;
@@ -65,7 +65,7 @@ export const makeImage = async (project: Project, open: OpenImage, world: World,
   const work = await Promise.all(
     request.plans.map(async (plan): Promise<{ plan: Plan; decisions: Decision[] }> => {
       const cut = { ...plan, stages: plan.stages.slice(0, stageNames.indexOf(request.upTo) + 1) };
-      return { plan, decisions: decide(cut, await knowledgeOf(state, cut, asking, request.distrusted), fresh !== "no") };
+      return { plan, decisions: decide(cut, await knowledgeOf(state, cut, asking, request.untrusted), fresh !== "no") };
     }),
   );
   for (const { plan, decisions } of work) {
@@ -74,7 +74,7 @@ export const makeImage = async (project: Project, open: OpenImage, world: World,
     if (lacking.length > 0) throw lackingError(plan.image, lacking);
   }
   if (work.some(({ decisions }) => decisions.some(({ action }) => action === "execute"))) {
-    for (const text of withheldNotes(request.plans[0]!.secrets, world.env, project.scope.scope)) world.stderr(`note: ${text}\n`);
+    for (const text of withheldNotes(request.plans[0]!.secrets, world.env, project.trust.level)) world.stderr(`note: ${text}\n`);
     await request.beforeExecution?.();
   }
   for (const text of new Set(request.plans.flatMap(({ notes }) => notes.map(noteText)))) world.stderr(`note: ${text}\n`);
@@ -86,10 +86,10 @@ export const makeImage = async (project: Project, open: OpenImage, world: World,
     log.write(event);
     display.event(event);
   };
-  const platforms: { plan: Plan; done: Done[] }[] = [];
+  const platforms: { plan: Plan; done: StageResult[] }[] = [];
   try {
     for (const { plan, decisions } of work) {
-      const done = await carryOut({ project, open, world, engine: engine.get, remote, emit }, plan, decisions, fresh);
+      const done = await runDecisions({ project, open, world, engine: engine.get, remote, emit }, plan, decisions, fresh);
       platforms.push({ plan, done });
     }
   } finally {
@@ -104,9 +104,9 @@ export const makeImage = async (project: Project, open: OpenImage, world: World,
 };
 
 /** The record of the last stage: never one that is only held by a stage above. */
-export const lastRecord = (done: readonly Done[]): StageRecord => done.at(-1)!.record!;
+export const lastRecord = (done: readonly StageResult[]): StageRecord => done.at(-1)!.record!;
 
-const rootOf = async (layout: string, platforms: MadeImage["platforms"], signal: AbortSignal): Promise<Descriptor> => {
+const rootOf = async (layout: string, platforms: BuiltImage["platforms"], signal: AbortSignal): Promise<Descriptor> => {
   const manifests = platforms.map(({ plan, done }): Descriptor => {
     const { digest } = lastRecord(done);
     const { size } = statSync(blobPath(layout, digest));
@@ -119,7 +119,7 @@ const rootOf = async (layout: string, platforms: MadeImage["platforms"], signal:
   return index;
 };
 
-const recordOf = (image: string, platforms: MadeImage["platforms"], root: Descriptor, seconds: number): BuildRecord => ({
+const recordOf = (image: string, platforms: BuiltImage["platforms"], root: Descriptor, seconds: number): BuildRecord => ({
   format: 1,
   image,
   digest: root.digest,

@@ -4,8 +4,8 @@ import { keyOf } from "../../dagger/src/pipeline/plan/key.js";
 import { type Descriptor, type ImageIndex, mediaTypes, stageKeysOf } from "../../dagger/src/pipeline/oci/manifest.js";
 import type { Plan, PlannedStage } from "../../dagger/src/pipeline/plan/types.js";
 import { isTrustedAt } from "../../dagger/src/pipeline/common/trust-level.js";
-import { openStageRef } from "../../dagger/src/oci-layout/stage-store.js";
-import type { Done } from "./stage-result.js";
+import { openStageArtifact } from "../../dagger/src/oci-layout/stage-store.js";
+import type { StageResult } from "./stage-result.js";
 import { isBuiltOn, type StageRecord } from "../state/records.js";
 import type { State } from "../state/state.js";
 import { ChainBroken } from "./chain-broken.js";
@@ -17,7 +17,7 @@ import { ChainBroken } from "./chain-broken.js";
  */
 export const checkMade = (
   state: State,
-  { root, platforms }: { root: Descriptor; platforms: readonly { plan: Plan; done: readonly Done[] }[] },
+  { root, platforms }: { root: Descriptor; platforms: readonly { plan: Plan; done: readonly StageResult[] }[] },
 ): void => {
   const digests = platforms.map(({ plan, done }) => checkPlatform(state, plan, done));
   const held =
@@ -28,7 +28,7 @@ export const checkMade = (
     throw new ChainBroken("the image is not made of its platforms", `it names ${held.join(", ")}`);
 };
 
-const checkPlatform = (state: State, plan: Plan, done: readonly Done[]): string => {
+const checkPlatform = (state: State, plan: Plan, done: readonly StageResult[]): string => {
   const { layout } = state;
   let below: StageRecord | null = null;
   for (const [at, { decision, record }] of done.entries()) {
@@ -71,7 +71,7 @@ const checkPlatform = (state: State, plan: Plan, done: readonly Done[]): string 
 };
 
 const checkRef = (layout: string, { key }: PlannedStage, record: StageRecord, refuse: (why: string) => never): void => {
-  const opened = record.ref === null ? null : openStageRef(layout, record.ref, key);
+  const opened = record.ref === null ? null : openStageArtifact(layout, record.ref, key);
   if (opened === null) return refuse("its stage ref is missing or damaged");
   if (opened.image.digest !== record.digest) refuse("its stage ref is of another image");
   if (keyOf(opened.ingredients()) !== key) refuse("its stage ref was made of other ingredients");

@@ -1,7 +1,7 @@
 import { cachesOf } from "../../dagger/src/pipeline/steps/cache-names.js";
 import { baseContextOf, renderStage } from "../../dagger/src/pipeline/render/dockerfile.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
-import type { Entry, Facts } from "../../dagger/src/pipeline/context/facts.js";
+import type { Entry, ContextSnapshot } from "../../dagger/src/pipeline/context/snapshot.js";
 import { baseKeyOf } from "../../dagger/src/pipeline/plan/key.js";
 import { type Base } from "../../dagger/src/pipeline/steps/base.js";
 import type { Plan, PlannedStage } from "../../dagger/src/pipeline/plan/types.js";
@@ -9,7 +9,7 @@ import { labelsOf } from "../../dagger/src/pipeline/render/step-labels.js";
 import { architectureOf, parentOf } from "../../dagger/src/pipeline/common/stage.js";
 import { dropDamaged, readManifest } from "../../dagger/src/oci-layout/blobs.js";
 import type { Descriptor } from "../../dagger/src/pipeline/oci/manifest.js";
-import { openStageRef, writeStageRef } from "../../dagger/src/oci-layout/stage-store.js";
+import { openStageArtifact, writeStageArtifact } from "../../dagger/src/oci-layout/stage-store.js";
 import { bootstrapDebian } from "../bootstrap/debian.js";
 import type { Job } from "../engines/interface/engine.js";
 import { gatherSecrets, openProxies, type Secret, secretProxies } from "../host/secrets.js";
@@ -19,7 +19,7 @@ import { stageTag } from "../../dagger/src/pipeline/oci/stage-artifact.js";
 import { lowestTrust, type TrustLevel } from "../../dagger/src/pipeline/common/trust-level.js";
 import type { Ground } from "./parent-stage.js";
 import { nameInLayout } from "../state/layout-index.js";
-import { bringHere } from "../remote/stage-source.js";
+import { ensureLocal } from "../remote/stage-source.js";
 import type { Workshop } from "./build-context.js";
 
 /**
@@ -43,8 +43,8 @@ export const execute = async (
   const engine = await shop.engine();
   const base = ground === null && plan.base.kind === "bootstrap" ? await ensureBase(shop, plan, plan.base) : null;
   // A RUN step needs all of what is below it.
-  if (ground !== null) await bringHere(project.state, shop.remote, ground);
-  const secrets = gatherSecrets(plan.secrets, world.env, project.scope.scope).list;
+  if (ground !== null) await ensureLocal(project.state, shop.remote, ground);
+  const secrets = gatherSecrets(plan.secrets, world.env, project.trust.level).list;
   const job = await jobFor(shop, plan, stage, { parent: ground?.digest ?? null, base, secrets, noCache });
   const { digest } = await engine.execute(job, emit, world.signal);
   if (digest === null)
@@ -82,8 +82,8 @@ const keepRef = async (
   ground: Ground | null,
 ): Promise<Descriptor> => {
   const { layout } = project.state;
-  const below = ground === null ? null : { layers: ground.layers, index: await ground.full() };
-  const ref = await writeStageRef(layout, stage, digest, below, world.signal);
+  const below = ground === null ? null : { layers: ground.layers, index: await ground.fileIndex() };
+  const ref = await writeStageArtifact(layout, stage, digest, below, world.signal);
   await nameInLayout(layout, stageTag(stage.stage, stage.key), ref, world.signal);
   return ref;
 };
@@ -102,10 +102,10 @@ const groundAhead = (
   elsewhere: null,
   ref: null,
   layers: readManifest(layout, digest).layers.length,
-  assembly() {
+  parentIndex() {
     throw new Error(`nothing is assembled on ${stage} before its ref is there`);
   },
-  full: async () => openStageRef(layout, (await keeping).digest, key)!.full(),
+  fileIndex: async () => openStageArtifact(layout, (await keeping).digest, key)!.fileIndex(),
 });
 
 type Inputs = { parent: string | null; base: string | null; secrets: readonly Secret[]; noCache: boolean };
@@ -127,7 +127,7 @@ const jobFor = async (
     platform: plan.platform,
     dockerfile: renderStage({ ...plan, secrets: { ...plan.secrets, ...declared } }, stage.stage, caches),
     planned: { plan, stage, caches },
-    context: await stageContext(open.folder, entriesOf(stage, open.facts), project.state.contexts),
+    context: await stageContext(open.folder, entriesOf(stage, open.snapshot), project.state.contexts),
     images: {
       ...(inputs.base === null ? {} : { [baseContextOf(plan)]: { layout, digest: inputs.base } }),
       ...(below === null || inputs.parent === null ? {} : { [below]: { layout, digest: inputs.parent } }),
@@ -144,11 +144,11 @@ const jobFor = async (
 };
 
 /** What a stage reads of the context: all that is sent for it. */
-const entriesOf = (stage: PlannedStage, facts: Facts): Entry[] => {
+const entriesOf = (stage: PlannedStage, snapshot: ContextSnapshot): Entry[] => {
   const all = stage.ingredients.steps.flatMap(({ step }): readonly Entry[] => {
     if (step.do !== "file") return "entries" in step ? step.entries : [];
     const { source } = step;
-    return "from" in source ? facts.entries.filter(({ path }) => path === source.from) : [];
+    return "from" in source ? snapshot.entries.filter(({ path }) => path === source.from) : [];
   });
   return [...new Map(all.map((entry) => [entry.path, entry])).values()].sort((a, b) => (a.path < b.path ? -1 : 1));
 };

@@ -14,8 +14,8 @@ import {
   readBuildArgs,
   stageOf,
 } from "../project/project.js";
-import { bringHere, remoteUseOf } from "../remote/stage-source.js";
-import { lateRemote } from "../remote/lazy-remote.js";
+import { ensureLocal, remoteUseOf } from "../remote/stage-source.js";
+import { lazyRemote } from "../remote/lazy-remote.js";
 
 /** A stage of today's plan that is kept on this machine with all its bytes, and the plan. */
 export type Kept = { project: Project; open: OpenImage; plan: Plan; stage: PlannedStage; record: StageRecord };
@@ -54,7 +54,7 @@ export const keptStage = async (world: World, wish: Wish): Promise<Kept> => {
       fix: buildCommand(plan, { stage: name, buildArgs: wish.buildArgs ?? [] }),
     });
   }
-  await bringHere(project.state, lateRemote(use, project.state, plan, world), record);
+  await ensureLocal(project.state, lazyRemote(use, project.state, plan, world), record);
   return { project, open, plan, stage, record };
 };
 

@@ -2,7 +2,7 @@ import type { Knowledge } from "../../dagger/src/pipeline/decide/decide.js";
 import type { Ingredients, StageKey } from "../../dagger/src/pipeline/plan/key.js";
 import { missingBlobs } from "../../dagger/src/oci-layout/blobs.js";
 import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
-import type { Whereabouts } from "../../dagger/src/pipeline/decide/reason.js";
+import type { StageLocation } from "../../dagger/src/pipeline/decide/reason.js";
 import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
 import { stageTag } from "../../dagger/src/pipeline/oci/stage-artifact.js";
 import { faultOf, findIngredients, findStage, isBuiltOn, lastKeys, type StageRecord } from "../state/records.js";
@@ -32,7 +32,7 @@ export const firstOnly = (world: Pick<World, "stderr">): ((text: string) => void
 };
 
 /** Digests of stages and refs that turned out not to be whole (heal.ts): they count only where all of them is here. */
-export type Distrusted = ReadonlySet<string>;
+export type UntrustedDigests = ReadonlySet<string>;
 
 /**
  * What is known of a plan's stages: what is kept here, what the registry has, and what the last build was made from where the key is new.
@@ -45,15 +45,15 @@ export const knowledgeOf = async (
   state: State,
   plan: Plan,
   asking: Asking,
-  distrusted: Distrusted = new Set(),
+  untrusted: UntrustedDigests = new Set(),
 ): Promise<Knowledge> => {
   const damaged = new Map<StageKey, string>();
   const find = (key: StageKey) => {
     const record = findStage(state, key);
-    return record === null ? null : undoubted(state, record, distrusted);
+    return record === null ? null : undoubted(state, record, untrusted);
   };
-  if (asking !== null) await ask(plan, find, asking, distrusted, damaged);
-  const known = new Map<StageKey, Whereabouts>();
+  if (asking !== null) await ask(plan, find, asking, untrusted, damaged);
+  const known = new Map<StageKey, StageLocation>();
   const previous = new Map<StageName, Ingredients>();
   let below: StageRecord | null = null;
   for (const { key, stage, kind } of plan.stages) {
@@ -78,13 +78,13 @@ export const knowledgeOf = async (
   return { known, previous, damaged };
 };
 
-const undoubted = (state: State, record: StageRecord, distrusted: Distrusted): StageRecord | null => {
+const undoubted = (state: State, record: StageRecord, untrusted: UntrustedDigests): StageRecord | null => {
   const digest = record.ref ?? record.digest;
-  if (!distrusted.has(digest)) return record;
+  if (!untrusted.has(digest)) return record;
   return missingBlobs(state.layout, digest)?.length === 0 ? record : null;
 };
 
-const whereabouts = ({ ref, elsewhere }: StageRecord, key: StageKey, stage: StageName): Whereabouts =>
+const whereabouts = ({ ref, elsewhere }: StageRecord, key: StageKey, stage: StageName): StageLocation =>
   ref !== null && elsewhere !== null
     ? { at: "registry", tag: stageTag(stage, key).slice(0, `cache-${stage}-`.length + 12) }
     : { at: "state" };
@@ -94,7 +94,7 @@ const ask = async (
   plan: Plan,
   find: (key: StageKey) => StageRecord | null,
   { remote, prefer, warn }: NonNullable<Asking>,
-  distrusted: Distrusted,
+  untrusted: UntrustedDigests,
   damaged: Map<StageKey, string>,
 ): Promise<void> => {
   const last = plan.stages.at(-1);
@@ -108,7 +108,7 @@ const ask = async (
   remote.ask(wanted);
   for (const stage of wanted) {
     const kept = find(stage.key);
-    const pulled = await remote.find(plan, stage, kept, distrusted);
+    const pulled = await remote.find(plan, stage, kept, untrusted);
     if (pulled.state === "unknown" && remote.unanswered === "fail") throw pulled.error;
     if (pulled.state === "unknown") warn(`the registry gives no answer, going on without it: ${pulled.why}`);
     if (pulled.state === "damaged") damaged.set(stage.key, pulled.what);

@@ -1,14 +1,14 @@
 import { readManifest } from "../../dagger/src/oci-layout/blobs.js";
-import type { AssemblyIndex } from "../../dagger/src/pipeline/contents/assembly-index.js";
-import { sizesOf } from "../../dagger/src/pipeline/context/facts.js";
+import type { ParentIndex } from "../../dagger/src/pipeline/contents/parent-index.js";
+import { sizesOf } from "../../dagger/src/pipeline/context/snapshot.js";
 import { assembleLayer } from "../../dagger/src/pipeline/layer/plan-layer.js";
 import type { PlannedStage } from "../../dagger/src/pipeline/plan/types.js";
-import type { FullIndex } from "../../dagger/src/pipeline/contents/file-entry.js";
-import { openStageRef } from "../../dagger/src/oci-layout/stage-store.js";
+import type { FileIndex } from "../../dagger/src/pipeline/contents/file-entry.js";
+import { openStageArtifact } from "../../dagger/src/oci-layout/stage-store.js";
 import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
 import type { TrustLevel } from "../../dagger/src/pipeline/common/trust-level.js";
 import { ChainBroken } from "./chain-broken.js";
-import { bringHere } from "../remote/stage-source.js";
+import { ensureLocal } from "../remote/stage-source.js";
 import type { Workshop } from "./build-context.js";
 import type { StageRecord } from "../state/records.js";
 
@@ -25,47 +25,47 @@ export type Ground = {
   ref: string | null;
   /** How many layers it has with all that is below. */
   layers: number;
-  assembly(): AssemblyIndex;
-  full(): Promise<FullIndex>;
+  parentIndex(): ParentIndex;
+  fileIndex(): Promise<FileIndex>;
 };
 
 export const groundOf = (
-  { project: { state }, open: { facts }, world, remote }: Pick<Workshop, "project" | "open" | "world" | "remote">,
+  { project: { state }, open: { snapshot }, world, remote }: Pick<Workshop, "project" | "open" | "world" | "remote">,
   { stage, kind, key, ingredients }: PlannedStage,
   record: StageRecord,
   below: Ground | null,
   /** Of a stage that was assembled just now: it need not be worked out again. */
-  index?: () => AssemblyIndex,
+  index?: () => ParentIndex,
 ): Ground => {
   const { layers } = readManifest(state.layout, record.digest);
   const { digest, elsewhere, ref, trust } = record;
   const place = { stage, digest, elsewhere, ref, trust, layers: layers.length };
   if (kind === "executed" || below === null) {
-    const opened = record.ref === null ? null : openStageRef(state.layout, record.ref, key);
+    const opened = record.ref === null ? null : openStageArtifact(state.layout, record.ref, key);
     if (opened === null)
       throw new ChainBroken(`${stage} cannot be built on`, "it was executed, and its stage ref is missing or damaged");
     return {
       ...place,
-      assembly: once(opened.assembly),
-      full: async () => {
-        await bringHere(state, remote, record, [opened.parts.full]);
-        return opened.full();
+      parentIndex: once(opened.parentIndex),
+      fileIndex: async () => {
+        await ensureLocal(state, remote, record, [opened.parts.full]);
+        return opened.fileIndex();
       },
     };
   }
   return {
     ...place,
-    assembly: once(() => {
+    parentIndex: once(() => {
       if (index !== undefined) return index();
       return assembleLayer(
         ingredients.steps.map(({ step }) => step),
-        below.assembly(),
-        sizesOf(facts),
+        below.parentIndex(),
+        sizesOf(snapshot),
       ).next;
     }),
-    full: async () => {
+    fileIndex: async () => {
       const { indexLayers } = await import("../../dagger/src/oci-layout/index-layers.js");
-      return indexLayers(state.layout, layers.slice(below.layers), await below.full(), world.signal);
+      return indexLayers(state.layout, layers.slice(below.layers), await below.fileIndex(), world.signal);
     },
   };
 };

@@ -1,5 +1,5 @@
 import type { Decision } from "../../dagger/src/pipeline/decide/decide.js";
-import type { AssemblyIndex } from "../../dagger/src/pipeline/contents/assembly-index.js";
+import type { ParentIndex } from "../../dagger/src/pipeline/contents/parent-index.js";
 import { readManifest } from "../../dagger/src/oci-layout/blobs.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { noteText } from "../../dagger/src/pipeline/explain/reasons-text.js";
@@ -13,7 +13,7 @@ import { type Ground, groundOf } from "./parent-stage.js";
 import { nameAllInLayout } from "../state/layout-index.js";
 import { findStage, isBuiltOn, keepIngredients, keepLastKeys, keepStage, type StageRecord } from "../state/records.js";
 import type { State } from "../state/state.js";
-import type { Done, Fresh } from "./stage-result.js";
+import type { StageResult, Rebuild } from "./stage-result.js";
 
 /**
  * Carries out decisions from base-tools upwards, up to and with the wanted stage. Each stage is made on the result of the
@@ -21,10 +21,15 @@ import type { Done, Fresh } from "./stage-result.js";
  * @throws ChainBroken where a stage would be made on anything else, whatever the decisions say
  * @throws FactoryError LOCK_STALE before anything runs, NOT_REPRODUCIBLE, and whatever an engine or the assembler throws
  */
-export const carryOut = async (shop: Workshop, plan: Plan, decisions: readonly Decision[], fresh: Fresh): Promise<Done[]> => {
+export const runDecisions = async (
+  shop: Workshop,
+  plan: Plan,
+  decisions: readonly Decision[],
+  fresh: Rebuild,
+): Promise<StageResult[]> => {
   refuseStale(plan, decisions);
   const { state } = shop.project;
-  const done: Done[] = [];
+  const done: StageResult[] = [];
   /** Images that are named in the layout when all is done, or as far as it went: each time takes as long as the file system writes. */
   const named: Record<string, Descriptor> = {};
   /** Stages that are executed already, on one whose ref is still being made. */
@@ -85,14 +90,14 @@ const onParent = (decisions: readonly Decision[], at: number, ground: Ground | n
 };
 
 /** A stage that was made just now; of an assembled one its image, which is not named yet, and the index of what it holds. */
-type Made = { record: StageRecord; image?: Descriptor; index?: () => AssemblyIndex };
+type Made = { record: StageRecord; image?: Descriptor; index?: () => ParentIndex };
 
 const make = async (
   shop: Workshop,
   plan: Plan,
   stage: PlannedStage,
   ground: Ground | null,
-  fresh: Fresh,
+  fresh: Rebuild,
   executed: (ground: Ground) => void,
 ): Promise<Made> => {
   if (stage.kind === "assembled" && ground !== null) return assemble(shop, plan, stage, ground, fresh !== "no");
@@ -101,7 +106,7 @@ const make = async (
   return { record: await execute(shop, plan, stage, ground, fresh !== "no", executed) };
 };
 
-const settle = (shop: Workshop, stage: PlannedStage, kept: StageRecord | null, made: StageRecord, fresh: Fresh): void => {
+const settle = (shop: Workshop, stage: PlannedStage, kept: StageRecord | null, made: StageRecord, fresh: Rebuild): void => {
   if (kept === null || fresh !== "compare") keepStage(shop.project.state, made);
   else if (kept.digest !== made.digest) {
     throw notReproducible(stage, kept.digest, made.digest, "REFRESH=1 keeps the new one");

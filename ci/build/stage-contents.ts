@@ -1,15 +1,15 @@
 import { extendsImage, readManifest } from "../../dagger/src/oci-layout/blobs.js";
-import type { AssemblyIndex } from "../../dagger/src/pipeline/contents/assembly-index.js";
+import type { ParentIndex } from "../../dagger/src/pipeline/contents/parent-index.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
-import { type Facts, sizesOf } from "../../dagger/src/pipeline/context/facts.js";
+import { type ContextSnapshot, sizesOf } from "../../dagger/src/pipeline/context/snapshot.js";
 import type { StageContent } from "../../dagger/src/pipeline/report/image-report.js";
 import { assembleLayer } from "../../dagger/src/pipeline/layer/plan-layer.js";
 import type { Plan, PlannedStage } from "../../dagger/src/pipeline/plan/types.js";
-import { openStageRef } from "../../dagger/src/oci-layout/stage-store.js";
+import { openStageArtifact } from "../../dagger/src/oci-layout/stage-store.js";
 import { findStage, isBuiltOn, type StageRecord } from "../state/records.js";
 import type { State } from "../state/state.js";
 import { buildCommand } from "../project/project.js";
-import { bringHere, type StageSource } from "../remote/stage-source.js";
+import { ensureLocal, type StageSource } from "../remote/stage-source.js";
 
 /**
  * What the stages of a plan hold, from their indexes: those that are here, and those that the registry has. Of the registry the indexes
@@ -18,15 +18,15 @@ import { bringHere, type StageSource } from "../remote/stage-source.js";
  */
 export const stageContents = async (
   state: State,
-  facts: Facts,
+  snapshot: ContextSnapshot,
   plan: Plan,
   remote: StageSource | null,
 ): Promise<readonly StageContent[]> => {
-  const sizes = sizesOf(facts);
+  const sizes = sizesOf(snapshot);
   remote?.ask(plan.stages.filter(({ kind, key }) => kind === "executed" && findStage(state, key) === null));
   const contents: StageContent[] = [];
   let executed: string | null = null;
-  let below: { digest: string | null; layers: number; assembly: AssemblyIndex } | null = null;
+  let below: { digest: string | null; layers: number; assembly: ParentIndex } | null = null;
   for (const stage of plan.stages) {
     if (stage.kind === "assembled" && below !== null) {
       const { entries, next } = assembleLayer(
@@ -52,11 +52,11 @@ export const stageContents = async (
     if (ground !== null && !standsOn(state, record, ground, below?.digest === ground))
       throw notBuilt(plan, stage, "what is kept of it was built on another result of the stage below");
     executed = record.digest;
-    const opened = openStageRef(state.layout, record.ref!, stage.key)!;
-    await bringHere(state, remote, record, [opened.parts.full]);
-    contents.push({ stage: stage.stage, kind: "executed", index: opened.full(), layers: ownLayers(state, record, below) });
+    const opened = openStageArtifact(state.layout, record.ref!, stage.key)!;
+    await ensureLocal(state, remote, record, [opened.parts.full]);
+    contents.push({ stage: stage.stage, kind: "executed", index: opened.fileIndex(), layers: ownLayers(state, record, below) });
     const { digest } = record;
-    below = { digest, layers: readManifest(state.layout, digest).layers.length, assembly: opened.assembly() };
+    below = { digest, layers: readManifest(state.layout, digest).layers.length, assembly: opened.parentIndex() };
   }
   return contents;
 };

@@ -4,7 +4,7 @@ import type { StageRecord } from "../state/records.js";
 
 /** A stage that exists now, with the layers it adds to the one below. `record` is null for one that the stage above holds. */
 
-export type Done = {
+export type StageResult = {
   decision: Decision;
   record: StageRecord | null;
   seconds: number;
@@ -13,4 +13,4 @@ export type Done = {
 };
 /** What becomes of a stage that is there already: `no` reuses it; the others make it again, and compare it or put it in its place. */
 
-export type Fresh = "no" | "compare" | "replace";
+export type Rebuild = "no" | "compare" | "replace";

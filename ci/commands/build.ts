@@ -1,12 +1,12 @@
 import { relative, resolve } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { command } from "../cli/command.js";
-import { healing } from "../build/rebuild-damaged.js";
+import { rebuildDamaged } from "../build/rebuild-damaged.js";
 import { usingState } from "../state/state-lock.js";
 import { requireWritable } from "../state/state.js";
-import { lastRecord, makeImage } from "../build/build-image.js";
-import { bringHere, remoteUseOf } from "../remote/stage-source.js";
-import { lateRemote } from "../remote/lazy-remote.js";
+import { lastRecord, buildImage } from "../build/build-image.js";
+import { ensureLocal, remoteUseOf } from "../remote/stage-source.js";
+import { lazyRemote } from "../remote/lazy-remote.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs, stageOf } from "../project/project.js";
 import { buildSummary } from "../view/build.js";
 import {
@@ -54,14 +54,14 @@ export const build = command({
     const fresh = flags["no-cache"] ? (flags.refresh ? "replace" : "compare") : "no";
     const { engine, verbose } = flags;
     const use = remoteUseOf(flags.remote);
-    const remote = lateRemote(use, project.state, plans[0]!, world);
+    const remote = lazyRemote(use, project.state, plans[0]!, world);
     const warn = (text: string) => world.stderr(`note: ${text}\n`);
     let toOutput = false;
     const { record, log } = await usingState(project.state, world, async () => {
-      const made = await healing(project.state, plans, warn, async (distrusted) => {
-        const request = { plans, upTo, fresh, engine, verbose, remote, prefer: "kept", distrusted } as const;
-        const made = await makeImage(project, open, world, request);
-        if (output !== null) for (const { done } of made.platforms) await bringHere(project.state, remote, lastRecord(done));
+      const made = await rebuildDamaged(project.state, plans, warn, async (untrusted) => {
+        const request = { plans, upTo, fresh, engine, verbose, remote, prefer: "kept", untrusted } as const;
+        const made = await buildImage(project, open, world, request);
+        if (output !== null) for (const { done } of made.platforms) await ensureLocal(project.state, remote, lastRecord(done));
         return made;
       });
       if (output !== null) {

@@ -1,4 +1,4 @@
-import { measureContext } from "../../dagger/src/filesystem/gather-facts.js";
+import { measureContext } from "../../dagger/src/filesystem/take-snapshot.js";
 import { type Decision, decide } from "../../dagger/src/pipeline/decide/decide.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { command } from "../cli/command.js";
@@ -6,7 +6,7 @@ import { type World } from "../host/world.js";
 import { expectedTime } from "../state/build-times.js";
 import { type Asking, firstOnly, knowledgeOf } from "../build/knowledge.js";
 import { remoteUseOf } from "../remote/stage-source.js";
-import { lateRemote } from "../remote/lazy-remote.js";
+import { lazyRemote } from "../remote/lazy-remote.js";
 import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project/project.js";
 import { planJson, planTable, type PlanView } from "../view/plan.js";
 import { buildArgFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag } from "../cli/flags.js";
@@ -31,12 +31,12 @@ export const plan = command({
     const allowed = flags.allow?.split(",").map((word) => stageOf(word.trim())) ?? [];
     const project = await openProject(world);
     const open = await openImage(project, flags.image);
-    const context = measureContext(open.folder, open.ignore, { roots: open.wanted.roots, entries: open.facts.entries });
+    const context = measureContext(open.folder, open.ignore, { roots: open.wanted.roots, entries: open.snapshot.entries });
     const use = remoteUseOf(flags.remote);
     const views: PlanView[] = [];
     const buildArgs = readBuildArgs(flags["build-arg"]);
     const plans = platformsOf(open.image, flags.platform).map((platform) => planOf(project, open, platform, buildArgs));
-    const remote = lateRemote(use, project.state, plans[0]!, world);
+    const remote = lazyRemote(use, project.state, plans[0]!, world);
     const asking: Asking = remote === null ? null : { remote, prefer: "kept", warn: firstOnly(world) };
     for (const one of plans) {
       const { platform } = one;
@@ -45,7 +45,7 @@ export const plan = command({
       const engine = executed.length === 0 ? null : await engineFor(project, world);
       views.push({ plan: one, decisions, engine, expected: expectedTime(project.state, one.image, platform, executed) });
     }
-    world.stdout(flags.json ? planJson(views) : planTable(views, open.facts, context));
+    world.stdout(flags.json ? planJson(views) : planTable(views, open.snapshot, context));
     const refused = (decision: Decision) => decision.action !== "reuse" && !allowed.includes(decision.stage.stage);
     return flags.check && views.some(({ decisions }) => decisions.some(refused)) ? somethingToDo : 0;
   },

@@ -1,18 +1,18 @@
 import { besideImage } from "../../dagger/src/distribution/beside-image.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import type { ImageIndex } from "../../dagger/src/pipeline/oci/manifest.js";
-import { stageRefKey } from "../../dagger/src/pipeline/oci/stage-artifact.js";
+import { stageArtifactKey } from "../../dagger/src/pipeline/oci/stage-artifact.js";
 import { openRegistry, type Repository } from "../../dagger/src/registry/client.js";
 import { known } from "../../dagger/src/registry/reference/lookup.js";
 import { isDigest, parseRepository } from "../../dagger/src/registry/reference/reference.js";
-import { patient } from "../../dagger/src/registry/http/retry.js";
+import { persistent } from "../../dagger/src/registry/http/retry.js";
 import { isMoving } from "../../dagger/src/pipeline/oci/tag-origin.js";
 import { imageOf } from "../../dagger/src/pipeline/plan/plan.js";
 import { command } from "../cli/command.js";
 import { loginFor } from "../remote/login.js";
 import { openProject } from "../project/project.js";
 import { checkTags, platformsIn, putMark, refuseNarrower, tagImage } from "../../dagger/src/distribution/tags.js";
-import type { FoundScope } from "../trust/trust-level.js";
+import type { FoundTrust } from "../trust/trust-level.js";
 import { promoteSummary } from "../view/publish.js";
 import { imageFlag, jsonFlag, moveFlag, moveOf, registryFlag } from "../cli/flags.js";
 
@@ -27,17 +27,22 @@ export const promote = command({
     json: jsonFlag,
   },
   async run({ image, move, json }, world, words) {
-    const { spec, scope } = await openProject(world);
+    const { spec, trust: scope } = await openProject(world);
     const name = parseRepository(`${spec.registry}/${imageOf(spec, image ?? Object.keys(spec.images)[0]!).repository}`);
     const { digest, tag } = read(words, `${name.registry}/${name.repository}`);
     checkTags([tag]);
-    if (scope.scope !== "protected") throw notProtected(`${name.registry}/${name.repository}:${tag}`, scope);
-    const options = { env: world.env, signal: world.signal, patience: patient, credentials: loginFor(name, scope.scope, world) };
+    if (scope.level !== "protected") throw notProtected(`${name.registry}/${name.repository}:${tag}`, scope);
+    const options = {
+      env: world.env,
+      signal: world.signal,
+      retryPolicy: persistent,
+      credentials: loginFor(name, scope.level, world),
+    };
     const home = openRegistry({ ...options, registry: name.registry }).repository(name.repository, "push");
 
     const found = known(await home.manifest(digest));
     if (found === null) throw absent(home, digest);
-    if (isStageRef(found.bytes)) throw notAnImage(home, digest);
+    if (isStageArtifact(found.bytes)) throw notAnImage(home, digest);
     if (moveOf(move) === "forward")
       await refuseNarrower(home, [tag], platformsIn(found.bytes), "MOVE=any takes them from the tag, where that is meant");
     const was = known(await home.headManifest(tag))?.digest ?? null;
@@ -73,7 +78,7 @@ const read = (words: readonly string[], name: string): { digest: string; tag: st
   return { digest, tag };
 };
 
-const isStageRef = (bytes: Buffer): boolean => stageRefKey(JSON.parse(bytes.toString("utf8")) as ImageIndex) !== null;
+const isStageArtifact = (bytes: Buffer): boolean => stageArtifactKey(JSON.parse(bytes.toString("utf8")) as ImageIndex) !== null;
 
 const absent = ({ name }: Repository, digest: string): FactoryError =>
   new FactoryError("INPUT_MISSING", {
@@ -89,7 +94,7 @@ const notAnImage = ({ name }: Repository, digest: string): FactoryError =>
     fix: "name the digest that ./task publish printed",
   });
 
-const notProtected = (name: string, { scope, why }: FoundScope): FactoryError =>
+const notProtected = (name: string, { level: scope, why }: FoundTrust): FactoryError =>
   new FactoryError("REGISTRY_DENIED", {
     what: `not allowed to move ${name}`,
     why: `only a protected ref moves tags of this repository, and this counts as a ${scope} (${why})`,

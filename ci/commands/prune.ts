@@ -4,16 +4,16 @@ import { imageOf } from "../../dagger/src/pipeline/plan/plan.js";
 import type { TrustLevel } from "../../dagger/src/pipeline/common/trust-level.js";
 import { openRegistry } from "../../dagger/src/registry/client.js";
 import { parseRepository, type RepositoryName } from "../../dagger/src/registry/reference/reference.js";
-import { patient } from "../../dagger/src/registry/http/retry.js";
+import { persistent } from "../../dagger/src/registry/http/retry.js";
 import { command } from "../cli/command.js";
 import { type World } from "../host/world.js";
 import { openPackages, packagesApiOf } from "../prune/github-packages.js";
 import { loginFor } from "../remote/login.js";
 import { openProject, type Project } from "../project/project.js";
-import { type Pruned, pruneRepository, type Shelf, showPrune } from "../prune/prune-repository.js";
+import { type Pruned, pruneRepository, type PrunableRepository, showPrune } from "../prune/prune-repository.js";
 import { siblingOf } from "../trust/trust-level.js";
 import { pruneJson, pruneTable } from "../view/prune.js";
-import { type WantedKeys, wantedKeys } from "../prune/needed-keys.js";
+import { type NeededKeys, neededKeys } from "../prune/needed-keys.js";
 import { imageFlag, jsonFlag, registryFlag } from "../cli/flags.js";
 
 export const prune = command({
@@ -34,9 +34,9 @@ export const prune = command({
     const project = await openProject(world);
     const images = image === undefined ? Object.keys(project.spec.images) : [image];
     const names = repositoriesOf(project, images);
-    const { scope, why } = project.scope;
+    const { level: scope, why } = project.trust;
     if (scope === "fork" && yes) throw fork(names[0]!, why);
-    const { keys, unknown } = await wantedKeys(project, world, sharing(project, names), count);
+    const { keys, unknown } = await neededKeys(project, world, sharing(project, names), count);
     const notes = unknown.map(({ why }) => why);
     if (yes && unknown.length > 0) throw needsUnknown(unknown);
     for (const note of notes) world.stderr(`note: ${note}\n`);
@@ -91,9 +91,9 @@ const sharing = (project: Project, names: readonly RepositoryName[]): string[] =
     repositoriesOf(project, [image]).some((one) => names.some(({ repository }) => repository === one.repository)),
   );
 
-const openShelf = (name: RepositoryName, trust: TrustLevel, world: World, access: "pull" | "push"): Shelf => {
+const openShelf = (name: RepositoryName, trust: TrustLevel, world: World, access: "pull" | "push"): PrunableRepository => {
   const credentials = loginFor(name, trust, world);
-  const options = { env: world.env, signal: world.signal, patience: patient, credentials };
+  const options = { env: world.env, signal: world.signal, retryPolicy: persistent, credentials };
   const api = packagesApiOf(name.registry, world.env);
   return {
     repository: openRegistry({ ...options, registry: name.registry }).repository(name.repository, access),
@@ -115,7 +115,7 @@ const graceOf = (text: string): number => {
   });
 };
 
-const needsUnknown = (unknown: WantedKeys["unknown"]): FactoryError =>
+const needsUnknown = (unknown: NeededKeys["unknown"]): FactoryError =>
   new FactoryError("PLAN_UNKNOWN", {
     what: "nothing was deleted: not every commit says what it needs",
     why: unknown.map(({ why }) => why).join("\n"),

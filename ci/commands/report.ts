@@ -3,7 +3,7 @@ import { imageReportText } from "../../dagger/src/pipeline/report/report-text.js
 import { command } from "../cli/command.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project/project.js";
 import { remoteUseOf } from "../remote/stage-source.js";
-import { lateRemote } from "../remote/lazy-remote.js";
+import { lazyRemote } from "../remote/lazy-remote.js";
 import { stageContents } from "../build/stage-contents.js";
 import { buildArgFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag } from "../cli/flags.js";
 
@@ -28,7 +28,7 @@ export const report = command({
     const reports: ImageReport[] = [];
     for (const one of platformsOf(open.image, platform)) {
       const plan = planOf(project, open, one, readBuildArgs(words));
-      const contents = await stageContents(project.state, open.facts, plan, lateRemote(use, project.state, plan, world));
+      const contents = await stageContents(project.state, open.snapshot, plan, lazyRemote(use, project.state, plan, world));
       reports.push(reportOf({ image: plan.image, platform: one }, contents, json ? top.json : top.text));
     }
     world.stdout(

@@ -10,7 +10,7 @@ import { indexBlobs } from "../../dagger/src/oci-layout/index-layers.js";
 import type { ImageValue } from "../../dagger/src/pipeline/compare/image-difference.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { mediaTypes } from "../../dagger/src/pipeline/oci/manifest.js";
-import type { FullIndex } from "../../dagger/src/pipeline/contents/file-entry.js";
+import type { FileIndex } from "../../dagger/src/pipeline/contents/file-entry.js";
 import type { Platform } from "../../dagger/src/pipeline/common/stage.js";
 import { suggestion } from "../../dagger/src/pipeline/common/suggest.js";
 import { dockerImage } from "./docker.js";
@@ -108,7 +108,7 @@ export const formsText = Object.values(forms)
 export const imageValues = async (a: Image, b: Image, signal: AbortSignal): Promise<[ImageValue, ImageValue]> => {
   const differ = a.layers.findIndex((layer, at) => layer.digest !== b.layers[at]?.digest);
   const shared = differ < 0 ? a.layers.length : differ;
-  const read = (image: Image, from: number, to: number, below: FullIndex | null): Promise<FullIndex> => {
+  const read = (image: Image, from: number, to: number, below: FileIndex | null): Promise<FileIndex> => {
     const options = { signal, fix: `${image.name} is damaged; make it again` };
     return indexBlobs((layer) => image.open(layer), image.layers.slice(from, to), below, options);
   };

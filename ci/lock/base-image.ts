@@ -1,7 +1,7 @@
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { openRepository } from "../../dagger/src/registry/client.js";
 import { parseReference, type Reference } from "../../dagger/src/registry/reference/reference.js";
-import { brief } from "../../dagger/src/registry/http/retry.js";
+import { quick } from "../../dagger/src/registry/http/retry.js";
 import { hostLogin } from "../host/credentials.js";
 import type { Net } from "./common/http.js";
 
@@ -15,7 +15,7 @@ export async function resolveBaseDigest(ref: string, net: Net): Promise<string> 
   if (reference.digest !== null) return reference.digest;
   const { env, signal } = net;
   const credentials = () => hostLogin(reference, env, signal);
-  const repository = openRepository({ ...reference, env, signal, credentials, patience: brief });
+  const repository = openRepository({ ...reference, env, signal, credentials, retryPolicy: quick });
   const head = await repository.headManifest(reference.tag ?? "latest");
   if (head.state === "found") return head.value.digest;
   if (head.state === "absent") throw unreachable(ref, `${repository.name} has no ${reference.tag ?? "latest"}`, named);

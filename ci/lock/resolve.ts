@@ -114,7 +114,7 @@ const pythonParts = (at: Resolving): Part[] => {
       what: `Python requirements of ${open.name}`,
       resolve: async () => {
         // Read only now: metadata that was built a moment ago belongs to it.
-        const { requires } = pythonOf(open.name, open.image, open.facts, lock);
+        const { requires } = pythonOf(open.name, open.image, open.snapshot, lock);
         const held = lock.images[open.name]?.python ?? {};
         const { platforms } = open.image;
         const version = Array.isArray(spec) ? "3.11" : spec.version;

@@ -97,8 +97,10 @@ const noProject = async (root: string, commit: string, id: string, signal: Abort
 };
 
 /** Whether the plan of an image was made from a path, or from something below it. */
-const reads = ({ folder, facts, wanted }: OpenImage, cwd: string, path: string): boolean => {
-  const context = [...facts.entries.map((entry) => entry.path), ...wanted.texts, ".dockerignore"].map((one) => join(folder, one));
+const reads = ({ folder, snapshot, wanted }: OpenImage, cwd: string, path: string): boolean => {
+  const context = [...snapshot.entries.map((entry) => entry.path), ...wanted.texts, ".dockerignore"].map((one) =>
+    join(folder, one),
+  );
   const files = [...context, join(cwd, specFile), join(cwd, lockFile)];
   return files.some((file) => file === path || file.startsWith(`${path}/`));
 };

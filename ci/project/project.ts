@@ -6,11 +6,11 @@
 import { lstatSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { arch } from "node:process";
-import { gatherFacts } from "../../dagger/src/filesystem/gather-facts.js";
+import { takeSnapshot } from "../../dagger/src/filesystem/take-snapshot.js";
 import { folderInside, limits, textInside } from "../../dagger/src/filesystem/read-inside.js";
 import { platformsOf as platformsFor, readBuildArgs, stageOf } from "../../dagger/src/pipeline/config/arguments.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
-import type { Facts, Wanted } from "../../dagger/src/pipeline/context/facts.js";
+import type { ContextSnapshot, ContextInputs } from "../../dagger/src/pipeline/context/snapshot.js";
 import type { Lock } from "../../dagger/src/pipeline/config/lock.js";
 import { imageOf, planImage } from "../../dagger/src/pipeline/plan/plan.js";
 import { type Plan } from "../../dagger/src/pipeline/plan/types.js";
@@ -18,15 +18,15 @@ import { compileIgnore, type Ignore, readIgnoreLines } from "../../dagger/src/pi
 import type { ImageSpec, Spec } from "../../dagger/src/pipeline/config/spec.js";
 import type { Platform, StageName } from "../../dagger/src/pipeline/common/stage.js";
 import { valid } from "../../dagger/src/pipeline/config/valid.js";
-import { wantedOf } from "../../dagger/src/pipeline/context/inputs.js";
+import { contextInputsOf } from "../../dagger/src/pipeline/context/inputs.js";
 import type { World } from "../host/world.js";
-import { type FoundScope, scopeHere } from "../trust/trust-level.js";
+import { type FoundTrust, trustHere } from "../trust/trust-level.js";
 import { loadHashes, saveHashes } from "../state/hash-cache.js";
 import { remembered } from "../state/parsed-files.js";
 import { type State, stateOf } from "../state/state.js";
 
 /** What a command starts from: the spec, the lock and where things are kept. */
-export type Project = { root: string; spec: Spec; lock: Lock; scope: FoundScope; state: State };
+export type Project = { root: string; spec: Spec; lock: Lock; trust: FoundTrust; state: State };
 
 export const specFile = "images.yaml";
 export const lockFile = "images.lock";
@@ -45,8 +45,8 @@ export const openProject = async (world: Pick<World, "cwd" | "env"> & Partial<Pi
   const lock = await remembered(lockFile, textInside(root, lockFile, limits.lock) ?? emptyLock, async (text) =>
     valid("LOCK_INVALID", lockFile, (await parser()).parseLock(text, lockFile)),
   );
-  const scope = scopeHere({ env: world.env, interactive: world.interactive ?? false }, root);
-  return { root, spec, lock, scope, state: stateOf(root, world.env, scope.scope) };
+  const scope = trustHere({ env: world.env, interactive: world.interactive ?? false }, root);
+  return { root, spec, lock, trust: scope, state: stateOf(root, world.env, scope.level) };
 };
 
 /** Read before anything is done with it: what is no registry would be found at the end of a build. */
@@ -76,8 +76,15 @@ const findRoot = (start: string): string => {
   }
 };
 
-/** An image of a project, with the facts of its context: read once, planned for as many platforms as wanted. */
-export type OpenImage = { name: string; image: ImageSpec; folder: string; wanted: Wanted; ignore: Ignore; facts: Facts };
+/** An image of a project, with the snapshot of its context: read once, planned for as many platforms as wanted. */
+export type OpenImage = {
+  name: string;
+  image: ImageSpec;
+  folder: string;
+  wanted: ContextInputs;
+  ignore: Ignore;
+  snapshot: ContextSnapshot;
+};
 
 /** @throws FactoryError UNKNOWN_IMAGE, INPUT_MISSING, CONFIG_INVALID */
 export const openImage = async (project: Project, name: string | undefined): Promise<OpenImage> => {
@@ -87,13 +94,13 @@ export const openImage = async (project: Project, name: string | undefined): Pro
   const ignoreFile = relative(project.root, join(folder, ".dockerignore"));
   const lines = textInside(project.root, ignoreFile, limits.ignore);
   const ignore = lines === null ? [] : readIgnoreLines(lines, ignoreFile);
-  const wanted = wantedOf(project.spec, image, ignore);
+  const wanted = contextInputsOf(project.spec, image, ignore);
   const cacheFile = join(project.state.root, "hashes.json");
   const cache = loadHashes(cacheFile);
   const rules = compileIgnore(wanted.ignore);
-  const facts = await gatherFacts(folder, wanted, { cache, ignore: rules });
+  const snapshot = await takeSnapshot(folder, wanted, { cache, ignore: rules });
   saveHashes(cacheFile, cache);
-  return { name: chosen, image, folder, wanted, ignore: rules, facts };
+  return { name: chosen, image, folder, wanted, ignore: rules, snapshot };
 };
 
 export const planOf = (
@@ -101,7 +108,7 @@ export const planOf = (
   open: OpenImage,
   platform: Platform,
   buildArgs: Readonly<Record<string, string>>,
-): Plan => planImage({ spec: project.spec, lock: project.lock, image: open.name, facts: open.facts, platform, buildArgs });
+): Plan => planImage({ spec: project.spec, lock: project.lock, image: open.name, snapshot: open.snapshot, platform, buildArgs });
 
 /** The platform of this machine, as far as an image can be built for it. */
 const hostPlatform = (): Platform => (arch === "arm64" ? "linux/arm64" : "linux/amd64");

@@ -4,7 +4,7 @@ import type { World } from "../host/world.js";
 import { openImage, type OpenImage, openProject, planOf, type Project } from "../project/project.js";
 
 /** The keys that plans need, each with the plan that a person would look for it in; and what they do not hold. */
-export type WantedKeys = {
+export type NeededKeys = {
   keys: ReadonlyMap<string, string>;
   /** Commits whose needs are not known, and why: as long as there is one, nobody can say that a key is not needed. */
   unknown: readonly { commit: number; why: string }[];
@@ -17,12 +17,12 @@ export type WantedKeys = {
  * @param images those of the files here must have a plan
  * @throws FactoryError as newestCommits, and what keeps the files here from having a plan
  */
-export const wantedKeys = async (
+export const neededKeys = async (
   project: Project,
   world: World,
   images: readonly string[],
   commits: number,
-): Promise<WantedKeys> => {
+): Promise<NeededKeys> => {
   const keys = new Map<string, string>();
   const unknown: { commit: number; why: string }[] = [];
   const add = (found: readonly string[], where: string) => {

@@ -20,7 +20,7 @@ import { type ManifestCache, readContent, type RepositoryContent } from "./repos
 import { writeSeen } from "./first-seen.js";
 
 /** A repository, and how manifests of it are deleted: by GitHub's API, or (null) by the distribution API. */
-export type Shelf = { repository: Repository; packages: Packages | null };
+export type PrunableRepository = { repository: Repository; packages: Packages | null };
 
 type Refused = { digest: string; why: string };
 
@@ -41,7 +41,7 @@ export type Pruned = Pruning & {
  * @returns null where there is no such repository
  * @throws FactoryError where the registry gives no answer
  */
-export const showPrune = async ({ repository, packages }: Shelf, policy: PrunePolicy): Promise<Pruned | null> => {
+export const showPrune = async ({ repository, packages }: PrunableRepository, policy: PrunePolicy): Promise<Pruned | null> => {
   const content = await readContent(repository, packages, new Map());
   return content === null ? null : shown(repository, prune(content.nodes, policy));
 };
@@ -65,7 +65,7 @@ const shown = ({ name }: Repository, pruning: Pruning): Pruned => ({
  * deleted until then stays deleted, and what is left is whole
  */
 export const pruneRepository = async (
-  shelf: Shelf,
+  shelf: PrunableRepository,
   policy: PrunePolicy,
   tell: (line: string) => void,
 ): Promise<Pruned | null> => {
@@ -119,7 +119,7 @@ const seenOf = (nodes: readonly ManifestNode[], gone: ReadonlySet<string>, now: 
 
 /** Null when it is gone, else why it is not. */
 const remove = async (
-  { repository, packages }: Shelf,
+  { repository, packages }: PrunableRepository,
   { versions }: RepositoryContent,
   digest: string,
 ): Promise<string | null> => {

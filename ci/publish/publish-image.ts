@@ -13,18 +13,18 @@ import {
   keyTag,
   moveTags,
   refuseNarrower,
-  standingsOf,
+  tagStatesOf,
   tagImage,
   type TagMove,
 } from "../../dagger/src/distribution/tags.js";
 import type { Repository } from "../../dagger/src/registry/client.js";
 import type { World } from "../host/world.js";
-import { healing } from "../build/rebuild-damaged.js";
+import { rebuildDamaged } from "../build/rebuild-damaged.js";
 import { historyOf } from "../host/git.js";
 import { checkMade } from "../build/chain.js";
 import { findStage } from "../state/records.js";
-import { type Distrusted, firstOnly, knowledgeOf } from "../build/knowledge.js";
-import { type ImageRequest, makeImage, type MadeImage } from "../build/build-image.js";
+import { type UntrustedDigests, firstOnly, knowledgeOf } from "../build/knowledge.js";
+import { type ImageRequest, buildImage, type BuiltImage } from "../build/build-image.js";
 import type { OpenImage, Project } from "../project/project.js";
 import { findBefore, pushMade, requirePushRight, stays, withSiblingHint, writableOf } from "./push-built.js";
 import { testMade } from "./test-gate.js";
@@ -63,9 +63,9 @@ export const publishImage = async (
   remote: Remote,
   request: PublishRequest,
 ): Promise<PublishedNow> => {
-  const target = writableOf(remote, project.scope);
+  const target = writableOf(remote, project.trust);
   return publishTo(target, project, open, world, remote, request).catch((error: unknown) => {
-    throw withSiblingHint(error, target, project.scope);
+    throw withSiblingHint(error, target, project.trust);
   });
 };
 
@@ -77,10 +77,10 @@ const publishTo = async (
   remote: Remote,
   request: PublishRequest,
 ): Promise<PublishedNow> => {
-  const { state, scope } = project;
+  const { state, trust: scope } = project;
   const { plans, tags } = request;
   const { beside } = remote;
-  if (scope.scope === "branch") world.stderr(`scope: branch (${scope.why}): image, tags and stage refs go to ${target.name}\n`);
+  if (scope.level === "branch") world.stderr(`scope: branch (${scope.why}): image, tags and stage refs go to ${target.name}\n`);
   if (request.move === "forward" && plans.length < open.image.platforms.length) {
     const fix = "leave PLATFORM= away (all platforms of images.yaml are published), or MOVE=any to take them from the tag";
     await refuseNarrower(
@@ -103,7 +103,7 @@ const publishTo = async (
   const before = request.refresh ? null : await findBefore(state, remote, target, plans, world);
   if (before !== null) {
     const past = await compared();
-    const standings = await standingsOf(target, tags, past, before.root.digest, beside);
+    const standings = await tagStatesOf(target, tags, past, before.root.digest, beside);
     return {
       name: target.name,
       digest: before.root.digest,
@@ -113,11 +113,11 @@ const publishTo = async (
   }
   const past = await compared();
   const warn = (text: string) => world.stderr(`note: ${text}\n`);
-  const { made, image, asked } = await healing(state, plans, warn, async (distrusted) => {
-    const made = await makeForAll(project, open, world, { remote, target }, request, distrusted);
+  const { made, image, asked } = await rebuildDamaged(state, plans, warn, async (untrusted) => {
+    const made = await makeForAll(project, open, world, { remote, target }, request, untrusted);
     checkMade(state, made);
     const pushed = await pushMade(state, remote, target, made, world, request.refresh, () =>
-      standingsOf(target, tags, past, null, beside),
+      tagStatesOf(target, tags, past, null, beside),
     );
     return { made, ...pushed };
   });
@@ -141,8 +141,8 @@ const makeForAll = async (
   world: World,
   { remote, target }: { remote: Remote; target: Repository },
   { plans, engine, verbose }: PublishRequest,
-  distrusted: Distrusted,
-): Promise<MadeImage> => {
+  untrusted: UntrustedDigests,
+): Promise<BuiltImage> => {
   const { state } = project;
   const request: ImageRequest = {
     plans,
@@ -152,15 +152,15 @@ const makeForAll = async (
     verbose,
     remote,
     prefer: "registry",
-    distrusted,
+    untrusted,
     beforeExecution: () => requirePushRight(target),
   };
-  const made = await makeImage(project, open, world, request);
+  const made = await buildImage(project, open, world, request);
   if (made.record.platforms.every(({ stages }) => stages.every(({ action }) => action !== "execute"))) return made;
   const digests = () => plans.flatMap(({ stages }) => stages.map(({ key }) => findStage(state, key)?.digest)).join();
   const ours = digests();
   remote.forget();
   const asking = { remote, prefer: "registry", warn: firstOnly(world) } as const;
-  await Promise.all(plans.map((plan) => knowledgeOf(state, plan, asking, distrusted)));
-  return digests() === ours ? made : makeImage(project, open, world, request);
+  await Promise.all(plans.map((plan) => knowledgeOf(state, plan, asking, untrusted)));
+  return digests() === ours ? made : buildImage(project, open, world, request);
 };

@@ -13,12 +13,12 @@ import type { World } from "../host/world.js";
 import { findStage } from "../state/records.js";
 import { knowledgeOf } from "../build/knowledge.js";
 import type { State } from "../state/state.js";
-import type { MadeImage } from "../build/build-image.js";
+import type { BuiltImage } from "../build/build-image.js";
 import type { Remote } from "../remote/stage-source.js";
-import type { FoundScope } from "../trust/trust-level.js";
+import type { FoundTrust } from "../trust/trust-level.js";
 
 /** Where this build's image, stage refs and tags go. @throws FactoryError REGISTRY_DENIED for a fork: before anything is asked */
-export const writableOf = ({ read, write }: Remote, { scope, why }: FoundScope): Repository => {
+export const writableOf = ({ read, write }: Remote, { level: scope, why }: FoundTrust): Repository => {
   if (scope !== "fork" && write !== null) return write;
   throw new FactoryError("REGISTRY_DENIED", {
     what: `not allowed to publish to ${read[0]!.name}`,
@@ -28,7 +28,7 @@ export const writableOf = ({ read, write }: Remote, { scope, why }: FoundScope):
 };
 
 /** What a repository that a branch writes to refuses: most likely nobody created it, which some registries do not do at the first push. */
-export const withSiblingHint = (error: unknown, target: Repository, { scope }: FoundScope): unknown => {
+export const withSiblingHint = (error: unknown, target: Repository, { level: scope }: FoundTrust): unknown => {
   const refused = error instanceof FactoryError && (error.code === "REGISTRY_DENIED" || error.code === "REGISTRY_FAILED");
   if (scope !== "branch" || !refused || !error.explanation.what.includes(target.name)) return error;
   const { fix } = error.explanation;
@@ -74,7 +74,7 @@ const isWholeHere = (plan: Plan, knowledge: Knowledge): boolean =>
 /** A stage ref that an image stands on. */
 type UsedRef = { tag: string; ref: Descriptor };
 
-const usedRefs = (state: State, { platforms }: MadeImage): UsedRef[] =>
+const usedRefs = (state: State, { platforms }: BuiltImage): UsedRef[] =>
   platforms.flatMap(({ done }) =>
     done.flatMap(({ decision: { stage }, record }) => {
       if (record?.ref == null) return [];
@@ -94,7 +94,7 @@ export const pushMade = async <T>(
   state: State,
   remote: Remote,
   target: Repository,
-  made: MadeImage,
+  made: BuiltImage,
   world: Pick<World, "stderr">,
   doubt: boolean,
   meanwhile: () => Promise<T>,

@@ -3,9 +3,9 @@ import { wordOf } from "../../dagger/src/pipeline/config/arguments.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { type TestPolicy, testPolicies } from "../../dagger/src/pipeline/config/test-policy.js";
 import type { World } from "../host/world.js";
-import { lastRecord, type MadeImage } from "../build/build-image.js";
+import { lastRecord, type BuiltImage } from "../build/build-image.js";
 import type { Project } from "../project/project.js";
-import { bringHere, type Remote } from "../remote/stage-source.js";
+import { ensureLocal, type Remote } from "../remote/stage-source.js";
 
 /** @throws FactoryError USAGE */
 export const testPolicyOf = (text: string): TestPolicy =>
@@ -15,7 +15,7 @@ export const testPolicyOf = (text: string): TestPolicy =>
 export const testMade = async (
   { state }: Project,
   remote: Remote,
-  { platforms }: MadeImage,
+  { platforms }: BuiltImage,
   world: World,
   policy: TestPolicy,
 ): Promise<void> => {
@@ -29,7 +29,7 @@ export const testMade = async (
       world.stderr(`note: ${name} is not tested: its layers are not here; TEST=required fetches them\n`);
       continue;
     }
-    await bringHere(state, remote, record);
+    await ensureLocal(state, remote, record);
     const { verdict, checks } = await testImage(state, plan, record.digest, world);
     if (verdict === "pass") world.stderr(`${name} is tested: ${checks.length} checks\n`);
     else if (verdict === "not-tested" && policy === "when-possible")

@@ -8,7 +8,7 @@ import type { RemoteUse, StageSource, Remote } from "./stage-source.js";
  * question: after a code change there is none.
  */
 
-export const lateRemote = (use: RemoteUse, state: State, plan: Pick<Plan, "repository">, world: World): StageSource | null => {
+export const lazyRemote = (use: RemoteUse, state: State, plan: Pick<Plan, "repository">, world: World): StageSource | null => {
   if (use === "off") return null;
   const options = { access: "pull", unanswered: use === "require" ? "fail" : "warn" } as const;
   let opened: Promise<Remote> | null = null;
@@ -21,7 +21,7 @@ export const lateRemote = (use: RemoteUse, state: State, plan: Pick<Plan, "repos
         (remote) => remote.ask(stages),
         () => undefined,
       ),
-    find: async (planned, stage, kept, distrusted) => (await open()).find(planned, stage, kept, distrusted),
+    find: async (planned, stage, kept, untrusted) => (await open()).find(planned, stage, kept, untrusted),
     fetch: async (record, missing) => (await open()).fetch(record, missing),
   };
 };

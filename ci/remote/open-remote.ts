@@ -9,14 +9,14 @@ import {
 } from "../../dagger/src/distribution/pull-stage.js";
 import { besideImage } from "../../dagger/src/distribution/beside-image.js";
 import { isErrno } from "../../dagger/src/filesystem/errno.js";
-import { PartGone } from "../../dagger/src/oci-layout/missing-blob.js";
+import { MissingBlob } from "../../dagger/src/oci-layout/missing-blob.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import type { StageKey } from "../../dagger/src/pipeline/plan/key.js";
 import type { Plan, PlannedStage } from "../../dagger/src/pipeline/plan/types.js";
 import { stageTag } from "../../dagger/src/pipeline/oci/stage-artifact.js";
 import type { Registry, Repository } from "../../dagger/src/registry/client.js";
 import { parseRepository, type RepositoryName } from "../../dagger/src/registry/reference/reference.js";
-import { brief, type Patience, patient } from "../../dagger/src/registry/http/retry.js";
+import { quick, type RetryPolicy, persistent } from "../../dagger/src/registry/http/retry.js";
 import type { World } from "../host/world.js";
 import { nameInLayout } from "../state/layout-index.js";
 import { keepStage, type StageRecord } from "../state/records.js";
@@ -39,16 +39,16 @@ export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: 
   const target = trust === "protected" ? name : trust === "branch" ? sibling : null;
   const traffic: Traffic = { requests: 0, up: 0, down: 0, layers: 0 };
   const registries = new Map<string, Registry>();
-  const open = (of: RepositoryName, patience: Patience): Repository => {
-    const id = `${of.registry} ${patience.tries}`;
-    const registry = registries.get(id) ?? registryFor(of, { trust, patience, world, traffic });
+  const open = (of: RepositoryName, retryPolicy: RetryPolicy): Repository => {
+    const id = `${of.registry} ${retryPolicy.tries}`;
+    const registry = registries.get(id) ?? registryFor(of, { trust, retryPolicy, world, traffic });
     registries.set(id, registry);
     // A right to push is asked for where this build may write, and nowhere else: a branch's token cannot even change the image's repository.
     return registry.repository(of.repository, sameRepository(of, target) ? access : "pull");
   };
-  const patience = access === "push" ? patient : brief;
-  const home = open(name, patience);
-  const branches = trust === "branch" ? open(sibling, patience) : null;
+  const retryPolicy = access === "push" ? persistent : quick;
+  const home = open(name, retryPolicy);
+  const branches = trust === "branch" ? open(sibling, retryPolicy) : null;
   const read = branches === null ? [home] : [home, branches];
   const write = trust === "fork" ? null : (branches ?? home);
   const beside = besideImage((text) => world.stderr(`note: ${text}\n`));
@@ -99,14 +99,14 @@ export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: 
     refsOf: ask,
     forget: () => asked.clear(),
     holders: (ref) => holders.get(ref) ?? new Set(),
-    repository: (text) => open(parseRepository(text), patient),
-    async find(planned, stage, kept, distrusted) {
+    repository: (text) => open(parseRepository(text), persistent),
+    async find(planned, stage, kept, untrusted) {
       let answer: Pulled = { state: "absent" };
       for (const { from, tagged } of await ask(stage)) {
         const pulled: Pulled =
           tagged.state !== "found"
             ? tagged
-            : distrusted.has(tagged.value.ref.digest)
+            : untrusted.has(tagged.value.ref.digest)
               ? { state: "damaged", what: `${stageTag(stage.stage, stage.key)}: a part of it cannot be had` }
               : await bring(planned, stage, kept, from, tagged.value).catch((error: unknown) => notKept(state, error));
         if (pulled.state === "found") return pulled;
@@ -116,15 +116,15 @@ export const openRemote = (state: State, plan: Pick<Plan, "repository">, world: 
       return answer;
     },
     async fetch({ elsewhere }, missing) {
-      if (elsewhere === null) throw new PartGone(missing[0]!.digest, "not in the state folder");
+      if (elsewhere === null) throw new MissingBlob(missing[0]!.digest, "not in the state folder");
       const total = missing.reduce((sum, { size }) => sum + size, 0);
       world.stderr(`fetching ${bytes(total)} of ${elsewhere}\n`);
       const names = [...new Set([elsewhere, ...read.map((one) => one.name)])];
-      const from = names.map((one) => open(parseRepository(one), patient));
+      const from = names.map((one) => open(parseRepository(one), persistent));
       await fetchBlobs(from, state.layout, missing).catch((error: unknown) => {
         // Goes on without, as from the begin: the stage is made here.
         if (unanswered === "warn" && isUnanswered(error))
-          throw new PartGone(missing[0]!.digest, `${error.explanation.what}: ${error.explanation.why}`, { cause: error });
+          throw new MissingBlob(missing[0]!.digest, `${error.explanation.what}: ${error.explanation.why}`, { cause: error });
         throw error;
       });
     },
@@ -143,7 +143,7 @@ const sameRepository = (one: RepositoryName, other: RepositoryName | null): bool
 
 const isUnanswered = (error: unknown): error is FactoryError =>
   error instanceof FactoryError &&
-  !(error instanceof PartGone) &&
+  !(error instanceof MissingBlob) &&
   (error.code === "REGISTRY_UNREACHABLE" || error.code === "REGISTRY_DENIED" || error.code === "REGISTRY_FAILED");
 
 const keepPulled = async (

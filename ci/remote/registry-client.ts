@@ -1,6 +1,6 @@
 import { openRegistry, type Registry } from "../../dagger/src/registry/client.js";
 import type { RepositoryName } from "../../dagger/src/registry/reference/reference.js";
-import { brief, type Patience } from "../../dagger/src/registry/http/retry.js";
+import { quick, type RetryPolicy } from "../../dagger/src/registry/http/retry.js";
 import type { World } from "../host/world.js";
 import type { TrustLevel } from "../../dagger/src/pipeline/common/trust-level.js";
 import { loginFor } from "./login.js";
@@ -10,7 +10,7 @@ export type Traffic = { requests: number; up: number; down: number; layers: numb
 
 export type RegistryUse = {
   trust: TrustLevel;
-  patience: Patience;
+  retryPolicy: RetryPolicy;
   world: Pick<World, "env" | "signal">;
   /** Counted up with each exchange. */
   traffic: Traffic;
@@ -23,13 +23,13 @@ const shortTimeouts = { connect: 5_000, answer: 15_000, idle: 30_000 };
  * The client of a repository's registry, with the logins of this machine.
  * @throws FactoryError REFERENCE_INVALID, USAGE
  */
-export const registryFor = (name: RepositoryName, { trust, patience, world, traffic }: RegistryUse): Registry =>
+export const registryFor = (name: RepositoryName, { trust, retryPolicy, world, traffic }: RegistryUse): Registry =>
   openRegistry({
     registry: name.registry,
     env: world.env,
     signal: world.signal,
-    patience,
-    ...(patience === brief ? { timeouts: shortTimeouts } : {}),
+    retryPolicy,
+    ...(retryPolicy === quick ? { timeouts: shortTimeouts } : {}),
     credentials: loginFor(name, trust, world),
     observe: ({ about, method, up, down }) => {
       traffic.requests += 1;

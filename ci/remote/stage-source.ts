@@ -6,7 +6,7 @@
 import type { BesideImage } from "../../dagger/src/distribution/beside-image.js";
 import type { Answer, Pulled, TaggedRef } from "../../dagger/src/distribution/pull-stage.js";
 import { closure, dropDamaged, hasBlob, missingBlobs } from "../../dagger/src/oci-layout/blobs.js";
-import { PartGone } from "../../dagger/src/oci-layout/missing-blob.js";
+import { MissingBlob } from "../../dagger/src/oci-layout/missing-blob.js";
 import { wordOf } from "../../dagger/src/pipeline/config/arguments.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import type { Descriptor } from "../../dagger/src/pipeline/oci/manifest.js";
@@ -37,10 +37,10 @@ export type StageSource = RemoteOptions & {
   /**
    * Looks a stage up by its key, and brings what assembling on it needs into the state folder.
    * @param kept what is kept here under the key: where the registry has the same, nothing is brought
-   * @param distrusted digests of refs that are not to be taken
+   * @param untrusted digests of refs that are not to be taken
    */
-  find(plan: Plan, stage: PlannedStage, kept: StageRecord | null, distrusted: ReadonlySet<string>): Promise<Pulled>;
-  /** Brings blobs of a kept stage that are not here. Says how much. @throws PartGone for one that cannot be had */
+  find(plan: Plan, stage: PlannedStage, kept: StageRecord | null, untrusted: ReadonlySet<string>): Promise<Pulled>;
+  /** Brings blobs of a kept stage that are not here. Says how much. @throws MissingBlob for one that cannot be had */
   fetch(record: Stored, missing: readonly Descriptor[]): Promise<void>;
 };
 
@@ -72,7 +72,7 @@ export const remoteUseOf = (text: string): RemoteUse =>
  * @param only these of its blobs; all of them when absent
  * @throws FactoryError INPUT_MISSING when they are in a registry that may not be asked
  */
-export const bringHere = async (
+export const ensureLocal = async (
   state: State,
   remote: StageSource | null,
   record: Stored,
@@ -83,10 +83,12 @@ export const bringHere = async (
   const missing = only?.filter((blob) => !hasBlob(state.layout, blob)) ?? missingBlobs(state.layout, root);
   if (missing?.length === 0) return;
   if (missing === null)
-    throw new PartGone(record.digest, "it cannot be read from the state folder", { code: "CHECKSUM_MISMATCH" });
+    throw new MissingBlob(record.digest, "it cannot be read from the state folder", { code: "CHECKSUM_MISMATCH" });
   // What was made here is nowhere else, as far as anybody knows.
   if (record.elsewhere === null)
-    throw new PartGone(missing[0]!.digest, "it is not in the state folder, or was damaged there", { code: "CHECKSUM_MISMATCH" });
+    throw new MissingBlob(missing[0]!.digest, "it is not in the state folder, or was damaged there", {
+      code: "CHECKSUM_MISMATCH",
+    });
   if (remote === null) throw notHere(record.digest);
   await remote.fetch(record, missing);
 };
@@ -96,7 +98,7 @@ const blobsOf = (layout: string, digest: string): readonly Descriptor[] => {
     return closure(layout, { mediaType: "", digest, size: 0 });
   } catch (error) {
     // Its manifests are missing or damaged, which missingBlobs tells.
-    if (error instanceof PartGone) return [];
+    if (error instanceof MissingBlob) return [];
     throw error;
   }
 };

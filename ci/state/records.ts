@@ -5,7 +5,7 @@ import { type Ingredients, keyOf } from "../../dagger/src/pipeline/plan/key.js";
 import type { Platform, StageName } from "../../dagger/src/pipeline/common/stage.js";
 import { isTrustedAt, type TrustLevel } from "../../dagger/src/pipeline/common/trust-level.js";
 import { extendsImage, missingBlobs, readManifest } from "../../dagger/src/oci-layout/blobs.js";
-import { openStageRef } from "../../dagger/src/oci-layout/stage-store.js";
+import { openStageArtifact } from "../../dagger/src/oci-layout/stage-store.js";
 import { readNote, writeNote } from "../host/note.js";
 import { notWritable, type State } from "./state.js";
 
@@ -49,7 +49,7 @@ export const findStage = (state: State, key: string): StageRecord | null => {
 
 /** A record whose blobs are here or in its repository, and whose stage ref can be opened; null for any other. */
 const wholeRecord = (state: State, record: StageRecord): StageRecord | null => {
-  if (record.ref !== null && openStageRef(state.layout, record.ref, record.key) === null) return null;
+  if (record.ref !== null && openStageArtifact(state.layout, record.ref, record.key) === null) return null;
   const missing = missingBlobs(state.layout, record.ref ?? record.digest);
   if (missing === null) return null;
   if (missing.length === 0) return record;

@@ -16,7 +16,7 @@ import { join } from "node:path";
 import { hashFile } from "../../dagger/src/filesystem/hash-file.js";
 import { isErrno } from "../../dagger/src/filesystem/errno.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
-import type { Entry } from "../../dagger/src/pipeline/context/facts.js";
+import type { Entry } from "../../dagger/src/pipeline/context/snapshot.js";
 
 /**
  * A folder that holds exactly these entries (and the folders that lead to them), for an engine to read: files 644 or 755,

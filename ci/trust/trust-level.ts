@@ -21,7 +21,7 @@ import type { World } from "../host/world.js";
 const scopes: readonly TrustLevel[] = ["protected", "branch", "fork"];
 
 /** The scope, and in words what it was concluded from. */
-export type FoundScope = { scope: TrustLevel; why: string };
+export type FoundTrust = { level: TrustLevel; why: string };
 
 /** The sibling repository that branches write to, so that a registry's own rights can keep them out of the image's. */
 export const siblingOf = (name: RepositoryName): RepositoryName => ({ ...name, repository: `${name.repository}-branches` });
@@ -37,8 +37,8 @@ export type Surroundings = {
 };
 
 /** @param folder the project. @throws FactoryError USAGE */
-export const scopeHere = ({ env, interactive }: Pick<World, "env" | "interactive">, folder: string): FoundScope =>
-  scopeOf(env, { event: () => readEvent(env), head: () => headOf(folder), interactive });
+export const trustHere = ({ env, interactive }: Pick<World, "env" | "interactive">, folder: string): FoundTrust =>
+  trustOf(env, { event: () => readEvent(env), head: () => headOf(folder), interactive });
 
 const howToSay = "set FACTORY_SCOPE=protected where only reviewed code is built";
 
@@ -48,36 +48,36 @@ const howToSay = "set FACTORY_SCOPE=protected where only reviewed code is built"
  * container that hands no variables on, a job of cron. Only an interactive terminal with no CI in sight counts as a person.
  * @throws FactoryError USAGE
  */
-export const scopeOf = (env: World["env"], around: Surroundings): FoundScope => {
+export const trustOf = (env: World["env"], around: Surroundings): FoundTrust => {
   const said = env["FACTORY_SCOPE"];
   if (said !== undefined && said !== "") {
     const scope = wordOf(said, scopes, { what: `no scope ${said}`, known: "FACTORY_SCOPE is one of" });
-    return { scope, why: "FACTORY_SCOPE" };
+    return { level: scope, why: "FACTORY_SCOPE" };
   }
   if (env["GITHUB_ACTIONS"] === "true") return atCommit(onGitHub(env, around.event()), "GITHUB_SHA", env, around);
   if (env["GITLAB_CI"] === "true") return atCommit(onGitLab(env), "CI_COMMIT_SHA", env, around);
   const fork = forkOf(env);
-  if (fork !== null) return { scope: "fork", why: fork };
+  if (fork !== null) return { level: "fork", why: fork };
   const ci = ciInSight(env);
-  if (ci !== null) return { scope: "branch", why: `${ci} does not say whether this ref is protected; ${howToSay}` };
+  if (ci !== null) return { level: "branch", why: `${ci} does not say whether this ref is protected; ${howToSay}` };
   return around.interactive
-    ? { scope: "protected", why: "a person at a terminal, and no CI in sight" }
-    : { scope: "branch", why: `no terminal, and no CI that says whether this ref is protected; ${howToSay}` };
+    ? { level: "protected", why: "a person at a terminal, and no CI in sight" }
+    : { level: "branch", why: `no terminal, and no CI that says whether this ref is protected; ${howToSay}` };
 };
 
 /**
  * A CI speaks about one commit. Where another one is checked out (a job of `issue_comment` or `workflow_dispatch` that checks out a pull
  * request), its word does not count, and nobody knows whose code it is.
  */
-const atCommit = (found: FoundScope, variable: string, env: World["env"], { head }: Surroundings): FoundScope => {
-  if (found.scope !== "protected") return found;
+const atCommit = (found: FoundTrust, variable: string, env: World["env"], { head }: Surroundings): FoundTrust => {
+  if (found.level !== "protected") return found;
   const commit = env[variable];
   const here = head();
   if (commit !== undefined && commit !== "" && here === commit) return found;
   if (here === null)
-    return { scope: "branch", why: `git cannot say that ${variable} is checked out (git config safe.directory?); ${howToSay}` };
+    return { level: "branch", why: `git cannot say that ${variable} is checked out (git config safe.directory?); ${howToSay}` };
   return {
-    scope: "fork",
+    level: "fork",
     why: `${here.slice(0, 12)} is checked out and not ${variable} (${commit?.slice(0, 12) ?? "not set"}): ${found.why} is not about it`,
   };
 };
@@ -86,7 +86,7 @@ const atCommit = (found: FoundScope, variable: string, env: World["env"], { head
  * Whose code is built is told by the event, not by the ref: `pull_request_target` and `workflow_run` run for a fork's code with the
  * ref, the token and the secrets of the protected branch. GITHUB_REF_PROTECTED counts for all other events only.
  */
-const onGitHub = (env: World["env"], event: unknown): FoundScope => {
+const onGitHub = (env: World["env"], event: unknown): FoundTrust => {
   const name = env["GITHUB_EVENT_NAME"] ?? "";
   const why = `GitHub event ${name}`;
   const isPullRequest = name.startsWith("pull_request");
@@ -94,13 +94,13 @@ const onGitHub = (env: World["env"], event: unknown): FoundScope => {
     const { repository, branch } = originOf(event);
     // Where nobody knows whose code it is (the repository was deleted, the file cannot be read), the cautious answer.
     if (repository === null || repository !== env["GITHUB_REPOSITORY"])
-      return { scope: "fork", why: `${why} from ${repository ?? "a repository that it does not name"}` };
+      return { level: "fork", why: `${why} from ${repository ?? "a repository that it does not name"}` };
     if (isPullRequest || branch !== env["GITHUB_REF_NAME"])
-      return { scope: "branch", why: `${why} from a branch of the repository itself` };
+      return { level: "branch", why: `${why} from a branch of the repository itself` };
   }
   return env["GITHUB_REF_PROTECTED"] === "true"
-    ? { scope: "protected", why: "GITHUB_REF_PROTECTED" }
-    : { scope: "branch", why: "a GitHub ref that is not protected" };
+    ? { level: "protected", why: "GITHUB_REF_PROTECTED" }
+    : { level: "branch", why: "a GitHub ref that is not protected" };
 };
 
 /** Whose code the event is about: `owner/name` and the branch; null for what it does not say. */
@@ -136,13 +136,13 @@ const headOf = (folder: string): string | null => {
 };
 
 /** A fork's merge request runs in the fork's project, or (where members start it) in the target's own. */
-const onGitLab = (env: World["env"]): FoundScope => {
+const onGitLab = (env: World["env"]): FoundTrust => {
   const source = env["CI_MERGE_REQUEST_SOURCE_PROJECT_ID"];
   const target = env["CI_MERGE_REQUEST_PROJECT_ID"] ?? env["CI_PROJECT_ID"];
-  if (source !== undefined && source !== target) return { scope: "fork", why: "a GitLab merge request from a fork" };
+  if (source !== undefined && source !== target) return { level: "fork", why: "a GitLab merge request from a fork" };
   return env["CI_COMMIT_REF_PROTECTED"] === "true" && source === undefined
-    ? { scope: "protected", why: "CI_COMMIT_REF_PROTECTED" }
-    : { scope: "branch", why: "a GitLab ref that is not protected" };
+    ? { level: "protected", why: "CI_COMMIT_REF_PROTECTED" }
+    : { level: "branch", why: "a GitLab ref that is not protected" };
 };
 
 /** What says that the code is a fork's, where a CI says nothing about protected refs; null where nothing does. */

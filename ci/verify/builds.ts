@@ -4,12 +4,12 @@ import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
 import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
 import { countSteps, type EngineSteps, type Held } from "../../dagger/src/pipeline/verify/judge.js";
 import { isLayerStep } from "../build/assemble-stage.js";
-import { carryOut } from "../build/run-decisions.js";
-import { type Done } from "../build/stage-result.js";
+import { runDecisions } from "../build/run-decisions.js";
+import { type StageResult } from "../build/stage-result.js";
 import type { World } from "../host/world.js";
 import { engineOf } from "../build/engine-on-demand.js";
 import { findStage, keepStage } from "../state/records.js";
-import { makeImage } from "../build/build-image.js";
+import { buildImage } from "../build/build-image.js";
 import type { OpenImage, Project } from "../project/project.js";
 import { openLive, openPlain } from "../view/draw.js";
 import { engineMark, eventsIn, heldOf } from "./evidence.js";
@@ -27,12 +27,12 @@ export type Seen = {
   made: readonly StageName[];
 };
 
-/** Builds as `build` does, and reads what came of it. @throws FactoryError as makeImage */
+/** Builds as `build` does, and reads what came of it. @throws FactoryError as buildImage */
 export const buildOnce = async ({ project, open, world, engine }: Site, plan: Plan, verbose: boolean): Promise<Seen> => {
   const mark = engineMark(project.state);
   // No registry: what is proven is what this machine makes.
-  const alone = { remote: null, prefer: "kept", distrusted: new Set<string>() } as const;
-  const made = await makeImage(project, open, world, { plans: [plan], upTo: "runtime", fresh: "no", engine, verbose, ...alone });
+  const alone = { remote: null, prefer: "kept", untrusted: new Set<string>() } as const;
+  const made = await buildImage(project, open, world, { plans: [plan], upTo: "runtime", fresh: "no", engine, verbose, ...alone });
   const { done } = made.platforms[0]!;
   return seen(project, done, eventsIn(made.log), mark);
 };
@@ -61,7 +61,7 @@ export const makeAgain = async (site: Site, plan: Plan, which: ReadonlySet<Stage
   });
   try {
     const shop = { project, open, world, engine: engine.get, remote: null, emit };
-    const done = await carryOut(shop, plan, decisions, "replace");
+    const done = await runDecisions(shop, plan, decisions, "replace");
     return seen(project, done, events, mark);
   } finally {
     display.close();
@@ -70,7 +70,7 @@ export const makeAgain = async (site: Site, plan: Plan, which: ReadonlySet<Stage
   }
 };
 
-const seen = ({ state }: Project, done: readonly Done[], events: readonly BuildEvent[], mark: bigint | null): Seen => ({
+const seen = ({ state }: Project, done: readonly StageResult[], events: readonly BuildEvent[], mark: bigint | null): Seen => ({
   decisions: done.map(({ decision }) => decision),
   stages: heldOf(state.layout, done),
   made: done.filter(({ decision }) => decision.action !== "reuse").map(({ decision }) => decision.stage.stage),

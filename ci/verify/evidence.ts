@@ -9,12 +9,12 @@ import { canonical } from "../../dagger/src/pipeline/common/canonical.js";
 import type { StageEntry } from "../../dagger/src/pipeline/contents/file-entry.js";
 import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
 import type { Held, Layer } from "../../dagger/src/pipeline/verify/judge.js";
-import type { Done } from "../build/stage-result.js";
+import type { StageResult } from "../build/stage-result.js";
 import type { OpenImage } from "../project/project.js";
 import type { State } from "../state/state.js";
 
 /** What a build left, read from the layout: the manifest and config of each stage, and nothing that a record says of them. */
-export const heldOf = (layout: string, done: readonly Done[]): Map<StageName, Held> => {
+export const heldOf = (layout: string, done: readonly StageResult[]): Map<StageName, Held> => {
   const held = new Map<StageName, Held>();
   const below = new Set<string>();
   for (const { decision, record } of done) {

@@ -12,7 +12,7 @@ import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
 import { type After, type Before, type Evidence, planned, type Remade } from "../../dagger/src/pipeline/verify/judge.js";
 import { type Case, type Change, onPlansAlone } from "../../dagger/src/pipeline/verify/case.js";
 import type { CacheReport } from "../../dagger/src/pipeline/verify/case-result.js";
-import { failureOf, proveCases, type Proving } from "../../dagger/src/verification/run-cases.js";
+import { failureOf, runCases, type Proving } from "../../dagger/src/verification/run-cases.js";
 import type { World } from "../host/world.js";
 import { findStage, keepLastKeys } from "../state/records.js";
 import type { OpenImage, Project } from "../project/project.js";
@@ -28,7 +28,7 @@ const fastCase = "code";
  * Proves that the cache of an image holds: on a scratch copy it makes each kind of change, one at a time and undone after each, and
  * holds what it did against what it may do. Nothing of the user's files and state is changed.
  * @param use gets the report before the scratch copy is removed, which can take as long as some cases
- * @throws FactoryError as openImage, planOf, and as makeImage where the image cannot be built at all
+ * @throws FactoryError as openImage, planOf, and as buildImage where the image cannot be built at all
  */
 export const proveCache = async <T>(world: World, wish: Wish, use: (report: CacheReport) => T | Promise<T>): Promise<T> => {
   const started = world.now();
@@ -44,7 +44,7 @@ export const proveCache = async <T>(world: World, wish: Wish, use: (report: Cach
       atHome,
       look: (one: Case, change: Change, was: Before) => look(bench, one, change, was),
     };
-    const cases = await proveCases(proving, wish.only, { now: world.now, told: wish.told });
+    const cases = await runCases(proving, wish.only, { now: world.now, told: wish.told });
     const { image, platform } = before.plan;
     return await use({ format: 1, image, platform, cases, seconds: (world.now() - started) / 1000 });
   } finally {

@@ -79,12 +79,12 @@ const sweep = async (place: string): Promise<void> => {
     if (!isAlive(name)) rmSync(join(place, name), { recursive: true, force: true });
 };
 
-const copyProject = ({ root }: Project, { image, folder, facts }: OpenImage, to: string): void => {
+const copyProject = ({ root }: Project, { image, folder, snapshot }: OpenImage, to: string): void => {
   const context = join(to, image.context ?? ".");
   for (const name of ["images.yaml", lockFile]) copyFile(root, to, name);
   mkdirSync(context, { recursive: true });
-  copyEntries(folder, context, facts);
-  for (const path of [".dockerignore", ...facts.texts.keys()]) copyFile(folder, context, path);
+  copyEntries(folder, context, snapshot);
+  for (const path of [".dockerignore", ...snapshot.texts.keys()]) copyFile(folder, context, path);
 };
 
 /**

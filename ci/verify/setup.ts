@@ -46,7 +46,7 @@ export type Bench = {
 
 /**
  * Plans and, as far as the depth asks for it, builds the project of a scratch copy as it is.
- * @throws FactoryError as planImage and makeImage
+ * @throws FactoryError as planImage and buildImage
  */
 export const openBench = async (scratch: Scratch, wish: Wish): Promise<Bench> => {
   const { project, open } = await scratch.reopen();

@@ -19,7 +19,7 @@ import {
   type Secret,
   type Workspace,
 } from "@dagger.io/dagger";
-import { imageOfCall, inOurWords, openCall, stageOfCall } from "./module/request.js";
+import { imageOfCall, asUserErrors, openCall, stageOfCall } from "./module/request.js";
 import { asLayout, lintCall, testImage } from "./module/lint.js";
 import { explainCall } from "./module/explain.js";
 import { oneOf } from "./pipeline/config/arguments.js";
@@ -59,7 +59,7 @@ export class ImageFactory {
     ca?: Secret,
     noCache: boolean = false,
   ): Promise<Container> {
-    return inOurWords(() =>
+    return asUserErrors(() =>
       stageOfCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, "base-tools"),
     );
   }
@@ -86,7 +86,7 @@ export class ImageFactory {
     ca?: Secret,
     noCache: boolean = false,
   ): Promise<Container> {
-    return inOurWords(() =>
+    return asUserErrors(() =>
       stageOfCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, "dependencies"),
     );
   }
@@ -113,7 +113,7 @@ export class ImageFactory {
     ca?: Secret,
     noCache: boolean = false,
   ): Promise<Container> {
-    return inOurWords(() =>
+    return asUserErrors(() =>
       stageOfCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, "application"),
     );
   }
@@ -140,7 +140,9 @@ export class ImageFactory {
     ca?: Secret,
     noCache: boolean = false,
   ): Promise<Container> {
-    return inOurWords(() => stageOfCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, "runtime"));
+    return asUserErrors(() =>
+      stageOfCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, "runtime"),
+    );
   }
 
   /**
@@ -167,7 +169,7 @@ export class ImageFactory {
     ca?: Secret,
     noCache: boolean = false,
   ): Promise<Container> {
-    return inOurWords(() => stageOfCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, name));
+    return asUserErrors(() => stageOfCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, name));
   }
 
   /**
@@ -193,7 +195,9 @@ export class ImageFactory {
     ca?: Secret,
     noCache: boolean = false,
   ): Promise<Container> {
-    return inOurWords(() => stageOfCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, "runtime"));
+    return asUserErrors(() =>
+      stageOfCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, "runtime"),
+    );
   }
 
   /**
@@ -218,7 +222,7 @@ export class ImageFactory {
     ca?: Secret,
     noCache: boolean = false,
   ): Promise<Directory> {
-    return inOurWords(async () => {
+    return asUserErrors(async () => {
       const call = await openCall(dag, { workspace, source, image, platform, buildArgs });
       return asLayout(call, await imageOfCall(call, { secrets, ca, noCache }, noShelf));
     });
@@ -261,7 +265,7 @@ export class ImageFactory {
     plainHttp: boolean = false,
     cache: string = "write",
   ): Promise<string> {
-    return inOurWords(() => {
+    return asUserErrors(() => {
       const target = { registry, repository, tags, username, token, plainHttp, cache: oneOf("cache", cache, cacheModes) };
       return publishCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, target);
     });
@@ -283,7 +287,7 @@ export class ImageFactory {
     platform?: string,
     buildArgs: string[] = [],
   ): Promise<string> {
-    return inOurWords(async () => planText(await openCall(dag, { workspace, source, image, platform, buildArgs })));
+    return asUserErrors(async () => planText(await openCall(dag, { workspace, source, image, platform, buildArgs })));
   }
 
   /**
@@ -308,7 +312,7 @@ export class ImageFactory {
     @argument({ ignore: neverSent }) since?: Directory,
     all: boolean = false,
   ): Promise<string> {
-    return inOurWords(() => explainCall(dag, { workspace, source, image, platform, buildArgs }, { stage, since, all }));
+    return asUserErrors(() => explainCall(dag, { workspace, source, image, platform, buildArgs }, { stage, since, all }));
   }
 
   /**
@@ -327,7 +331,7 @@ export class ImageFactory {
     platform?: string,
     buildArgs: string[] = [],
   ): Promise<File> {
-    return inOurWords(async () =>
+    return asUserErrors(async () =>
       textFile(dag, "plan.json", planJsonText(await openCall(dag, { workspace, source, image, platform, buildArgs }))),
     );
   }
@@ -340,7 +344,7 @@ export class ImageFactory {
    */
   @func({ cache: "session" })
   async dockerfile(workspace: Workspace, @argument({ ignore: neverSent }) source?: Directory, image?: string): Promise<File> {
-    return inOurWords(async () => {
+    return asUserErrors(async () => {
       const call = await openCall(dag, { workspace, source, image, platform: "all", buildArgs: [] });
       const [{ text }] = renderedFiles(call.source.spec, call.open.name, call.plans, call.open.wanted);
       return textFile(dag, "Dockerfile", text);
@@ -370,7 +374,7 @@ export class ImageFactory {
     ca?: Secret,
     noCache: boolean = false,
   ): Promise<void> {
-    await inOurWords(async () => {
+    await asUserErrors(async () => {
       const call = await openCall(dag, { workspace, source, image, platform, buildArgs });
       const made = await imageOfCall(call, { secrets, ca, noCache }, noShelf);
       for (const plan of call.plans) await testImage(dag, plan, made, call.scratch);
@@ -400,7 +404,7 @@ export class ImageFactory {
     ca?: Secret,
     noCache: boolean = false,
   ): Promise<string> {
-    return inOurWords(() => reportCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }));
+    return asUserErrors(() => reportCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }));
   }
 
   /**
@@ -423,7 +427,7 @@ export class ImageFactory {
   ): Promise<string> {
     // Some twenty files that only a proof needs.
     const { verifyCall } = await import("./module/verify.js");
-    return inOurWords(() => verifyCall(dag, { workspace, source, image, platform, buildArgs }));
+    return asUserErrors(() => verifyCall(dag, { workspace, source, image, platform, buildArgs }));
   }
 
   /**
@@ -434,6 +438,6 @@ export class ImageFactory {
   @check()
   @func({ cache: "never" })
   async lint(workspace: Workspace, @argument({ ignore: neverSent }) source?: Directory): Promise<void> {
-    await inOurWords(() => lintCall(workspace, source));
+    await asUserErrors(() => lintCall(workspace, source));
   }
 }

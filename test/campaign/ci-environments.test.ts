@@ -1,6 +1,6 @@
 import vendors from "ci-info/vendors.json" with { type: "json" };
 import { expect, test } from "vitest";
-import { scopeOf } from "../../ci/trust/trust-level.js";
+import { trustOf } from "../../ci/trust/trust-level.js";
 import { randomOf, rounds, tally } from "./rounds.js";
 
 /** Words of providers about their refs; without the one that is due, nothing random may add up to "protected". */
@@ -47,11 +47,11 @@ test("no environment of a CI is protected without its word about this commit, an
         ]),
       ),
     };
-    const { scope } = scopeOf(env, { event: () => random.oneOf([null, {}, []]), head: () => head, interactive: false });
+    const { level: scope } = trustOf(env, { event: () => random.oneOf([null, {}, []]), head: () => head, interactive: false });
     const github = env["GITHUB_ACTIONS"] === "true" && env["GITHUB_REF_PROTECTED"] === "true" && env["GITHUB_SHA"] === head;
     const gitlab = env["GITLAB_CI"] === "true" && env["CI_COMMIT_REF_PROTECTED"] === "true" && env["CI_COMMIT_SHA"] === head;
     if (scope === "protected") expect(github || gitlab, JSON.stringify(env)).toBe(true);
-    const atTerminal = scopeOf(env, { event: () => null, head: () => head, interactive: true }).scope;
+    const atTerminal = trustOf(env, { event: () => null, head: () => head, interactive: true }).level;
     const named = vendors.find((vendor) => typeof vendor.env === "string" && !["", "false", undefined].includes(env[vendor.env]));
     if (named !== undefined && atTerminal === "protected") expect(github || gitlab, JSON.stringify(env)).toBe(true);
     seen.add(scope);

@@ -10,8 +10,8 @@ import { installedPackages } from "../../dagger/src/pipeline/contents/dpkg-statu
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { manifestNode } from "../../dagger/src/pipeline/prune/manifest-node.js";
 import {
-  isAssemblyIndex,
-  isFullIndex,
+  isParentIndex,
+  isFileIndex,
   isImageConfig,
   isImageIndex,
   isManifest,
@@ -22,7 +22,7 @@ import { readRequirement, requirementText } from "../../dagger/src/pipeline/pyth
 import { readProject, requirementsOf } from "../../dagger/src/pipeline/python/requirements.js";
 import { compileIgnore, readIgnoreLines } from "../../dagger/src/pipeline/context/dockerignore.js";
 import { IndexFold } from "../../dagger/src/pipeline/contents/fold-layers.js";
-import { partsOf, readStageRef } from "../../dagger/src/pipeline/oci/stage-artifact.js";
+import { partsOf, readStageArtifact } from "../../dagger/src/pipeline/oci/stage-artifact.js";
 import { parseChallenges, parseScopes } from "../../dagger/src/registry/auth/challenge.js";
 import { helperCredentials, parseDockerConfig } from "../../dagger/src/registry/auth/docker-config.js";
 import { reportedErrors } from "../../dagger/src/registry/http/registry-errors.js";
@@ -92,7 +92,7 @@ const texts: Readonly<Record<string, readonly [string, (text: string) => unknown
     (text) => {
       const value = jsonOf(Buffer.from(text));
       manifestNode(`sha256:${hex}`, Buffer.from(text), { tags: [], since: null, remembered: false });
-      return isImageIndex(value) ? readStageRef(value, "k" as never) : null;
+      return isImageIndex(value) ? readStageArtifact(value, "k" as never) : null;
     },
   ],
   "a manifest": [
@@ -122,7 +122,7 @@ const texts: Readonly<Record<string, readonly [string, (text: string) => unknown
       accounts: {},
       packages: { manager: "none" },
     }),
-    (text) => [isFullIndex, isAssemblyIndex].map((is) => is(jsonOf(Buffer.from(text)))),
+    (text) => [isFileIndex, isParentIndex].map((is) => is(jsonOf(Buffer.from(text)))),
   ],
   passwd: [
     "root:x:0:0:root:/root:/bin/sh\n+::::::\n#x\ndaemon:x:1:1::/:\n",
@@ -241,7 +241,7 @@ test("a tar, changed at random", () => {
       fold.push(bytes.subarray(0, random.below(4) === 0 ? random.below(bytes.length) : bytes.length));
       fold.end();
       const index = fold.index();
-      expect(isFullIndex(JSON.parse(JSON.stringify(index))), JSON.stringify(index)).toBe(true);
+      expect(isFileIndex(JSON.parse(JSON.stringify(index))), JSON.stringify(index)).toBe(true);
       seen.add("read");
     } catch (error) {
       // The caller knows which layer it was, and says so.

@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { getuid } from "node:process";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { run } from "../../ci/host/process.js";
-import { assemblyOf } from "../../dagger/src/pipeline/contents/assembly-index.js";
+import { parentIndexOf } from "../../dagger/src/pipeline/contents/parent-index.js";
 import { assembleLayer } from "../../dagger/src/pipeline/layer/plan-layer.js";
-import type { FullIndex, StageEntry } from "../../dagger/src/pipeline/contents/file-entry.js";
+import type { FileIndex, StageEntry } from "../../dagger/src/pipeline/contents/file-entry.js";
 import type { Step } from "../../dagger/src/pipeline/steps/step.js";
 import { walk } from "./walk-folder.js";
 
@@ -62,13 +62,13 @@ test.each([
   chmodSync(join(root, "tmp"), 0o1777);
   chownSync(join(root, "shared"), 0, 50);
   chmodSync(join(root, "shared"), 0o2775);
-  const index = (list: StageEntry[]): FullIndex => ({ format: 1, entries: list, accounts: {}, packages: { manager: "none" } });
+  const index = (list: StageEntry[]): FileIndex => ({ format: 1, entries: list, accounts: {}, packages: { manager: "none" } });
   const before = index(walk(root));
-  const { next } = assembleLayer([step], assemblyOf(before), new Map());
+  const { next } = assembleLayer([step], parentIndexOf(before), new Map());
   // The last word is the path; -o and -g and modes have no slash in front.
   await succeed(
     program!,
     args.map((word, at) => (at === args.length - 1 ? join(root, word) : word)),
   );
-  expect(assemblyOf(index(walk(root)))).toEqual(next);
+  expect(parentIndexOf(index(walk(root)))).toEqual(next);
 });

@@ -19,9 +19,9 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { assembleStage } from "../../dagger/src/oci-layout/write-stage.js";
 import { nameInLayout } from "../../ci/state/layout-index.js";
 import { run } from "../../ci/host/process.js";
-import { gatherFacts } from "../../dagger/src/filesystem/gather-facts.js";
+import { takeSnapshot } from "../../dagger/src/filesystem/take-snapshot.js";
 import { indexLayers } from "../../dagger/src/oci-layout/index-layers.js";
-import { assemblyOf } from "../../dagger/src/pipeline/contents/assembly-index.js";
+import { parentIndexOf } from "../../dagger/src/pipeline/contents/parent-index.js";
 import type { StageKey } from "../../dagger/src/pipeline/plan/key.js";
 import type { LayerEntry } from "../../dagger/src/pipeline/layer/layer-entry.js";
 import { layerTar } from "../../dagger/src/pipeline/layer/write-tar.js";
@@ -165,7 +165,7 @@ describe("what others make of the bytes", () => {
     writeFileSync(join(context, "app/bin/tool"), "#!/bin/sh\n", { mode: 0o755 });
     writeFileSync(join(context, "app/naïve name\n.txt"), "");
     symlinkSync("bin/tool", join(context, "app/link"));
-    const facts = await gatherFacts(context, { roots: ["app"], texts: [], ignore: [] });
+    const snapshot = await takeSnapshot(context, { roots: ["app"], texts: [], ignore: [] });
     const steps: Step[] = [
       {
         do: "user",
@@ -180,13 +180,13 @@ describe("what others make of the bytes", () => {
       },
       { do: "directory", path: "/shared/x", owner: "1001:0", mode: "2775" },
       { do: "file", path: "/root/.rc", owner: "0:0", mode: "600", source: { text: "x" } },
-      { do: "copy", to: "/opt/app", owner: "1001:0", items: [{ from: "app", to: "/opt/app" }], entries: facts.entries },
+      { do: "copy", to: "/opt/app", owner: "1001:0", items: [{ from: "app", to: "/opt/app" }], entries: snapshot.entries },
       {
         do: "copy",
         to: "/",
         owner: "0:0",
         items: [{ from: "app/bin", to: "/bin" }],
-        entries: facts.entries.filter(({ path }) => path.startsWith("app/bin")),
+        entries: snapshot.entries.filter(({ path }) => path.startsWith("app/bin")),
       },
     ];
     const stage = {
@@ -198,11 +198,11 @@ describe("what others make of the bytes", () => {
     const made = await assembleStage({
       layout,
       parentDigest: parent.digest,
-      parentIndex: assemblyOf(below),
+      parentIndex: parentIndexOf(below),
       plan: { epoch, compression: "gzip", stages: [stage] },
       stage,
       contextFolder: context,
-      facts,
+      snapshot,
       remembered: new Map(),
       encoder: { name: "test", load: async () => (piece) => gzipSync(piece) },
     });
@@ -212,7 +212,7 @@ describe("what others make of the bytes", () => {
     const whole = await indexLayers(layout, [made.layer!], below);
     expect(walk(join(folder, "out", "rootfs"))).toEqual(whole.entries);
     // What assembling says it left is what is there.
-    expect(assemblyOf(whole)).toEqual(made.index);
+    expect(parentIndexOf(whole)).toEqual(made.index);
     expect(
       whole.entries
         .filter(({ path }) => ["/bin", "/tmp", "/root", "/usr/bin/tool", "/var/opt/app"].includes(path))

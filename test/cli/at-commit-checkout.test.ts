@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { run } from "../../ci/host/process.js";
 import { openProject } from "../../ci/project/project.js";
-import { wantedKeys } from "../../ci/prune/needed-keys.js";
+import { neededKeys } from "../../ci/prune/needed-keys.js";
 import { quietWorld } from "../core/fixtures/quiet-world.js";
 import { errorOf } from "./support/client.js";
 import { openPublished, type PublishedProject } from "./support/published.js";
@@ -108,7 +108,7 @@ describe("the project as it was at a commit", () => {
     const clone = join(other, "clone");
     await run("git", ["clone", "--quiet", `file://${project.folder}`, clone]);
     const { world } = quietWorld({ cwd: clone, env: { ...process.env, FACTORY_STATE: join(other, "state") } });
-    const { unknown } = await wantedKeys(await openProject(world), world, [], 2);
+    const { unknown } = await neededKeys(await openProject(world), world, [], 2);
     expect(unknown).toEqual([
       {
         commit: 0,
@@ -154,7 +154,7 @@ describe("the project as it was at a commit", () => {
   test("a commit that cannot be planned is unknown, and prune deletes nothing; one from before the project needs nothing", async () => {
     const yaml = (await run("cat", [join(project.folder, "images.yaml")])).stdout;
     const { world } = quietWorld({ cwd: project.folder, env: { ...process.env, FACTORY_STATE: join(other, "state") } });
-    const unknownOf = async (count: number) => (await wantedKeys(await openProject(world), world, ["box"], count)).unknown;
+    const unknownOf = async (count: number) => (await neededKeys(await openProject(world), world, ["box"], count)).unknown;
     await project.commit({ "images.yaml": "images: broken\n" });
     await project.commit({ "images.yaml": yaml });
     expect(await unknownOf(3)).toEqual([{ commit: 1, why: expect.stringContaining("is unknown: the plan at") }]);

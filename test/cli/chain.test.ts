@@ -1,15 +1,15 @@
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { carryOut } from "../../ci/build/run-decisions.js";
+import { runDecisions } from "../../ci/build/run-decisions.js";
 import { checkMade } from "../../ci/build/chain.js";
 import { readRecord, type StageRecord } from "../../ci/state/records.js";
 import { stateOf } from "../../ci/state/state.js";
-import { makeImage } from "../../ci/build/build-image.js";
+import { buildImage } from "../../ci/build/build-image.js";
 import { openImage, openProject } from "../../ci/project/project.js";
 import type { Decision } from "../../dagger/src/pipeline/decide/decide.js";
 import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
-import { writeStageRef } from "../../dagger/src/oci-layout/stage-store.js";
+import { writeStageArtifact } from "../../dagger/src/oci-layout/stage-store.js";
 import { worldAt } from "../core/fixtures/world.js";
 import { built, command, planned } from "./support/command.js";
 import { openToolbox, type Toolbox } from "./support/toolbox.js";
@@ -111,7 +111,7 @@ describe("whatever was decided", () => {
       remote: null,
       emit: () => undefined,
     };
-    return carryOut(around, plan, decide(plan), "no");
+    return runDecisions(around, plan, decide(plan), "no");
   };
   const reuse = (stage: Plan["stages"][number]): Decision => ({
     stage,
@@ -147,7 +147,7 @@ describe("whatever was decided", () => {
 test("an image of another platform becomes no stage: a base that is for one platform alone is taken by engines for any", async () => {
   const { stages } = await box.plan(project, "linux/arm64");
   const { digest: amd64 } = readRecord(local(), keyOf("base-tools"))!;
-  await expect(writeStageRef(local().layout, stages[0]!, amd64, null)).rejects.toMatchObject({
+  await expect(writeStageArtifact(local().layout, stages[0]!, amd64, null)).rejects.toMatchObject({
     code: "CONFIG_INVALID",
     explanation: { what: "base-tools for linux/arm64 came out as an image for linux/amd64" },
   });
@@ -162,7 +162,7 @@ describe("before any tag, an image is held against its plan", () => {
       FACTORY_SCOPE: "protected",
     });
     const opened = await openProject(world);
-    return makeImage(opened, await openImage(opened, undefined), world, {
+    return buildImage(opened, await openImage(opened, undefined), world, {
       plans: [plan],
       upTo: "runtime",
       fresh: "no",
@@ -170,7 +170,7 @@ describe("before any tag, an image is held against its plan", () => {
       verbose: false,
       remote: null,
       prefer: "kept",
-      distrusted: new Set(),
+      untrusted: new Set(),
     });
   };
 

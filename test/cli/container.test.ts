@@ -82,8 +82,8 @@ test("has Docker's capabilities and no more, a filter of calls, no way to new pr
   const { stdout } = await inside(
     "busybox grep -E '^(CapBnd|CapEff|Seccomp|NoNewPrivs):' /proc/self/status; busybox cat /proc/self/uid_map",
   );
-  const facts = stdout.split("\n").map((line) => line.trim().split(/\s+/).join(" "));
-  expect(facts).toEqual([
+  const snapshot = stdout.split("\n").map((line) => line.trim().split(/\s+/).join(" "));
+  expect(snapshot).toEqual([
     "CapEff: 00000000a80425fb",
     "CapBnd: 00000000a80425fb",
     "NoNewPrivs: 1",

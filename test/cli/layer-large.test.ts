@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { encoderNames, encoderOf } from "../../dagger/src/oci-layout/encoders.js";
-import { gatherFacts } from "../../dagger/src/filesystem/gather-facts.js";
+import { takeSnapshot } from "../../dagger/src/filesystem/take-snapshot.js";
 import { indexLayers } from "../../dagger/src/oci-layout/index-layers.js";
 import type { LayerEntry } from "../../dagger/src/pipeline/layer/layer-entry.js";
 import { layerTar } from "../../dagger/src/pipeline/layer/write-tar.js";
@@ -55,8 +55,8 @@ describe("large layers", () => {
     writeFileSync(join(context, "large"), "a begin");
     truncateSync(join(context, "large"), 200_000_000);
     writeFileSync(join(context, "empty"), "");
-    const { entries: facts } = await gatherFacts(context, { roots: ["large", "empty"], texts: [], ignore: [] });
-    const entries = facts.flatMap((fact): LayerEntry[] =>
+    const { entries: snapshot } = await takeSnapshot(context, { roots: ["large", "empty"], texts: [], ignore: [] });
+    const entries = snapshot.flatMap((fact): LayerEntry[] =>
       fact.kind === "file"
         ? [
             {

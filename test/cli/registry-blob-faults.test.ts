@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Repository } from "../../dagger/src/registry/client.js";
-import { patient } from "../../dagger/src/registry/http/retry.js";
+import { persistent } from "../../dagger/src/registry/http/retry.js";
 import { clientOf, newImage, type TestClient } from "./support/client.js";
 import { type FaultyProxy, startFaultyProxy } from "./support/faulty-proxy.js";
 import { startRegistry, type TestRegistry, whyNoRegistry } from "./support/registry.js";
@@ -70,9 +70,9 @@ describe("a blob of a registry that misbehaves", () => {
   });
 
   test("that stalls in the middle is taken up too", async () => {
-    repository = clientOf(front.host, null, { patience: { ...patient, timeouts: { ...impatient, answer: 5_000 } } }).repository(
-      "acme/blob",
-    );
+    repository = clientOf(front.host, null, {
+      retryPolicy: { ...persistent, timeouts: { ...impatient, answer: 5_000 } },
+    }).repository("acme/blob");
     front.on({ method: "GET", path: /blobs/, fault: { do: "stall", after: 300_000 } });
     const answer = await repository.smallBlob(image.layer, 1_000_000);
     expect(answer.state === "found" && image.layer.bytes.equals(answer.value)).toBe(true);
@@ -80,9 +80,9 @@ describe("a blob of a registry that misbehaves", () => {
   });
 
   test("that comes drop by drop has stalled as well", async () => {
-    repository = clientOf(front.host, null, { patience: { ...patient, timeouts: { ...impatient, answer: 5_000 } } }).repository(
-      "acme/blob",
-    );
+    repository = clientOf(front.host, null, {
+      retryPolicy: { ...persistent, timeouts: { ...impatient, answer: 5_000 } },
+    }).repository("acme/blob");
     front.on({ method: "GET", path: /blobs/, fault: { do: "drip", after: 0, every: 10 } });
     front.on({ method: "GET", path: /manifests/, fault: { do: "drip", after: 0, every: 10 } });
     expect(await repository.manifest("v1")).toMatchObject({ state: "found" });

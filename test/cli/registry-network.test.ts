@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Env } from "../../dagger/src/registry/http/env.js";
 import { known } from "../../dagger/src/registry/reference/lookup.js";
-import { brief } from "../../dagger/src/registry/http/retry.js";
+import { quick } from "../../dagger/src/registry/http/retry.js";
 import { clientOf, newBlob, newImage } from "./support/client.js";
 import { type FaultyProxy, startFaultyProxy } from "./support/faulty-proxy.js";
 import { type ForwardProxy, startForwardProxy } from "./support/forward-proxy.js";
@@ -47,7 +47,7 @@ describe("how a registry is reached", () => {
 
   /** A push and a pull, as a client with this environment does them. */
   const roundTrip = async (host: string, env: Env) => {
-    const client = clientOf(host, login, { env, patience: brief });
+    const client = clientOf(host, login, { env, retryPolicy: quick });
     const repository = client.repository("acme/way", "push");
     const image = await newImage(repository, 300_000);
     await repository.putManifest("v1", image.mediaType, image.bytes);
@@ -56,7 +56,7 @@ describe("how a registry is reached", () => {
     client.close();
   };
   const refused = async (host: string, env: Env) => {
-    const answer = await clientOf(host, login, { env, patience: brief }).repository("acme/way").headManifest("v1");
+    const answer = await clientOf(host, login, { env, retryPolicy: quick }).repository("acme/way").headManifest("v1");
     if (answer.state !== "unknown") throw new Error(answer.state);
     expect(answer.error.code).toBe("REGISTRY_UNREACHABLE");
     expect(JSON.stringify(answer)).not.toContain("password-of-a-test");
@@ -113,9 +113,9 @@ describe("how a registry is reached", () => {
     const silent = createServer().listen(0, "127.0.0.1");
     await once(silent, "listening");
     const proxy = await startForwardProxy(`127.0.0.1:${(silent.address() as AddressInfo).port}`);
-    const timeouts = { ...brief.timeouts, connect: 150 };
+    const timeouts = { ...quick.timeouts, connect: 150 };
     try {
-      const client = clientOf(name, login, { env: { HTTPS_PROXY: proxy.host }, patience: { ...brief, timeouts } });
+      const client = clientOf(name, login, { env: { HTTPS_PROXY: proxy.host }, retryPolicy: { ...quick, timeouts } });
       const answer = await client.repository("acme/way").headManifest("v1");
       expect(answer).toMatchObject({ state: "unknown", error: { code: "REGISTRY_UNREACHABLE" } });
       expect(answer.state === "unknown" && answer.why).toMatch(/no (connection|tunnel).* for 0.15 s/);

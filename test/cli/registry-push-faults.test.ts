@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Repository } from "../../dagger/src/registry/client.js";
 import { known } from "../../dagger/src/registry/reference/lookup.js";
-import { brief } from "../../dagger/src/registry/http/retry.js";
+import { quick } from "../../dagger/src/registry/http/retry.js";
 import { clientOf, errorOf, newBlob, newImage, type TestClient } from "./support/client.js";
 import { type Fault, type FaultyProxy, startFaultyProxy } from "./support/faulty-proxy.js";
 import { startRegistry, type TestRegistry, whyNoRegistry } from "./support/registry.js";
@@ -193,7 +193,7 @@ describe("pushing to a registry that misbehaves", () => {
     front.on({ method: "DELETE", path: /uploads/, fault: { do: "reset" } });
     expect(await repository.canPush()).toEqual({ state: "allowed" });
     front.on({ method: "POST", path: /uploads/, times: always, fault: answer(503, "") });
-    expect(await clientOf(front.host, null, { patience: brief }).repository("acme/push").canPush()).toMatchObject({
+    expect(await clientOf(front.host, null, { retryPolicy: quick }).repository("acme/push").canPush()).toMatchObject({
       state: "unknown",
     });
   });

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Repository } from "../../dagger/src/registry/client.js";
 import type { Lookup } from "../../dagger/src/registry/reference/lookup.js";
-import { brief } from "../../dagger/src/registry/http/retry.js";
+import { quick } from "../../dagger/src/registry/http/retry.js";
 import { clientOf, newBlob, newImage, type TestClient } from "./support/client.js";
 import { type FaultyProxy, startFaultyProxy } from "./support/faulty-proxy.js";
 import { startRegistry, type TestRegistry, whyNoRegistry } from "./support/registry.js";
@@ -80,7 +80,7 @@ describe("reading from a registry that misbehaves", () => {
     });
 
     test("an answer that never comes is given up", async () => {
-      client = clientOf(front.host, null, { patience: { ...brief, timeouts: impatient } });
+      client = clientOf(front.host, null, { retryPolicy: { ...quick, timeouts: impatient } });
       repository = client.repository("acme/read");
       front.on({ path, times: Number.POSITIVE_INFINITY, fault: { do: "stall", after: -1 } });
       const answer = await ask();
@@ -173,7 +173,7 @@ describe("reading from a registry that misbehaves", () => {
   test("a registry that is not there", async () => {
     const dead = await startFaultyProxy(registry.host);
     await dead.stop();
-    const gone = clientOf(dead.host, null, { patience: brief });
+    const gone = clientOf(dead.host, null, { retryPolicy: quick });
     const answer = await gone.repository("acme/read").headManifest("v1");
     expect(answer).toMatchObject({ state: "unknown", error: { code: "REGISTRY_UNREACHABLE" } });
     expect(answer.state === "unknown" && answer.why).toContain("ECONNREFUSED");

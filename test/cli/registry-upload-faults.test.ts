@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Repository } from "../../dagger/src/registry/client.js";
-import { patient } from "../../dagger/src/registry/http/retry.js";
+import { persistent } from "../../dagger/src/registry/http/retry.js";
 import { known } from "../../dagger/src/registry/reference/lookup.js";
 import { clientOf, errorOf, newBlob, type TestClient } from "./support/client.js";
 import { type Fault, type FaultyProxy, startFaultyProxy } from "./support/faulty-proxy.js";
@@ -90,7 +90,9 @@ describe("a large blob pushed to a registry that misbehaves", () => {
   });
 
   test("that stalls goes on in chunks", async () => {
-    client = clientOf(front.host, null, { patience: { ...patient, timeouts: { connect: 5_000, answer: 5_000, idle: 250 } } });
+    client = clientOf(front.host, null, {
+      retryPolicy: { ...persistent, timeouts: { connect: 5_000, answer: 5_000, idle: 250 } },
+    });
     repository = client.repository("acme/large");
     front.on({ method: "PUT", path: /uploads/, fault: { do: "hang", after: 100_000 } });
     expect(await pushed()).toEqual({ how: "uploaded", chunks: 3 });

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { assembleStage, type AssembledStage, type AssembleInput } from "../../dagger/src/oci-layout/write-stage.js";
-import { gatherFacts } from "../../dagger/src/filesystem/gather-facts.js";
+import { takeSnapshot } from "../../dagger/src/filesystem/take-snapshot.js";
 import { indexLayers } from "../../dagger/src/oci-layout/index-layers.js";
-import { assemblyOf } from "../../dagger/src/pipeline/contents/assembly-index.js";
+import { parentIndexOf } from "../../dagger/src/pipeline/contents/parent-index.js";
 import { configText, layerType, manifestText, mediaTypes } from "../../dagger/src/pipeline/oci/manifest.js";
 import type { PlannedStage } from "../../dagger/src/pipeline/plan/types.js";
 import type { StageKey } from "../../dagger/src/pipeline/plan/key.js";
@@ -74,17 +74,17 @@ const assembleStages = async ({ stages, ...given }: Given): Promise<{ stages: As
 };
 
 const input = async (steps: readonly Step[][]): Promise<Given> => {
-  const facts = await gatherFacts(context, { roots: ["app"], texts: [], ignore: [] });
+  const snapshot = await takeSnapshot(context, { roots: ["app"], texts: [], ignore: [] });
   const below = parent();
   const named = (["application", "runtime"] as const).map((name, at) => stage(name, steps[at] ?? []));
   return {
     layout,
     parentDigest: below.digest,
-    parentIndex: assemblyOf(await indexLayers(layout, [below.layer], null)),
+    parentIndex: parentIndexOf(await indexLayers(layout, [below.layer], null)),
     plan: { epoch, compression: "gzip", stages: named },
     stages: named,
     contextFolder: context,
-    facts,
+    snapshot,
     remembered: new Map<string, WrittenLayer>(),
     encoder: { name: "gzip of this Node", load: async () => (piece) => gzipSync(piece) },
   };
@@ -95,7 +95,7 @@ const copy = async (): Promise<Step> => ({
   to: "/opt/app",
   owner: "0:0",
   items: [{ from: "app", to: "/opt/app" }],
-  entries: (await gatherFacts(context, { roots: ["app"], texts: [], ignore: [] })).entries,
+  entries: (await takeSnapshot(context, { roots: ["app"], texts: [], ignore: [] })).entries,
 });
 const cmd: Step = {
   do: "config",

@@ -26,8 +26,8 @@ test("caches are of one repository at one level of trust", () => {
 test("every cache that a step mounts has the name it is given, and no other", () => {
   const spec = parseSpec(text).value!;
   const lock = { format: 1 as const, bases: {}, tools: {}, images: {} };
-  const facts = { entries: [], texts: new Map<string, string>() };
-  const plan = planImage({ spec, image: "box", platform: "linux/amd64", facts, lock, buildArgs: {} });
+  const snapshot = { entries: [], texts: new Map<string, string>() };
+  const plan = planImage({ spec, image: "box", platform: "linux/amd64", snapshot, lock, buildArgs: {} });
   const caches = cachesOf("r.example/team/box", "branch");
   const ids = [...renderStage(plan, "base-tools", caches).matchAll(/type=cache,id=([^,]+)/g)].map(([, id]) => id);
   expect(ids.length).toBeGreaterThan(0);

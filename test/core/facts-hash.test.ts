@@ -14,7 +14,7 @@ import { dirname } from "node:path";
 import { describe, expect, test } from "vitest";
 import { loadHashes, parseHashes, saveHashes } from "../../ci/state/hash-cache.js";
 import type { HashCache } from "../../dagger/src/filesystem/hash-file.js";
-import type { Entry } from "../../dagger/src/pipeline/context/facts.js";
+import type { Entry } from "../../dagger/src/pipeline/context/snapshot.js";
 import { failure, sha256, scratchFolder } from "./fixtures/scratch.js";
 
 const { at, put, gather } = scratchFolder();

@@ -2,7 +2,7 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, rmSync, symli
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { stageContext } from "../../ci/state/staged-context.js";
-import { gatherFacts } from "../../dagger/src/filesystem/gather-facts.js";
+import { takeSnapshot } from "../../dagger/src/filesystem/take-snapshot.js";
 import { failure, paths, scratchFolder } from "./fixtures/scratch.js";
 
 const { at, put, gather } = scratchFolder();
@@ -19,10 +19,9 @@ describe("a staged context", () => {
     symlinkSync("/run/secret", at("app/link"));
     const entries = await gather(["app/run", "app/sub", "app/empty", "app/link"]);
     const staged = await stageContext(at(""), entries, store());
-    expect(paths(await gatherFacts(staged, { roots: ["."], texts: [], ignore: [] }).then((facts) => facts.entries))).toEqual([
-      "app",
-      ...paths(entries),
-    ]);
+    expect(
+      paths(await takeSnapshot(staged, { roots: ["."], texts: [], ignore: [] }).then((snapshot) => snapshot.entries)),
+    ).toEqual(["app", ...paths(entries)]);
     expect(["", "app", "app/empty", "app/run", "app/sub/data"].map((path) => mode(join(staged, path)))).toEqual([
       "755",
       "755",

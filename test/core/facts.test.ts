@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { execFileSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
-import { gatherFacts, measureContext } from "../../dagger/src/filesystem/gather-facts.js";
+import { takeSnapshot, measureContext } from "../../dagger/src/filesystem/take-snapshot.js";
 import { compileIgnore } from "../../dagger/src/pipeline/context/dockerignore.js";
 import { failure, paths, sha256, scratchFolder } from "./fixtures/scratch.js";
 
@@ -71,7 +71,7 @@ describe("roots that cannot be sent", () => {
     put("app/x");
     expect((await failure(gather(["app/src/y"]))).why).toBe("app holds no src");
     expect((await failure(gather(["app/x/y"]))).why).toBe("app/x is not a folder");
-    expect((await failure(gatherFacts(at("no"), { roots: ["a"], texts: [], ignore: [] }))).code).toBe("INPUT_MISSING");
+    expect((await failure(takeSnapshot(at("no"), { roots: ["a"], texts: [], ignore: [] }))).code).toBe("INPUT_MISSING");
   });
   test("ignored: the line that wins is named", async () => {
     put("app/docs/x.md");
@@ -117,14 +117,14 @@ describe("what no image can hold", () => {
 
 test("texts are read where they exist", async () => {
   put("app/pyproject.toml", "[project]\n");
-  const { texts } = await gatherFacts(at(""), {
+  const { texts } = await takeSnapshot(at(""), {
     roots: ["app"],
     texts: ["app/pyproject.toml", "app/setup.py", "no/x"],
     ignore: [],
   });
   expect([...texts]).toEqual([["app/pyproject.toml", "[project]\n"]]);
   writeFileSync(at("app/latin"), Buffer.from([0xe4]));
-  expect((await failure(gatherFacts(at(""), { roots: [], texts: ["app/latin"], ignore: [] }))).code).toBe("CONFIG_INVALID");
+  expect((await failure(takeSnapshot(at(""), { roots: [], texts: ["app/latin"], ignore: [] }))).code).toBe("CONFIG_INVALID");
 });
 
 test("a context is measured without what is ignored, and the same whatever of it is known already", async () => {
@@ -135,7 +135,7 @@ test("a context is measured without what is ignored, and the same whatever of it
   const ignore = ["**/*.log"];
   expect(measureContext(at(""), compileIgnore(ignore))).toEqual({ files: 2, bytes: 8 });
   for (const roots of [["b"], ["./b/"], ["a"], ["a", "b/c"], ["b", "b/c"], ["."]]) {
-    const { entries } = await gatherFacts(at(""), { roots, texts: [], ignore });
+    const { entries } = await takeSnapshot(at(""), { roots, texts: [], ignore });
     expect(measureContext(at(""), compileIgnore(ignore), { roots, entries })).toEqual({ files: 2, bytes: 8 });
   }
 });

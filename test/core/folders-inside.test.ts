@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFil
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { replaceInside } from "../../ci/host/replace-inside.js";
-import { gatherFacts, type HashCache } from "../../dagger/src/filesystem/gather-facts.js";
+import { takeSnapshot, type HashCache } from "../../dagger/src/filesystem/take-snapshot.js";
 import { foldersInside } from "../../dagger/src/filesystem/folders-inside.js";
 import { compileIgnore } from "../../dagger/src/pipeline/context/dockerignore.js";
 import { failure, scratchFolder, sha256 } from "./fixtures/scratch.js";
@@ -39,7 +39,7 @@ describe("a folder that another process replaces by a link while a context is re
         return false;
       },
     };
-    const { entries } = await gatherFacts(at("."), wanted("app"), { ignore: swapping });
+    const { entries } = await takeSnapshot(at("."), wanted("app"), { ignore: swapping });
     expect(entries).toEqual([
       { kind: "directory", path: "app" },
       { kind: "symlink", path: "app/sub", target: host },
@@ -64,7 +64,7 @@ describe("a folder that another process replaces by a link while a context is re
       },
       set: () => undefined,
     };
-    const found = await failure(gatherFacts(at("."), wanted("a", "b"), { cache }));
+    const found = await failure(takeSnapshot(at("."), wanted("a", "b"), { cache }));
     expect(swapped).toBe(true);
     expect(found).toMatchObject({ code: "INPUT_MISSING", what: "b/file changed while it was read" });
   });

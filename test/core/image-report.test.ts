@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { reportOf, type StageContent } from "../../dagger/src/pipeline/report/image-report.js";
 import { imageReportText } from "../../dagger/src/pipeline/report/report-text.js";
-import type { FullIndex, PackageList, StageEntry } from "../../dagger/src/pipeline/contents/file-entry.js";
+import type { FileIndex, PackageList, StageEntry } from "../../dagger/src/pipeline/contents/file-entry.js";
 
 /** A report is a fold over what the stages' indexes say: no file is counted twice, and each is of the stage that made it what it is. */
 const file = (path: string, size: number, sha256 = path, more: Partial<StageEntry> = {}): StageEntry => ({
@@ -15,7 +15,7 @@ const file = (path: string, size: number, sha256 = path, more: Partial<StageEntr
   sha256,
   ...more,
 });
-const index = (entries: StageEntry[], packages: PackageList = { manager: "none" }): FullIndex => ({
+const index = (entries: StageEntry[], packages: PackageList = { manager: "none" }): FileIndex => ({
   format: 1,
   entries: entries.sort((a, b) => (a.path < b.path ? -1 : 1)),
   accounts: {},

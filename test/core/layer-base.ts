@@ -1,5 +1,5 @@
-import { type AssemblyIndex, assemblyOf } from "../../dagger/src/pipeline/contents/assembly-index.js";
-import type { Entry } from "../../dagger/src/pipeline/context/facts.js";
+import { type ParentIndex, parentIndexOf } from "../../dagger/src/pipeline/contents/parent-index.js";
+import type { Entry } from "../../dagger/src/pipeline/context/snapshot.js";
 import { assembleLayer } from "../../dagger/src/pipeline/layer/plan-layer.js";
 import type { LayerEntry } from "../../dagger/src/pipeline/layer/layer-entry.js";
 import type { StageEntry } from "../../dagger/src/pipeline/contents/file-entry.js";
@@ -37,7 +37,7 @@ export const accounts = {
 };
 
 /** A base as distributions have it: usrmerge, /opt elsewhere, modes that matter, a setgid directory, a file with a capability. */
-export const base: AssemblyIndex = assemblyOf({
+export const base: ParentIndex = parentIndexOf({
   format: 1,
   entries: [
     directory("/"),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { AssemblyIndex } from "../../dagger/src/pipeline/contents/assembly-index.js";
-import type { Entry } from "../../dagger/src/pipeline/context/facts.js";
+import type { ParentIndex } from "../../dagger/src/pipeline/contents/parent-index.js";
+import type { Entry } from "../../dagger/src/pipeline/context/snapshot.js";
 import { assembleLayer, describeLayer, layerKeyOf } from "../../dagger/src/pipeline/layer/plan-layer.js";
 import type { Step } from "../../dagger/src/pipeline/steps/step.js";
 import { assemble, base, copy, entry, lines, make, sizes, text, user, workdir } from "./layer-base.js";
@@ -154,7 +154,7 @@ test("the next stage stands on what this one left", () => {
 });
 
 test("the layer key moves with what is written, and not with the rest of the base", () => {
-  const key = (below: AssemblyIndex, epoch = 1) =>
+  const key = (below: ParentIndex, epoch = 1) =>
     layerKeyOf(assembleLayer([text("/opt/x")], below, sizes).entries, epoch, "zstd", "encoder");
   const other = { ...base, directories: [...base.directories, ["/zzz", "755", 0, 0, ""] as const] };
   const elsewhere = { ...base, symlinks: base.symlinks.map(([path, to]) => [path, path === "/opt" ? "/usr" : to] as const) };

@@ -2,19 +2,19 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   isMoving,
-  type Mark,
-  markTag,
-  markText,
+  type TagOrigin,
+  originTagOf,
+  tagOriginText,
   readMark,
   type Relation,
-  whyNot,
+  staleMoveReason,
 } from "../../dagger/src/pipeline/oci/tag-origin.js";
 import { isTag } from "../../dagger/src/registry/reference/reference.js";
 
 const config = { mediaType: "application/vnd.oci.empty.v1+json", digest: `sha256:${"44".repeat(32)}`, size: 2 };
-const mark: Mark = { tag: "latest", commit: "a".repeat(40), time: 1_767_322_800, digest: `sha256:${"12".repeat(32)}` };
+const mark: TagOrigin = { tag: "latest", commit: "a".repeat(40), time: 1_767_322_800, digest: `sha256:${"12".repeat(32)}` };
 const read = (change: (value: Record<string, object>) => unknown, tag = "latest") =>
-  readMark(change(JSON.parse(markText(mark, config)) as Record<string, object>), tag);
+  readMark(change(JSON.parse(tagOriginText(mark, config)) as Record<string, object>), tag);
 
 describe("which tags move with a branch", () => {
   test.each(["latest", "main", "stable", "edge", "feature-x", "pr-17", "1", "1.4", "v2", "debian", "nightly", "release-1.4"])(
@@ -37,7 +37,7 @@ describe("which tags move with a branch", () => {
   test("the mark of every tag that moves is a tag itself", () =>
     fc.assert(
       fc.property(fc.stringMatching(/^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/), (tag) => {
-        if (isMoving(tag)) expect(isTag(markTag(tag))).toBe(true);
+        if (isMoving(tag)) expect(isTag(originTagOf(tag))).toBe(true);
       }),
     ));
 });
@@ -46,7 +46,7 @@ describe("a mark", () => {
   test("is read as it was written", () => {
     expect(read((value) => value)).toEqual(mark);
     const byHand = { ...mark, commit: null, time: 1_767_322_800.25 };
-    expect(readMark(JSON.parse(markText(byHand, config)), "latest")).toEqual(byHand);
+    expect(readMark(JSON.parse(tagOriginText(byHand, config)), "latest")).toEqual(byHand);
   });
 
   test("of another tag, or of another form, is none", () => {
@@ -79,16 +79,16 @@ describe("whether a tag stays where it is", () => {
     ["unknown", 0, false],
     ["unknown", -10, true],
   ])("the mark's commit is %s, ours is %i s later: %s", (relation, later, stays) =>
-    expect(whyNot(mark, mine(time + later), relation) !== null).toBe(stays),
+    expect(staleMoveReason(mark, mine(time + later), relation) !== null).toBe(stays),
   );
 
   test("is said with both commits", () => {
-    expect(whyNot(mark, mine(time), "after")).toBe("it stands on aaaaaaaaaaaa, which comes after bbbbbbbbbbbb");
-    expect(whyNot({ ...mark, commit: null }, mine(time), "unknown")).toBeNull();
-    expect(whyNot({ ...mark, commit: null }, mine(time - 60), "unknown")).toBe(
+    expect(staleMoveReason(mark, mine(time), "after")).toBe("it stands on aaaaaaaaaaaa, which comes after bbbbbbbbbbbb");
+    expect(staleMoveReason({ ...mark, commit: null }, mine(time), "unknown")).toBeNull();
+    expect(staleMoveReason({ ...mark, commit: null }, mine(time - 60), "unknown")).toBe(
       "it was put there by hand, at 2026-01-02T03:00:00Z, and bbbbbbbbbbbb is of 2026-01-02T02:59:00Z",
     );
-    expect(whyNot(mark, mine(time - 60), "unknown")).toBe(
+    expect(staleMoveReason(mark, mine(time - 60), "unknown")).toBe(
       "it stands on aaaaaaaaaaaa of 2026-01-02T03:00:00Z, and bbbbbbbbbbbb is of 2026-01-02T02:59:00Z",
     );
   });

@@ -25,7 +25,7 @@ const planOf = (stages: Partial<Record<StageName, string>>) => {
   if (value === null) throw new Error(problems.map(({ message }) => message).join("\n"));
   const texts = new Map([["app/pyproject.toml", '[project]\nname = "app"\nversion = "1"\n']]);
   const lock = { format: 1 as const, bases: {}, tools: {}, images: {} };
-  return planImage({ spec: value, image: "box", platform: "linux/amd64", facts: { entries: [], texts }, lock, buildArgs: {} });
+  return planImage({ spec: value, image: "box", platform: "linux/amd64", snapshot: { entries: [], texts }, lock, buildArgs: {} });
 };
 
 /** The environment of the image, all stages assembled on a base with this one. */

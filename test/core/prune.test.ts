@@ -54,7 +54,7 @@ describe("whatever a repository holds", () => {
       fc.property(repositories, policies, (nodes, policy) => {
         const kept = keptOf(prune(nodes, policy).decisions);
         const needed = new Set([...policy.wanted.keys(), ...kept.flatMap(({ holds }) => holds)]);
-        const refs = nodes.filter(({ isStageRef, makes }) => isStageRef && needed.has(makes!));
+        const refs = nodes.filter(({ isStageArtifact, makes }) => isStageArtifact && needed.has(makes!));
         for (const { digest } of refs) expect(digests(kept)).toContain(digest);
       }),
       runs,
@@ -179,7 +179,7 @@ const needed = (nodes: readonly ManifestNode[], { wanted, grace, now }: PrunePol
     return grace > 0 && (times.length === 0 || now - Math.min(...times) < grace);
   };
   const isWanted = (node: ManifestNode) =>
-    wanted.has(node.makes ?? "") || below(node).some(({ isStageRef, makes }) => !isStageRef && wanted.has(makes ?? ""));
+    wanted.has(node.makes ?? "") || below(node).some(({ isStageArtifact, makes }) => !isStageArtifact && wanted.has(makes ?? ""));
   const roots = new Set(nodes.filter((node) => !isOurs(node) && (node.tags.length > 0 || !isAttached(node))));
   const kept = new Set(nodes.filter((node) => roots.has(node) || isYoung(node) || isWanted(node)));
   for (let before = -1; before !== kept.size;) {
@@ -190,9 +190,9 @@ const needed = (nodes: readonly ManifestNode[], { wanted, grace, now }: PrunePol
         if (one.makes !== null && node.holds.includes(one.makes)) kept.add(one);
         if (one.subject === node.digest) kept.add(one);
       }
-      const images = node.isStageRef ? [] : below(node);
+      const images = node.isStageArtifact ? [] : below(node);
       for (const image of roots.has(node) ? [node, ...images] : images)
-        for (const ref of above(image).filter(({ isStageRef }) => isStageRef)) kept.add(ref);
+        for (const ref of above(image).filter(({ isStageArtifact }) => isStageArtifact)) kept.add(ref);
     }
   }
   return new Set([...kept].map(({ digest }) => digest));

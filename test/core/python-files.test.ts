@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Entry } from "../../dagger/src/pipeline/context/facts.js";
+import type { Entry } from "../../dagger/src/pipeline/context/snapshot.js";
 import type { StaticProject } from "../../dagger/src/pipeline/python/project.js";
 import { pythonFiles } from "../../dagger/src/pipeline/steps/python-files.js";
 import { readProject } from "../../dagger/src/pipeline/python/requirements.js";
@@ -23,8 +23,8 @@ const python = { venv: "/opt/venv", version: "3.11" };
 
 test("the files of each project that is copied, from where it stands in the image", () => {
   const projects = [projectAt("app/pyproject.toml", "tool"), projectAt("other/pyproject.toml", "absent")];
-  const facts = { entries: [file("app/src/tool/main.py")] };
-  const steps = pythonFiles(projects, python, [copy({ from: "app", to: "/opt/x/app" })], facts) as StepOf<"file">[];
+  const snapshot = { entries: [file("app/src/tool/main.py")] };
+  const steps = pythonFiles(projects, python, [copy({ from: "app", to: "/opt/x/app" })], snapshot) as StepOf<"file">[];
   const site = "/opt/venv/lib/python3.11/site-packages";
   expect(steps.map(({ path, mode }) => `${mode} ${path}`)).toEqual([
     "755 /opt/venv/bin/tool",

@@ -11,7 +11,7 @@ import {
 } from "../../dagger/src/registry/auth/challenge.js";
 import { plainHttpHosts } from "../../dagger/src/registry/http/plain-http.js";
 import { isLoopback, proxyFor, shownUrl } from "../../dagger/src/registry/http/proxy.js";
-import { brief, patient, retryAfterMs, waitBefore } from "../../dagger/src/registry/http/retry.js";
+import { quick, persistent, retryAfterMs, waitBefore } from "../../dagger/src/registry/http/retry.js";
 
 describe("WWW-Authenticate", () => {
   test.each([
@@ -118,7 +118,7 @@ describe("another try", () => {
     [503, true],
     [504, true],
   ])("after %i: %s", (code, again) => {
-    expect(waitBefore(status(code), 1, patient, clock) !== null).toBe(again);
+    expect(waitBefore(status(code), 1, persistent, clock) !== null).toBe(again);
   });
 
   test.each([
@@ -133,14 +133,14 @@ describe("another try", () => {
     ["proxy", "", false],
     ["redirect", "", false],
   ] as const)("after %s %s: %s", (kind, code, again) => {
-    expect(waitBefore({ broken: new Broken(kind, "x", { code }) }, 1, patient, clock) !== null).toBe(again);
+    expect(waitBefore({ broken: new Broken(kind, "x", { code }) }, 1, persistent, clock) !== null).toBe(again);
   });
 
-  test("waits double, up to a limit, and end with the patience", () => {
-    const waits = [1, 2, 3, 4, 5, 6].map((tried) => waitBefore(status(503), tried, patient, clock));
+  test("waits double, up to a limit, and end with the retryPolicy", () => {
+    const waits = [1, 2, 3, 4, 5, 6].map((tried) => waitBefore(status(503), tried, persistent, clock));
     expect(waits.map((wait) => wait && Math.round(wait))).toEqual([500, 1000, 1999, 3998, 7996, null]);
-    expect(waitBefore(status(503), 2, brief, clock)).toBe(null);
-    expect(waitBefore(status(503), 20, { ...patient, tries: 100 }, clock)).toBeLessThanOrEqual(patient.longestWait);
+    expect(waitBefore(status(503), 2, quick, clock)).toBe(null);
+    expect(waitBefore(status(503), 20, { ...persistent, tries: 100 }, clock)).toBeLessThanOrEqual(persistent.longestWait);
   });
 
   test("no wait is shorter than what was asked for, and none is drawn below half of the backoff", () => {
@@ -150,8 +150,8 @@ describe("another try", () => {
         fc.integer({ min: 1, max: 5 }),
         fc.integer({ min: 0, max: 60 }),
         (random, tried, seconds) => {
-          const wait = waitBefore(status(429, String(seconds)), tried, patient, { now: clock.now, random: () => random }) ?? 0;
-          expect(wait).toBeGreaterThanOrEqual(Math.max(seconds * 1000, (patient.firstWait * 2 ** (tried - 1)) / 2));
+          const wait = waitBefore(status(429, String(seconds)), tried, persistent, { now: clock.now, random: () => random }) ?? 0;
+          expect(wait).toBeGreaterThanOrEqual(Math.max(seconds * 1000, (persistent.firstWait * 2 ** (tried - 1)) / 2));
         },
       ),
     );

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { scopeOf } from "../../ci/trust/trust-level.js";
+import { trustOf } from "../../ci/trust/trust-level.js";
 
 /** What each CI says of itself, and what may be written because of it. */
 type Env = Record<string, string>;
@@ -129,14 +129,14 @@ describe("the scope of a build", () => {
   ])("%s", (_, env, event, scope) => {
     // A terminal makes no difference where a CI is in sight: some give each job one.
     if (Object.keys(env).some((name) => !["CI", "FACTORY_SCOPE"].includes(name)))
-      expect(scopeOf(env, around(event, true)).scope).toBe(scope);
-    const found = scopeOf(env, around(event));
-    expect(found.scope).toBe(scope);
+      expect(trustOf(env, around(event, true)).level).toBe(scope);
+    const found = trustOf(env, around(event));
+    expect(found.level).toBe(scope);
     expect(found.why).not.toBe("");
   });
 
   test("one that does not exist is refused", () =>
-    expect(() => scopeOf({ FACTORY_SCOPE: "protectd" }, around(null))).toThrow(
+    expect(() => trustOf({ FACTORY_SCOPE: "protectd" }, around(null))).toThrow(
       expect.objectContaining({
         code: "USAGE",
         explanation: expect.objectContaining({ fix: expect.stringContaining("protected") }),
@@ -144,29 +144,29 @@ describe("the scope of a build", () => {
     ));
 
   test("a person at a terminal with no CI in sight is trusted, and says so", () => {
-    expect(scopeOf({}, around(null, true))).toEqual({
-      scope: "protected",
+    expect(trustOf({}, around(null, true))).toEqual({
+      level: "protected",
       why: expect.stringContaining("a person at a terminal"),
     });
-    expect(scopeOf({ CI: "false" }, around(null, true)).scope).toBe("protected");
-    expect(scopeOf({ CI: "1" }, around(null, true)).scope).toBe("branch");
+    expect(trustOf({ CI: "false" }, around(null, true)).level).toBe("protected");
+    expect(trustOf({ CI: "1" }, around(null, true)).level).toBe("branch");
   });
 
   test("where git names no commit, a CI's word about a ref counts for nothing", () =>
-    expect(scopeOf(github("push"), around({}, true, null))).toEqual({
-      scope: "branch",
+    expect(trustOf(github("push"), around({}, true, null))).toEqual({
+      level: "branch",
       why: expect.stringContaining("FACTORY_SCOPE=protected"),
     }));
 
   test("what is silent is a branch, and hears how to say otherwise", () => {
     for (const env of [{}, { CI: "true" }, { TEAMCITY_VERSION: "1" }])
-      expect(scopeOf(env, around(null)).why).toContain("set FACTORY_SCOPE=protected");
+      expect(trustOf(env, around(null)).why).toContain("set FACTORY_SCOPE=protected");
   });
 
   test("the event is read on GitHub only, and git is started for a word about a commit only", () => {
     const refuse = (): never => {
       throw new Error("nobody needs it");
     };
-    expect(scopeOf({ CI: "true" }, { event: refuse, head: refuse, interactive: true }).scope).toBe("branch");
+    expect(trustOf({ CI: "true" }, { event: refuse, head: refuse, interactive: true }).level).toBe("branch");
   });
 });

@@ -1,9 +1,9 @@
 import * as fc from "fast-check";
 import { pack } from "tar-stream";
 import { describe, expect, test } from "vitest";
-import { assemblyOf } from "../../dagger/src/pipeline/contents/assembly-index.js";
+import { parentIndexOf } from "../../dagger/src/pipeline/contents/parent-index.js";
 import { installedPackages } from "../../dagger/src/pipeline/contents/dpkg-status.js";
-import type { FullIndex } from "../../dagger/src/pipeline/contents/file-entry.js";
+import type { FileIndex } from "../../dagger/src/pipeline/contents/file-entry.js";
 import { IndexFold } from "../../dagger/src/pipeline/contents/fold-layers.js";
 
 type Item = {
@@ -28,7 +28,7 @@ const tarOf = async (items: readonly Item[]): Promise<Buffer> => {
   return Buffer.concat(parts);
 };
 
-const fold = (below: FullIndex | null, layers: readonly Uint8Array[], piece = 1 << 16): FullIndex => {
+const fold = (below: FileIndex | null, layers: readonly Uint8Array[], piece = 1 << 16): FileIndex => {
   const index = new IndexFold(below);
   for (const layer of layers) {
     index.start();
@@ -38,7 +38,7 @@ const fold = (below: FullIndex | null, layers: readonly Uint8Array[], piece = 1 
   return index.index();
 };
 
-const paths = (index: FullIndex) => index.entries.map(({ path }) => path);
+const paths = (index: FileIndex) => index.entries.map(({ path }) => path);
 const folder = (name: string): Item => ({ name, type: "directory" });
 
 describe("a fold of layers", () => {
@@ -173,7 +173,7 @@ describe("a fold of layers", () => {
     const whole = fold(null, layers);
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 2000 }), fc.integer({ min: 0, max: 3 }), (piece, cut) => {
-        const below = JSON.parse(JSON.stringify(fold(null, layers.slice(0, cut), piece))) as FullIndex;
+        const below = JSON.parse(JSON.stringify(fold(null, layers.slice(0, cut), piece))) as FileIndex;
         expect(fold(cut === 0 ? null : below, layers.slice(cut), piece)).toEqual(whole);
       }),
       { numRuns: 60 },
@@ -190,7 +190,7 @@ test("the small part of an index knows directories, links, taken names and accou
       { name: "root/", type: "directory", mode: 0o550 },
     ]),
   ]);
-  expect(assemblyOf(index)).toEqual({
+  expect(parentIndexOf(index)).toEqual({
     format: 1,
     directories: [
       ["/", "755", 0, 0, ""],

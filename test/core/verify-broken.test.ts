@@ -48,8 +48,8 @@ describe("a broken planner is found, with the stage to blame", () => {
     ],
     [
       "reads the whole of pyproject.toml for the dependencies",
-      withKeys((ingredients, _, { facts }) =>
-        ingredients.stage === "dependencies" ? { of: ingredients, and: [...facts.texts] } : { of: ingredients },
+      withKeys((ingredients, _, { snapshot }) =>
+        ingredients.stage === "dependencies" ? { of: ingredients, and: [...snapshot.texts] } : { of: ingredients },
       ),
       ["description", "code"],
       [/^description: dependencies: its key moved/],

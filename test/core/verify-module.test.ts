@@ -2,9 +2,9 @@ import { cpSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Client, Directory } from "@dagger.io/dagger";
 import { describe, expect, test } from "vitest";
-import type { Call } from "../../dagger/src/module/request.js";
+import type { PreparedRequest } from "../../dagger/src/module/request.js";
 import { planImage } from "../../dagger/src/pipeline/plan/plan.js";
-import { openImage, openSource, type Reach } from "../../dagger/src/module/source.js";
+import { openImage, openSource, type SourceReader } from "../../dagger/src/module/source.js";
 import { provePlans } from "../../dagger/src/module/verify.js";
 import { forgetsContent, type Planner, withKeys } from "./fixtures/broken-keys.js";
 import { scratchFolder } from "./fixtures/scratch.js";
@@ -13,17 +13,21 @@ import { usual } from "./fixtures/usual-project.js";
 /** The proof as the function `verify` runs it, on a folder that stands for what an engine sends. */
 const { at, put } = scratchFolder();
 
-const callOf = async (buildArgs: Readonly<Record<string, string>> = {}, project = usual): Promise<Call> => {
+const callOf = async (buildArgs: Readonly<Record<string, string>> = {}, project = usual): Promise<PreparedRequest> => {
   project((path, text) => put(`sent/${path}`, text));
   const exporter = (path: string) => ({
     export: async (to: string) => cpSync(join(at("sent"), path), to, { recursive: true }),
   });
-  const reach: Reach = { where: "the source", flag: "--source DIR", folder: (path) => exporter(path) as unknown as Directory };
+  const reach: SourceReader = {
+    where: "the source",
+    flag: "--source DIR",
+    folder: (path) => exporter(path) as unknown as Directory,
+  };
   const folder = (name: string) => (mkdirSync(at(name), { recursive: true }), at(name));
   const source = await openSource(reach, folder("source"));
   const open = await openImage(source, undefined, folder("image"));
   const { spec, lock } = source;
-  const plan = planImage({ spec, lock, image: open.name, facts: open.facts, platform: "linux/amd64", buildArgs });
+  const plan = planImage({ spec, lock, image: open.name, snapshot: open.snapshot, platform: "linux/amd64", buildArgs });
   return { client: {} as Client, source, open, plans: [plan], scratch: at("") };
 };
 
@@ -37,10 +41,10 @@ const nested: typeof usual = (write) =>
 /** A planner of the command line, asked as the module asks its own. */
 const asOurs =
   (planner: Planner): typeof planImage =>
-  ({ spec, lock, image, facts, platform, buildArgs }) =>
+  ({ spec, lock, image, snapshot, platform, buildArgs }) =>
     planner(
       { spec, lock } as unknown as Parameters<Planner>[0],
-      { name: image, facts } as unknown as Parameters<Planner>[1],
+      { name: image, snapshot } as unknown as Parameters<Planner>[1],
       platform,
       buildArgs,
     );
@@ -91,8 +95,8 @@ describe("a proof inside a function", () => {
     [
       "reads the whole of pyproject.toml for the dependencies",
       asOurs(
-        withKeys((ingredients, _, { facts }) =>
-          ingredients.stage === "dependencies" ? { of: ingredients, and: [...facts.texts] } : { of: ingredients },
+        withKeys((ingredients, _, { snapshot }) =>
+          ingredients.stage === "dependencies" ? { of: ingredients, and: [...snapshot.texts] } : { of: ingredients },
         ),
       ),
       /^description: dependencies: its key moved \(.*\), and nothing of it should have: /m,

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { acquireEmbedded, type Lease } from "../../ci/engines/embedded/lease.js";
 import { run } from "../../ci/host/process.js";
 import { stateOf } from "../../ci/state/state.js";
-import { gatherFacts } from "../../dagger/src/filesystem/gather-facts.js";
+import { takeSnapshot } from "../../dagger/src/filesystem/take-snapshot.js";
 import { readIgnoreLines } from "../../dagger/src/pipeline/context/dockerignore.js";
 import { ignoreRules, refusedLines } from "../core/fixtures/ignore-rules.js";
 
@@ -48,10 +48,10 @@ function makeContext(ignore: string, paths: readonly string[]): string {
 }
 
 const gathered = async (context: string, ignore: string) =>
-  (await gatherFacts(context, { roots: ["."], texts: [], ignore: readIgnoreLines(ignore) })).entries;
+  (await takeSnapshot(context, { roots: ["."], texts: [], ignore: readIgnoreLines(ignore) })).entries;
 
 /** Every path below a folder, with what it is. */
-const listing = async (folder: string) => (await gatherFacts(folder, { roots: ["."], texts: [], ignore: [] })).entries;
+const listing = async (folder: string) => (await takeSnapshot(folder, { roots: ["."], texts: [], ignore: [] })).entries;
 
 describe("BuildKit sends the entries that we hash", () => {
   test.each(ignoreRules)("$name", async ({ ignore, sent: expected, left }) => {

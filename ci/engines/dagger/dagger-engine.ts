@@ -20,7 +20,7 @@ import { FactoryError } from "../../../dagger/src/pipeline/common/error.js";
 import type { BuildEvent } from "../../../dagger/src/pipeline/common/build-event.js";
 import { mediaTypes, platformParts } from "../../../dagger/src/pipeline/oci/manifest.js";
 import { parentOf, platformNames, type StageName } from "../../../dagger/src/pipeline/common/stage.js";
-import { takeStage } from "../../../dagger/src/oci-layout/import-stage.js";
+import { importStage } from "../../../dagger/src/oci-layout/import-stage.js";
 import { nameInLayout } from "../../state/layout-index.js";
 import { withDev } from "./dagger-base.js";
 import { asStep, type Told, watched } from "./watch-steps.js";
@@ -38,7 +38,7 @@ type Session = { client: Client; close(): Promise<void> };
 export function daggerEngine(address: string, cli: string | null): Engine {
   let opened: Promise<Session> | null = null;
   const session = (): Promise<Session> => {
-    opened ??= inTime(openSession(cli), patience, tooLate).catch((cause: unknown) => {
+    opened ??= inTime(openSession(cli), retryPolicy, tooLate).catch((cause: unknown) => {
       opened = null;
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new FactoryError(
@@ -72,9 +72,9 @@ export function daggerEngine(address: string, cli: string | null): Engine {
 }
 
 /** Milliseconds. The CLI has answered before, so that its engine runs; the library would wait for five minutes. */
-const patience = 60_000;
+const retryPolicy = 60_000;
 const tooLate = (): never => {
-  throw new Error(`no session in ${patience / 1000} s`);
+  throw new Error(`no session in ${retryPolicy / 1000} s`);
 };
 
 const openSession = async (cli: string | null): Promise<Session> => {
@@ -166,7 +166,7 @@ async function execute(client: Client, job: Job, emit: (event: BuildEvent) => vo
     });
     // Of a base all layers are taken as they were exported: those of the layout are not compressed.
     const parent = below !== null && below.stage !== "base" ? below : null;
-    const { digest, size } = await takeStage(tar, output.folder, join(workshop, "taken"), plan, stage, parent);
+    const { digest, size } = await importStage(tar, output.folder, join(workshop, "taken"), plan, stage, parent);
     await nameInLayout(output.folder, output.name, {
       mediaType: mediaTypes.manifest,
       digest,

@@ -21,7 +21,7 @@ export type Resolving = {
   world: World;
   lock: Lock;
   net: Net;
-  workshop: Workshop;
+  workshop: BaseAccess;
   /** Where a path of images.yaml stands in its text. */
   locate: Locate;
   /** Resolve what the lock already answers, too. */
@@ -29,7 +29,7 @@ export type Resolving = {
 };
 /** For what only a base itself can answer. It arrives from above: a resolver knows no engine and makes no base. */
 
-export type Workshop = {
+type BaseAccess = {
   /** Looked for when it is first asked for; the caller releases it. */
   engine(): { get(): Promise<Engine>; release(): Promise<void> };
   /** The digest of a bootstrapped base in the state's layout. */

@@ -47,10 +47,10 @@ export const toolPart = (at: Tooling, name: string, source: SourceName, version:
   ];
 };
 
-type Wanted = { name: string; source: SourceName; version: string; platform: Platform };
+type ContextInputs = { name: string; source: SourceName; version: string; platform: Platform };
 
 /** The address and the checksum of a tool's file, which is known to hold what is taken of it. */
-const findFile = async (at: Tooling, wanted: Wanted, into: string): Promise<LockedFile> => {
+const findFile = async (at: Tooling, wanted: ContextInputs, into: string): Promise<LockedFile> => {
   const { net } = at;
   const { name, source, version, platform } = wanted;
   const tool = at.project.spec.tools[name]!;
@@ -78,7 +78,13 @@ const findFile = async (at: Tooling, wanted: Wanted, into: string): Promise<Lock
 };
 
 /** @throws FactoryError CONFIG_INVALID when the archive lacks a file that images.yaml takes of it */
-const holds = async ({ locate, net }: Tooling, wanted: Wanted, file: string, unpack: Unpack, archive: string): Promise<void> => {
+const holds = async (
+  { locate, net }: Tooling,
+  wanted: ContextInputs,
+  file: string,
+  unpack: Unpack,
+  archive: string,
+): Promise<void> => {
   if (unpack.as === "binary") return;
   const names =
     unpack.as === "package" ? Object.values(unpack.links).map((path) => path.replace(/^(?:\.\/)+/, "")) : [unpack.member];

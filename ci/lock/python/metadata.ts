@@ -20,15 +20,15 @@ export const resolveMetadata = (at: Resolving, image: () => Lock["images"][strin
   const { open, world, update, lock } = at;
   return stageNames
     .flatMap((stage) => projectsOf(open.image.stages[stage]))
-    .filter((input) => readInput(input, open.facts).kind === "dynamic")
-    .filter((input) => update || lock.images[open.name]?.dynamic?.[input.path]?.inputs !== inputsHash(input, open.facts))
+    .filter((input) => readInput(input, open.snapshot).kind === "dynamic")
+    .filter((input) => update || lock.images[open.name]?.dynamic?.[input.path]?.inputs !== inputsHash(input, open.snapshot))
     .map((input) => ({
       what: `metadata of ${input.path}`,
       resolve: async () => {
         const store = await mkdtemp(join(tmpdir(), "factory-metadata-"));
         try {
           const roots = [input.path, ...input.inputs];
-          const read = open.facts.entries.filter(({ path }) =>
+          const read = open.snapshot.entries.filter(({ path }) =>
             roots.some((root) => path === root || path.startsWith(`${root}/`)),
           );
           const folder = await stageContext(open.folder, read, store);
@@ -56,7 +56,7 @@ export const resolveMetadata = (at: Resolving, image: () => Lock["images"][strin
             entryPoints: [...metadata.entryPoints],
           };
           (image().dynamic ??= {})[input.path] = {
-            inputs: inputsHash(input, open.facts),
+            inputs: inputsHash(input, open.snapshot),
             metadata: kept,
           };
         } finally {

@@ -1,4 +1,4 @@
-import { PartGone } from "../oci-layout/missing-blob.js";
+import { MissingBlob } from "../oci-layout/missing-blob.js";
 import { type ErrorCode, FactoryError } from "../pipeline/common/error.js";
 import type { Repository } from "../registry/client.js";
 
@@ -36,7 +36,7 @@ export const besideImage = (warn: (text: string) => void): BesideImage => {
     told = true;
   };
   const isOf = (error: unknown, codes: ReadonlySet<ErrorCode>): error is FactoryError =>
-    error instanceof FactoryError && !(error instanceof PartGone) && codes.has(error.code);
+    error instanceof FactoryError && !(error instanceof MissingBlob) && codes.has(error.code);
   return {
     unkept(error) {
       if (!isOf(error, unwritten)) throw error;

@@ -1,13 +1,13 @@
 import { eachAtOnce } from "./concurrency.js";
 import { gunzip } from "../oci-layout/gunzip.js";
 import { blobPath, hasBlob, writeBlob } from "../oci-layout/blobs.js";
-import { PartGone } from "../oci-layout/missing-blob.js";
+import { MissingBlob } from "../oci-layout/missing-blob.js";
 import { FactoryError } from "../pipeline/common/error.js";
 import { type Ingredients, keyOf } from "../pipeline/plan/key.js";
 import type { Descriptor, Manifest } from "../pipeline/oci/manifest.js";
-import { isAssemblyIndex, isImageConfig, isImageIndex, isManifest, jsonOf } from "../pipeline/oci/guards.js";
+import { isParentIndex, isImageConfig, isImageIndex, isManifest, jsonOf } from "../pipeline/oci/guards.js";
 import type { PlannedStage } from "../pipeline/plan/types.js";
-import { isArtifactOf, partsOf, readStageRef, type StageRef, stageTag } from "../pipeline/oci/stage-artifact.js";
+import { isArtifactOf, partsOf, readStageArtifact, type StageArtifact, stageTag } from "../pipeline/oci/stage-artifact.js";
 import type { Repository } from "../registry/client.js";
 import { known, type Lookup } from "../registry/reference/lookup.js";
 
@@ -24,7 +24,7 @@ export type Answer<T> =
 export type Pulled = Answer<PulledStage>;
 
 /** What stands under the tag of a stage's key; nothing that it names was looked at. */
-export type TaggedRef = StageRef & { ref: Descriptor; bytes: Buffer };
+export type TaggedRef = StageArtifact & { ref: Descriptor; bytes: Buffer };
 
 /** Bytes; the small parts of a stage are tens of kilobytes, and what is much larger is something else. */
 const smallLimit = 16 << 20;
@@ -37,7 +37,7 @@ export const taggedRef = async (from: Repository, stage: PlannedStage): Promise<
     if (index === null) return { state: "absent" };
     const { digest, size, mediaType, bytes } = index;
     const value = jsonOf(bytes);
-    const parts = isImageIndex(value) ? readStageRef(value, stage.key) : null;
+    const parts = isImageIndex(value) ? readStageArtifact(value, stage.key) : null;
     if (parts === null) return damaged("it is no stage ref of this key");
     return { state: "found", value: { ...parts, ref: { mediaType, digest, size }, bytes } };
   });
@@ -139,7 +139,7 @@ const disagreement = (
     return `its config says ${config.os}/${config.architecture}`;
   if (config.rootfs.diff_ids.length !== image.layers.length) return "its config and its manifest count layers differently";
   try {
-    return isAssemblyIndex(jsonOf(gunzip(assembly))) ? null : "its index is none of this format";
+    return isParentIndex(jsonOf(gunzip(assembly))) ? null : "its index is none of this format";
   } catch (error) {
     return `its index cannot be read: ${error instanceof Error ? error.message : String(error)}`;
   }
@@ -160,7 +160,7 @@ const concurrency = 4;
  * Brings blobs that are not in the layout; what is there already is left alone.
  * @param from who may have them, in order
  * @returns bytes downloaded
- * @throws PartGone when nobody has one, and what `saveBlob` throws
+ * @throws MissingBlob when nobody has one, and what `saveBlob` throws
  */
 export const fetchBlobs = async (from: readonly Repository[], layout: string, blobs: readonly Descriptor[]): Promise<number> => {
   let bytes = 0;
@@ -174,7 +174,7 @@ export const fetchBlobs = async (from: readonly Repository[], layout: string, bl
       bytes += blob.size;
       return;
     }
-    throw new PartGone(blob.digest, `not in ${from.map(({ name }) => name).join(", ")}`);
+    throw new MissingBlob(blob.digest, `not in ${from.map(({ name }) => name).join(", ")}`);
   });
   return bytes;
 };

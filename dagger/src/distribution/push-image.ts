@@ -8,7 +8,7 @@ import { createReadStream } from "node:fs";
 import { rm } from "node:fs/promises";
 import { eachAtOnce } from "./concurrency.js";
 import { blobBytes, blobPath, hasBlob, readBlob } from "../oci-layout/blobs.js";
-import { PartGone } from "../oci-layout/missing-blob.js";
+import { MissingBlob } from "../oci-layout/missing-blob.js";
 import { FactoryError } from "../pipeline/common/error.js";
 import { type Descriptor, type ImageIndex, type Manifest, mediaTypes } from "../pipeline/oci/manifest.js";
 import { type Body, fileBody } from "../registry/http/body.js";
@@ -40,7 +40,7 @@ const putTries = 3;
 /**
  * A push of an image or index, and all it reaches, into a repository. Nothing that a tag names is touched before `root`.
  * What is half there after a failure is picked up by the next push. Both steps
- * @throws PartGone for a blob that is nowhere, and FactoryError TAG_IMMUTABLE, REGISTRY_DENIED, REGISTRY_UNREACHABLE, REGISTRY_FAILED, INTERRUPTED
+ * @throws MissingBlob for a blob that is nowhere, and FactoryError TAG_IMMUTABLE, REGISTRY_DENIED, REGISTRY_UNREACHABLE, REGISTRY_FAILED, INTERRUPTED
  */
 export const openPush = (to: Repository, layout: string, root: Descriptor, elsewhere: Elsewhere): Push => {
   const manifests: Descriptor[] = [];
@@ -125,7 +125,7 @@ const bodyOf = (layout: string, blob: Descriptor, sources: readonly Repository[]
             yield* source.blobBody(blob).read(start, end);
             return;
           }
-          throw new PartGone(blob.digest, `not in ${["the state folder", ...sources.map(({ name }) => name)].join(", ")}`);
+          throw new MissingBlob(blob.digest, `not in ${["the state folder", ...sources.map(({ name }) => name)].join(", ")}`);
         },
       };
 
@@ -137,5 +137,5 @@ const explained = async (error: unknown, layout: string, blob: Descriptor): Prom
   for await (const piece of createReadStream(path)) hash.update(piece as Buffer);
   if (`sha256:${hash.digest("hex")}` === blob.digest) throw error;
   await rm(path, { force: true });
-  throw new PartGone(blob.digest, "what stood for it in the state folder was something else", { cause: error });
+  throw new MissingBlob(blob.digest, "what stood for it in the state folder was something else", { cause: error });
 };

@@ -5,12 +5,12 @@ import { hashOf } from "../pipeline/common/canonical.js";
 import {
   type Commit,
   isMoving,
-  type Mark,
-  markTag,
-  markText,
+  type TagOrigin,
+  originTagOf,
+  tagOriginText,
   readMark,
   type Relation,
-  whyNot,
+  staleMoveReason,
 } from "../pipeline/oci/tag-origin.js";
 import { mediaTypes } from "../pipeline/oci/manifest.js";
 import { isImageIndex, jsonOf } from "../pipeline/oci/guards.js";
@@ -82,7 +82,7 @@ export const checkTags = (tags: readonly string[]): void => {
 export type History = { commit: Commit; relationOf(other: string): Promise<Relation> };
 
 /** What a tag is now, and why it is not to move. */
-export type Standing = { tag: string; digest: string | null; mark: Mark | null; whyNot: string | null };
+export type TagState = { tag: string; digest: string | null; origin: TagOrigin | null; staleMoveReason: string | null };
 
 /**
  * How tags stand, to be asked right before they move.
@@ -90,32 +90,32 @@ export type Standing = { tag: string; digest: string | null; mark: Mark | null; 
  * @param image where it is not new, its digest: then a tag may be on it already, and that is asked too
  * @throws FactoryError where the registry gives no answer
  */
-export const standingsOf = (
+export const tagStatesOf = (
   home: Repository,
   tags: readonly string[],
   history: History | null,
   image: string | null,
   beside: BesideImage,
-): Promise<Standing[]> =>
+): Promise<TagState[]> =>
   Promise.all(
     tags.map(async (tag) => {
-      const [digest, mark] = await Promise.all([
+      const [digest, origin] = await Promise.all([
         image === null ? null : digestAt(home, tag),
         history === null || !isMoving(tag) ? null : markOf(home, tag, beside),
       ]);
-      const relation = mark?.commit == null || history === null ? "unknown" : await history.relationOf(mark.commit);
-      const why = mark === null || history === null ? null : whyNot(mark, history.commit, relation);
+      const relation = origin?.commit == null || history === null ? "unknown" : await history.relationOf(origin.commit);
+      const why = origin === null || history === null ? null : staleMoveReason(origin, history.commit, relation);
       // A mark without its tag holds nobody back.
       const gone = why !== null && digest === null && (await digestAt(home, tag)) === null;
-      return { tag, digest, mark, whyNot: gone ? null : why };
+      return { tag, digest, origin, staleMoveReason: gone ? null : why };
     }),
   );
 
 const digestAt = async (home: Repository, tag: string): Promise<string | null> =>
   known(await home.headManifest(tag))?.digest ?? null;
 
-const markOf = async (home: Repository, tag: string, beside: BesideImage): Promise<Mark | null> => {
-  const found = await home.manifest(markTag(tag));
+const markOf = async (home: Repository, tag: string, beside: BesideImage): Promise<TagOrigin | null> => {
+  const found = await home.manifest(originTagOf(tag));
   if (found.state === "unknown" && found.error.code === "CHECKSUM_MISMATCH") return null;
   if (found.state === "unknown") await beside.unread(home, found.error);
   const manifest = found.state === "found" ? found.value : null;
@@ -132,14 +132,14 @@ export type TagMove = { name: string; outcome: "moved" | "there" | "kept"; why: 
  */
 export const moveTags = async (
   home: Repository,
-  standings: readonly Standing[],
+  standings: readonly TagState[],
   { root, bytes }: PublishedImage,
   history: History | null,
   beside: BesideImage,
   anyway = false,
 ): Promise<TagMove[]> =>
   allOf(
-    ...standings.map(async ({ tag, digest, mark, whyNot }): Promise<TagMove> => {
+    ...standings.map(async ({ tag, digest, origin: mark, staleMoveReason: whyNot }): Promise<TagMove> => {
       if (whyNot !== null && !anyway)
         return { name: tag, outcome: digest === root.digest ? "there" : "kept", why: digest === root.digest ? null : whyNot };
       if (history !== null && isMoving(tag) && (mark?.commit !== history.commit.id || mark.digest !== root.digest))
@@ -153,10 +153,10 @@ export const moveTags = async (
   );
 
 /** Puts a tag's mark in the place of the one before. @throws FactoryError of the registry */
-export const putMark = async (home: Repository, mark: Mark): Promise<void> => {
+export const putMark = async (home: Repository, mark: TagOrigin): Promise<void> => {
   const empty = Buffer.from(emptyConfig.text);
   const config = { mediaType: emptyConfig.type, digest: digestOf(empty), size: empty.length };
-  const put = () => home.putManifest(markTag(mark.tag), mediaTypes.manifest, Buffer.from(markText(mark, config)));
+  const put = () => home.putManifest(originTagOf(mark.tag), mediaTypes.manifest, Buffer.from(tagOriginText(mark, config)));
   try {
     // Every stage ref has the empty config too: mostly it is there.
     let answer = await put();

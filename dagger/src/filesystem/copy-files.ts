@@ -1,9 +1,9 @@
 import { constants, copyFileSync, existsSync, lutimesSync, mkdirSync, readlinkSync, statSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { Facts } from "../pipeline/context/facts.js";
+import type { ContextSnapshot } from "../pipeline/context/snapshot.js";
 
-/** Copies the entries of a context's facts to another folder, and nothing beside them. */
-export const copyEntries = (from: string, to: string, { entries }: Facts): void => {
+/** Copies the entries of a context's snapshot to another folder, and nothing beside them. */
+export const copyEntries = (from: string, to: string, { entries }: ContextSnapshot): void => {
   for (const { kind, path } of entries) {
     if (kind === "directory") mkdirSync(join(to, path), { recursive: true });
     else if (kind === "file") copyFile(from, to, path);

@@ -10,16 +10,16 @@ import { asFailure } from "../dagger/explain-error.js";
 import { indexLayers } from "../oci-layout/index-layers.js";
 import { extendsImage, missingBlobs, readManifest } from "../oci-layout/blobs.js";
 import { packLayout } from "../oci-layout/archive.js";
-import type { AssemblyIndex } from "../pipeline/contents/assembly-index.js";
+import type { ParentIndex } from "../pipeline/contents/parent-index.js";
 import type { StageContent } from "../pipeline/report/image-report.js";
 import { type Descriptor, mediaTypes, platformParts } from "../pipeline/oci/manifest.js";
 import type { Plan, PlannedStage } from "../pipeline/plan/types.js";
-import type { FullIndex } from "../pipeline/contents/file-entry.js";
+import type { FileIndex } from "../pipeline/contents/file-entry.js";
 import { notReproducible } from "../pipeline/oci/stage-artifact.js";
 import type { Shelf } from "./stage-cache.js";
 import type { OpenImage } from "./source.js";
-import { openStageRef, writeStageRef } from "../oci-layout/stage-store.js";
-import { takeStage } from "../oci-layout/import-stage.js";
+import { openStageArtifact, writeStageArtifact } from "../oci-layout/stage-store.js";
+import { importStage } from "../oci-layout/import-stage.js";
 
 /** What executing stages takes, whatever is made of them. */
 export type Workshop = {
@@ -78,8 +78,8 @@ type Ground = {
   size: number;
   layers: number;
   container: () => Promise<Container>;
-  assembly: () => AssemblyIndex;
-  full: () => Promise<FullIndex>;
+  assembly: () => ParentIndex;
+  full: () => Promise<FileIndex>;
   content: () => Promise<StageContent>;
 };
 
@@ -90,7 +90,7 @@ type Ground = {
  * @returns the image's manifest
  * @throws FactoryError whatever an engine, the shelf or the assembler throws
  */
-export const makeImage = async (
+export const buildImage = async (
   shop: Workshop,
   place: Place,
   made: (content: () => Promise<StageContent>) => void = () => undefined,
@@ -123,19 +123,19 @@ const imported = async ({ client, plan }: Workshop, place: Place, stage: Planned
 const shelved = async (shop: Workshop, place: Place, stage: PlannedStage, ground: Ground | null): Promise<Ground | null> => {
   const { layout, shelf } = place;
   const ref = shop.fresh === null ? await shelf.find(stage, layout) : null;
-  const opened = ref === null ? null : openStageRef(layout, ref, stage.key);
+  const opened = ref === null ? null : openStageArtifact(layout, ref, stage.key);
   if (opened === null) return null;
   const { digest, size } = opened.image;
   // It holds all that is below it. Where that is another result than the one this image has, it is made again on this one.
   if (ground !== null && !extendsImage(layout, digest, ground.digest)) return null;
   const { layers } = readManifest(layout, digest);
-  const full = async () => shelf.fullIndex(stage, ref!, layout);
+  const full = async () => shelf.fileIndex(stage, ref!, layout);
   const kept: Ground = {
     digest,
     size,
     layers: layers.length,
     container: () => imported(shop, place, stage, kept),
-    assembly: opened.assembly,
+    assembly: opened.parentIndex,
     full,
     content: executedContent(stage, layers.slice(ground?.layers ?? 0), full),
   };
@@ -143,7 +143,7 @@ const shelved = async (shop: Workshop, place: Place, stage: PlannedStage, ground
 };
 
 const executedContent =
-  ({ stage }: PlannedStage, layers: readonly Descriptor[], full: () => Promise<FullIndex>): (() => Promise<StageContent>) =>
+  ({ stage }: PlannedStage, layers: readonly Descriptor[], full: () => Promise<FileIndex>): (() => Promise<StageContent>) =>
   async () => ({ stage, kind: "executed", layers, index: await full() });
 
 const executed = async (shop: Workshop, place: Place, stage: PlannedStage, ground: Ground | null): Promise<Ground> => {
@@ -156,19 +156,19 @@ const executed = async (shop: Workshop, place: Place, stage: PlannedStage, groun
     await container.sync();
     await container.asTarball({ forcedCompression: engineCompression(plan) }).export(tar);
   });
-  const made = await takeStage(tar, layout, join(scratch, "taken"), plan, stage, ground);
+  const made = await importStage(tar, layout, join(scratch, "taken"), plan, stage, ground);
   const below = ground === null ? null : { layers: ground.layers, index: await ground.full() };
-  const ref = await writeStageRef(layout, stage, made.digest, below);
+  const ref = await writeStageArtifact(layout, stage, made.digest, below);
   if (shop.fresh !== null) await compare(shelf, layout, stage, made.digest);
   await shelf.keep(stage, ref, layout);
-  const opened = openStageRef(layout, ref.digest, stage.key)!;
+  const opened = openStageArtifact(layout, ref.digest, stage.key)!;
   const { layers } = readManifest(layout, made.digest);
-  const full = async () => opened.full();
+  const full = async () => opened.fileIndex();
   return {
     ...made,
     layers: layers.length,
     container: async () => container,
-    assembly: opened.assembly,
+    assembly: opened.parentIndex,
     full,
     content: executedContent(stage, layers.slice(ground?.layers ?? 0), full),
   };
@@ -177,7 +177,7 @@ const executed = async (shop: Workshop, place: Place, stage: PlannedStage, groun
 /** What was made again and is kept already must be the same; nothing is overwritten then. @throws FactoryError NOT_REPRODUCIBLE */
 const compare = async (shelf: Shelf, layout: string, stage: PlannedStage, made: string): Promise<void> => {
   const ref = await shelf.find(stage, layout);
-  const kept = ref === null ? made : (openStageRef(layout, ref, stage.key)?.image.digest ?? made);
+  const kept = ref === null ? made : (openStageArtifact(layout, ref, stage.key)?.image.digest ?? made);
   if (kept === made) return;
   throw notReproducible(stage, kept, made, "--cache off neither compares nor keeps");
 };
@@ -192,7 +192,7 @@ const assembled = async (shop: Workshop, place: Place, stage: PlannedStage, grou
     plan,
     stage,
     contextFolder: open.folder,
-    facts: open.facts,
+    snapshot: open.snapshot,
     remembered: { get: () => undefined, set: () => undefined },
   });
   const made: Ground = {

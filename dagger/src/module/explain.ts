@@ -1,5 +1,5 @@
 import type { Client, Directory } from "@dagger.io/dagger";
-import { type Asked, folderIn, only, openCall } from "./request.js";
+import { type Asked, folderIn, requireSinglePlatform, openCall } from "./request.js";
 import { readBuildArgs, stageOf } from "../pipeline/config/arguments.js";
 import { decide } from "../pipeline/decide/decide.js";
 import { FactoryError } from "../pipeline/common/error.js";
@@ -7,7 +7,7 @@ import { decideSince, explainStages, ingredientsOf, type Was } from "../pipeline
 import { planImage } from "../pipeline/plan/plan.js";
 import { type Plan } from "../pipeline/plan/types.js";
 import { nothingKnown } from "./plan.js";
-import { openImage, openSource, reachDirectory } from "./source.js";
+import { openImage, openSource, directoryReader } from "./source.js";
 
 /** What is to be explained. */
 type Question = { stage: string | undefined; since: Directory | undefined; all: boolean };
@@ -21,7 +21,7 @@ export const explainCall = async (client: Client, asked: Asked, question: Questi
   const [name, since] = [question.stage ?? null, question.since ?? null];
   const wanted = name === null ? null : stageOf(name);
   const call = await openCall(client, asked);
-  const plan = only(call.plans, "an explanation");
+  const plan = requireSinglePlatform(call.plans, "an explanation");
   const was: Was = since === null ? new Map() : await stateOf(since, plan, asked, folderIn(call.scratch, "since"));
   const decisions = since === null ? decide(plan, nothingKnown, false) : decideSince(plan, was, { at: "folder" });
   const shown = decisions.filter(({ stage }) => wanted === null || stage.stage === wanted);
@@ -36,10 +36,10 @@ const stateOf = async (
   scratch: string,
 ): Promise<Was> => {
   try {
-    const source = await openSource(reachDirectory(since, "--since DIR"), folderIn(scratch, "source"));
-    const { facts } = await openImage(source, image, folderIn(scratch, "image"));
+    const source = await openSource(directoryReader(since, "--since DIR"), folderIn(scratch, "source"));
+    const { snapshot } = await openImage(source, image, folderIn(scratch, "image"));
     const { spec, lock } = source;
-    return ingredientsOf(planImage({ spec, lock, image, facts, platform, buildArgs: readBuildArgs(buildArgs) }));
+    return ingredientsOf(planImage({ spec, lock, image, snapshot, platform, buildArgs: readBuildArgs(buildArgs) }));
   } catch (error) {
     if (!(error instanceof FactoryError)) throw error;
     const { what, ...rest } = error.explanation;

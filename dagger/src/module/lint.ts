@@ -1,7 +1,7 @@
 import { existsSync, linkSync, mkdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import type { Client, Container, Directory, Workspace } from "@dagger.io/dagger";
-import { asDirectory, type Call, type MadeImage, openSourceCall } from "./request.js";
+import { asDirectory, type PreparedRequest, type BuiltImage, openSourceCall } from "./request.js";
 import { enginePlatform } from "../dagger/sdk-types.js";
 import { blobPath, closure, readBlob, readManifest } from "../oci-layout/blobs.js";
 import { packLayout } from "../oci-layout/archive.js";
@@ -23,7 +23,7 @@ import { openImage } from "./source.js";
  * Runs the checks of the plan inside the image, each as who it concerns. The image is taken in as the assembler left it.
  * @throws FactoryError IMAGE_FAILED with every check that did not hold, or with what was not tested where nothing was
  */
-export const testImage = async (client: Client, plan: Plan, { layout, root }: MadeImage, scratch: string): Promise<void> => {
+export const testImage = async (client: Client, plan: Plan, { layout, root }: BuiltImage, scratch: string): Promise<void> => {
   const tar = join(scratch, "image.tar");
   await packLayout(layout, root, tar);
   const file = client.currentModule().workdirFile(relative(process.cwd(), tar));
@@ -49,7 +49,7 @@ export const testImage = async (client: Client, plan: Plan, { layout, root }: Ma
 };
 
 /** Of an index of several platforms, the manifest of one. */
-const manifestOf = (layout: string, root: MadeImage["root"], platform: Platform): string => {
+const manifestOf = (layout: string, root: BuiltImage["root"], platform: Platform): string => {
   if (root.mediaType !== mediaTypes.index) return root.digest;
   const { os, architecture } = platformParts(platform);
   const fits = (one: Descriptor) => one.platform?.os === os && one.platform.architecture === architecture;
@@ -87,8 +87,10 @@ export const lintCall = async (workspace: Workspace, given: Directory | undefine
     const own = join(scratch, "images", name);
     mkdirSync(own, { recursive: true });
     const open = await openImage(source, name, own);
-    const { facts } = open;
-    const plans = open.image.platforms.map((platform) => planImage({ spec, lock, image: name, facts, platform, buildArgs: {} }));
+    const { snapshot } = open;
+    const plans = open.image.platforms.map((platform) =>
+      planImage({ spec, lock, image: name, snapshot, platform, buildArgs: {} }),
+    );
     for (const { notes } of plans) for (const note of notes) if (isBehind(note)) findings.add(`${name}: ${noteText(note)}`);
     for (const { path, text } of renderedFiles(spec, name, plans, open.wanted)) {
       const file = join(committed, path);
@@ -104,7 +106,7 @@ export const lintCall = async (workspace: Workspace, given: Directory | undefine
 };
 
 /** An image as an OCI layout of its own, without what making it left beside. */
-export const asLayout = ({ client, scratch }: Call, { layout, root }: MadeImage): ReturnType<typeof asDirectory> => {
+export const asLayout = ({ client, scratch }: PreparedRequest, { layout, root }: BuiltImage): ReturnType<typeof asDirectory> => {
   const folder = join(scratch, "oci");
   mkdirSync(join(folder, "blobs", "sha256"), { recursive: true });
   for (const { digest } of closure(layout, root)) linkSync(blobPath(layout, digest), blobPath(folder, digest));

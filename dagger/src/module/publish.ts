@@ -9,7 +9,7 @@ import { taggedRef } from "../distribution/pull-stage.js";
 import { pushImage } from "../distribution/push-image.js";
 import { type Address, elsewhere, openHome, registryShelf } from "./registry-stage-cache.js";
 import { type CacheMode, limited } from "./stage-cache.js";
-import { checkTags, keyTag, moveTags, refuseNarrower, standingsOf, tagImage } from "../distribution/tags.js";
+import { checkTags, keyTag, moveTags, refuseNarrower, tagStatesOf, tagImage } from "../distribution/tags.js";
 
 export type Target = Omit<Address, "name" | "caFile"> & {
   registry: string | undefined;
@@ -51,7 +51,7 @@ export const publishCall = async (client: Client, asked: Asked & AskedSecrets, t
   if (found.state === "wrong") warn(wrongImage(home, key, found.what));
   if (found.state === "found") {
     const there = found.image;
-    await moveTags(home, await standingsOf(home, target.tags, null, there.root.digest, beside), there, null, beside);
+    await moveTags(home, await tagStatesOf(home, target.tags, null, there.root.digest, beside), there, null, beside);
     return `${home.name}@${there.root.digest}`;
   }
   const right = await home.canPush();
@@ -60,7 +60,7 @@ export const publishCall = async (client: Client, asked: Asked & AskedSecrets, t
   await pushImage(home, layout, root, elsewhere(layout, root));
   const image = { root, bytes: readFileSync(blobPath(layout, root.digest)) };
   // A function sees no commit: nothing is compared, and tags move to what is published.
-  await moveTags(home, await standingsOf(home, target.tags, null, null, beside), image, null, beside);
+  await moveTags(home, await tagStatesOf(home, target.tags, null, null, beside), image, null, beside);
   await tagImage(home, key, root.mediaType, image.bytes).catch(beside.unkept);
   return `${home.name}@${root.digest}`;
 };

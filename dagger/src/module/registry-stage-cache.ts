@@ -12,7 +12,7 @@ import { anonymous, explicitCredentials } from "../registry/auth/credentials.js"
 import { isLoopback } from "../registry/http/proxy.js";
 import { parseRepository, type RepositoryName } from "../registry/reference/reference.js";
 import type { Shelf } from "./stage-cache.js";
-import { openStageRef } from "../oci-layout/stage-store.js";
+import { openStageArtifact } from "../oci-layout/stage-store.js";
 import { tagImage } from "../distribution/tags.js";
 
 /** Where an image goes, and who sends it there. */
@@ -94,10 +94,10 @@ export const registryShelf = (home: Repository, beside: BesideImage): Shelf => (
         });
     }
   },
-  async fullIndex(stage, ref, layout) {
-    const opened = openStageRef(layout, ref, stage.key)!;
+  async fileIndex(stage, ref, layout) {
+    const opened = openStageArtifact(layout, ref, stage.key)!;
     await fetchBlobs([home], layout, [opened.parts.full]);
-    return opened.full();
+    return opened.fileIndex();
   },
   async bring(missing, layout) {
     await fetchBlobs([home], layout, missing);

@@ -1,5 +1,5 @@
 import type { Client } from "@dagger.io/dagger";
-import { type Asked, type AskedSecrets, imageOfCall, only, openCall } from "./request.js";
+import { type Asked, type AskedSecrets, imageOfCall, requireSinglePlatform, openCall } from "./request.js";
 import { reportOf, type StageContent } from "../pipeline/report/image-report.js";
 import { imageReportText } from "../pipeline/report/report-text.js";
 import { noShelf } from "./stage-cache.js";
@@ -13,7 +13,7 @@ const top = 10;
  */
 export const reportCall = async (client: Client, asked: Asked & AskedSecrets): Promise<string> => {
   const call = await openCall(client, asked);
-  const { image, platform } = only(call.plans, "a report");
+  const { image, platform } = requireSinglePlatform(call.plans, "a report");
   const contents: (() => Promise<StageContent>)[] = [];
   await imageOfCall(call, asked, noShelf, (content) => contents.push(content));
   return imageReportText(reportOf({ image, platform }, await Promise.all(contents.map((content) => content())), top), null);

@@ -11,7 +11,7 @@ import type { Client, Container, Directory, Secret, Workspace } from "@dagger.io
 import { contextOf } from "../dagger/sdk-types.js";
 import { writeJson } from "../oci-layout/blobs.js";
 import { indexOf, layoutText } from "../oci-layout/archive.js";
-import { chainOf, makeImage, settle, type Workshop } from "./build.js";
+import { chainOf, buildImage, settle, type Workshop } from "./build.js";
 import { platformsOf, readBuildArgs, stageOf } from "../pipeline/config/arguments.js";
 import { FactoryError } from "../pipeline/common/error.js";
 import { type Descriptor, imageIndex, mediaTypes } from "../pipeline/oci/manifest.js";
@@ -21,7 +21,7 @@ import { problemLines } from "../pipeline/common/error-text.js";
 import { type Platform, platformNames } from "../pipeline/common/stage.js";
 import { secretsOf } from "./secret-args.js";
 import type { Shelf } from "./stage-cache.js";
-import { type OpenImage, openImage, openSource, reachDirectory, reachWorkspace, type Source } from "./source.js";
+import { type OpenImage, openImage, openSource, directoryReader, workspaceReader, type Source } from "./source.js";
 
 /** What every function is asked with. */
 export type Asked = {
@@ -34,13 +34,13 @@ export type Asked = {
 export type AskedSecrets = { secrets: readonly Secret[]; ca: Secret | undefined; noCache: boolean };
 
 /** A function's call, as far as it was prepared: nothing has run yet. */
-export type Call = { client: Client; source: Source; open: OpenImage; plans: readonly Plan[]; scratch: string };
+export type PreparedRequest = { client: Client; source: Source; open: OpenImage; plans: readonly Plan[]; scratch: string };
 
 /**
  * Reads what a function needs of the source and plans.
  * @throws FactoryError of source.ts, argument.ts and plan.ts
  */
-export const openCall = async (client: Client, asked: Asked): Promise<Call> => {
+export const openCall = async (client: Client, asked: Asked): Promise<PreparedRequest> => {
   const { source, scratch } = await openSourceCall(asked);
   const open = await openImage(source, asked.image ?? undefined, folderIn(scratch, "image"));
   const wished = asked.platform ?? undefined;
@@ -57,12 +57,12 @@ export const openSourceCall = async (
   const scratch = mkdtempSync(join(process.cwd(), "image-factory-"));
   // An argument that was not given may arrive as null.
   const given = asked.source ?? null;
-  const reach = given === null ? await reachWorkspace(asked.workspace) : reachDirectory(given);
+  const reach = given === null ? await workspaceReader(asked.workspace) : directoryReader(given);
   return { source: await openSource(reach, folderIn(scratch, "source")), scratch };
 };
 
 const planOf = ({ spec, lock }: Source, open: OpenImage, platform: Platform, buildArgs: readonly string[]): Plan =>
-  planImage({ spec, lock, image: open.name, facts: open.facts, platform, buildArgs: readBuildArgs(buildArgs) });
+  planImage({ spec, lock, image: open.name, snapshot: open.snapshot, platform, buildArgs: readBuildArgs(buildArgs) });
 
 export const folderIn = (scratch: string, name: string): string => {
   const folder = join(scratch, name);
@@ -77,7 +77,7 @@ const ownPlatform = async (client: Client): Promise<Platform> => {
 };
 
 /** The plan of what is of one platform. @throws FactoryError USAGE */
-export const only = (plans: readonly Plan[], what: string): Plan => {
+export const requireSinglePlatform = (plans: readonly Plan[], what: string): Plan => {
   const [plan, ...others] = plans;
   if (others.length === 0) return plan!;
   throw new FactoryError("USAGE", {
@@ -87,7 +87,7 @@ export const only = (plans: readonly Plan[], what: string): Plan => {
   });
 };
 
-const workshopOf = async ({ client, open, scratch }: Call, plan: Plan, asked: AskedSecrets): Promise<Workshop> => ({
+const workshopOf = async ({ client, open, scratch }: PreparedRequest, plan: Plan, asked: AskedSecrets): Promise<Workshop> => ({
   client,
   plan,
   context: contextOf((path, include) =>
@@ -103,7 +103,7 @@ const workshopOf = async ({ client, open, scratch }: Call, plan: Plan, asked: As
 export const stageOfCall = async (client: Client, asked: Asked & AskedSecrets, name: string): Promise<Container> => {
   const wanted = stageOf(name);
   const call = await openCall(client, asked);
-  const plan = only(call.plans, "a container");
+  const plan = requireSinglePlatform(call.plans, "a container");
   const shop = await workshopOf(call, plan, asked);
   const chain = chainOf(
     shop,
@@ -114,15 +114,15 @@ export const stageOfCall = async (client: Client, asked: Asked & AskedSecrets, n
 };
 
 /** An image in an OCI layout of this container: a manifest, or an index where several platforms were asked for. */
-export type MadeImage = { layout: string; root: Descriptor };
+export type BuiltImage = { layout: string; root: Descriptor };
 
-/** @param made as makeImage has it, for one platform after the other */
+/** @param made as buildImage has it, for one platform after the other */
 export const imageOfCall = async (
-  call: Call,
+  call: PreparedRequest,
   asked: AskedSecrets,
   shelf: Shelf,
-  made?: Parameters<typeof makeImage>[2],
-): Promise<MadeImage> => {
+  made?: Parameters<typeof buildImage>[2],
+): Promise<BuiltImage> => {
   const { client, open, plans } = call;
   const layout = join(call.scratch, "layout");
   const manifests: Descriptor[] = [];
@@ -130,7 +130,7 @@ export const imageOfCall = async (
     const scratch = folderIn(call.scratch, plan.platform.replace("/", "-"));
     const asFile = (path: string) => client.currentModule().workdirFile(relative(process.cwd(), path));
     const shop = await workshopOf(call, plan, asked);
-    manifests.push(await makeImage(shop, { open, layout, scratch, asFile, shelf }, made));
+    manifests.push(await buildImage(shop, { open, layout, scratch, asFile, shelf }, made));
   }
   const root =
     manifests.length === 1
@@ -150,7 +150,7 @@ export const asDirectory = (client: Client, folder: string): Directory =>
   client.currentModule().workdir(relative(process.cwd(), folder));
 
 /** What a function throws reaches the person as its message alone: all of ours stands in it. Anything else is a bug and says so. */
-export const inOurWords = async <T>(work: () => Promise<T>): Promise<T> => {
+export const asUserErrors = async <T>(work: () => Promise<T>): Promise<T> => {
   try {
     return await work();
   } catch (error) {

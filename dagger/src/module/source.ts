@@ -3,16 +3,16 @@ import { dirname, join } from "node:path";
 import type { Directory, Workspace } from "@dagger.io/dagger";
 import { copyEntries } from "../filesystem/copy-files.js";
 import { literal } from "../dagger/sdk-types.js";
-import { gatherFacts } from "../filesystem/gather-facts.js";
+import { takeSnapshot } from "../filesystem/take-snapshot.js";
 import { FactoryError } from "../pipeline/common/error.js";
-import type { Entry, Facts, Wanted } from "../pipeline/context/facts.js";
+import type { Entry, ContextSnapshot, ContextInputs } from "../pipeline/context/snapshot.js";
 import type { Lock } from "../pipeline/config/lock.js";
 import { parseLock, parseSpec } from "../pipeline/config/parse.js";
 import { imageOf } from "../pipeline/plan/plan.js";
 import { compileIgnore, readIgnoreLines } from "../pipeline/context/dockerignore.js";
 import type { ImageSpec, Spec } from "../pipeline/config/spec.js";
 import { valid } from "../pipeline/config/valid.js";
-import { wantedOf } from "../pipeline/context/inputs.js";
+import { contextInputsOf } from "../pipeline/context/inputs.js";
 import { limits, textInside } from "../filesystem/read-inside.js";
 
 const specFile = "images.yaml";
@@ -22,7 +22,7 @@ const emptyLock = "format: 1\n";
 const sourceFlag = "--source DIR";
 
 /** A way to the folders below images.yaml. Patterns are Docker's; what they leave out stays where it is, as far as the way allows it. */
-export type Reach = {
+export type SourceReader = {
   where: string;
   /** The argument that names another one. */
   flag: string;
@@ -34,7 +34,7 @@ export type Reach = {
  * down what is sent: `file` sends the file's whole folder.
  * @throws FactoryError INPUT_MISSING
  */
-export const reachWorkspace = async (workspace: Workspace): Promise<Reach> => {
+export const workspaceReader = async (workspace: Workspace): Promise<SourceReader> => {
   const found = (await workspace.findUp(specFile)) as string | null;
   if (found === null || found === "") {
     throw new FactoryError("INPUT_MISSING", {
@@ -44,13 +44,13 @@ export const reachWorkspace = async (workspace: Workspace): Promise<Reach> => {
     });
   }
   const root = dirname(found);
-  const folder: Reach["folder"] = (path, include, exclude) =>
+  const folder: SourceReader["folder"] = (path, include, exclude) =>
     workspace.directory(join(root, path), { include: [...include], exclude: [...exclude] });
   return { where: `the folder of ${found}`, flag: sourceFlag, folder };
 };
 
 /** A directory that was handed over: it has been sent as it is. */
-export const reachDirectory = (source: Directory, flag: string = sourceFlag): Reach => ({
+export const directoryReader = (source: Directory, flag: string = sourceFlag): SourceReader => ({
   where: "the directory",
   flag,
   folder: (path, include, exclude) =>
@@ -61,14 +61,14 @@ export const reachDirectory = (source: Directory, flag: string = sourceFlag): Re
 export type Declared = { spec: Spec; specText: string; lock: Lock; lockText: string | null };
 
 /** What a function starts from. `ignore` is the text of the ignore file beside images.yaml. */
-export type Source = Declared & { reach: Reach; ignore: string | null };
+export type Source = Declared & { reach: SourceReader; ignore: string | null };
 
 /**
  * Reads images.yaml and images.lock, and nothing else of the source.
  * @param scratch an empty folder of this container
  * @throws FactoryError INPUT_MISSING, CONFIG_INVALID, LOCK_INVALID
  */
-export const openSource = async (reach: Reach, scratch: string): Promise<Source> => {
+export const openSource = async (reach: SourceReader, scratch: string): Promise<Source> => {
   // The ignore file of the usual context comes along: one round trip less.
   await bring(reach.folder(".", [specFile, lockFile, ignoreFile], []), scratch);
   if (textIn(scratch, specFile) === null) {
@@ -93,8 +93,8 @@ const readDeclared = (folder: string): Declared => {
   };
 };
 
-/** An image with the facts of its context. */
-export type ReadImage = { name: string; image: ImageSpec; wanted: Wanted; facts: Facts };
+/** An image with the snapshot of its context. */
+export type ReadImage = { name: string; image: ImageSpec; wanted: ContextInputs; snapshot: ContextSnapshot };
 
 /**
  * An image of a source. Its context stands in a folder of this container: exactly its entries, 644 or 755. `ignore` is the text of the
@@ -120,29 +120,29 @@ export const openImage = async (source: Source, asked: string | undefined, scrat
   if (wanted.texts.length > 0) await bring(reach.folder(context, wanted.texts.map(pattern), []), raw);
   mkdirSync(raw, { recursive: true });
   refuseAbsent(raw, wanted, reach.where);
-  const facts = await gatherFacts(raw, wanted);
+  const snapshot = await takeSnapshot(raw, wanted);
   const folder = join(scratch, "context");
-  settle(raw, folder, facts.entries);
-  return { name, image, wanted, facts, folder, ignore };
+  settle(raw, folder, snapshot.entries);
+  return { name, image, wanted, snapshot, folder, ignore };
 };
 
-const wantedBy = (spec: Spec, image: ImageSpec, ignore: string | null): Wanted =>
-  wantedOf(spec, image, ignore === null ? [] : readIgnoreLines(ignore, ignoreFile));
+const wantedBy = (spec: Spec, image: ImageSpec, ignore: string | null): ContextInputs =>
+  contextInputsOf(spec, image, ignore === null ? [] : readIgnoreLines(ignore, ignoreFile));
 
 /** Writes what an image is planned from to an empty folder of this container, as a checkout that holds nothing else. */
 export const writeCheckout = (
   { specText, lockText }: Declared,
-  { image, facts, folder, ignore }: OpenImage,
+  { image, snapshot, folder, ignore }: OpenImage,
   root: string,
 ): void => {
   const context = join(root, image.context ?? ".");
   mkdirSync(context, { recursive: true });
-  copyEntries(folder, context, facts);
+  copyEntries(folder, context, snapshot);
   const texts = [
     [join(root, specFile), specText],
     [join(root, lockFile), lockText],
     [join(context, ignoreFile), ignore],
-    ...[...facts.texts].map(([path, text]) => [join(context, path), text] as const),
+    ...[...snapshot.texts].map(([path, text]) => [join(context, path), text] as const),
   ] as const;
   for (const [path, text] of texts) {
     if (text === null || existsSync(path)) continue;
@@ -157,10 +157,10 @@ export const readCheckout = async (root: string, name: string): Promise<Declared
   const image = imageOf(declared.spec, name);
   const context = join(root, image.context ?? ".");
   const wanted = wantedBy(declared.spec, image, textIn(context, ignoreFile));
-  return { ...declared, name, image, wanted, facts: await gatherFacts(context, wanted) };
+  return { ...declared, name, image, wanted, snapshot: await takeSnapshot(context, wanted) };
 };
 
-const contextIgnore = async (reach: Reach, context: string, to: string): Promise<string | null> => {
+const contextIgnore = async (reach: SourceReader, context: string, to: string): Promise<string | null> => {
   await bring(reach.folder(context, [ignoreFile], []), to);
   return textIn(to, ignoreFile);
 };
@@ -183,7 +183,7 @@ const textIn = (folder: string, name: string): string | null =>
 const pattern = (path: string): string => (path === "." ? "**" : literal(path));
 
 /** What was not brought is either absent or ignored; from the folder alone nobody could tell any more. */
-const refuseAbsent = (folder: string, { roots, ignore }: Wanted, where: string): void => {
+const refuseAbsent = (folder: string, { roots, ignore }: ContextInputs, where: string): void => {
   const rules = compileIgnore(ignore);
   const missing = roots.find((root) => root !== "." && lstatSync(join(folder, root), { throwIfNoEntry: false }) === undefined);
   if (missing === undefined) return;

@@ -1,6 +1,6 @@
 import type { Descriptor } from "../pipeline/oci/manifest.js";
 import type { PlannedStage } from "../pipeline/plan/types.js";
-import type { FullIndex } from "../pipeline/contents/file-entry.js";
+import type { FileIndex } from "../pipeline/contents/file-entry.js";
 
 /** Where stage refs are kept beyond one call. Whatever it refuses is an error and never "absent". */
 export type Shelf = {
@@ -10,7 +10,7 @@ export type Shelf = {
    */
   find(stage: PlannedStage, layout: string): Promise<string | null>;
   /** The full index of a stage that `find` brought. */
-  fullIndex(stage: PlannedStage, ref: string, layout: string): Promise<FullIndex>;
+  fileIndex(stage: PlannedStage, ref: string, layout: string): Promise<FileIndex>;
   /** Brings blobs of what `find` found, which it left where they are: a stage is to be executed on them. */
   bring(missing: readonly Descriptor[], layout: string): Promise<void>;
   /** Keeps a ref that was made in the layout: blobs first, its tag last. */
@@ -28,7 +28,7 @@ const nowhere = (): never => {
 /** A shelf that is empty and keeps nothing: every stage is made in this call, by the engine's own cache where that helps. */
 export const noShelf: Shelf = {
   find: async () => null,
-  fullIndex: async () => nowhere(),
+  fileIndex: async () => nowhere(),
   bring: async (missing) => (missing.length === 0 ? undefined : nowhere()),
   keep: async () => undefined,
 };

@@ -1,13 +1,13 @@
 import { join } from "node:path";
 import type { Client } from "@dagger.io/dagger";
-import { type Asked, type Call, only, openCall } from "./request.js";
+import { type Asked, type PreparedRequest, requireSinglePlatform, openCall } from "./request.js";
 import { readBuildArgs } from "../pipeline/config/arguments.js";
 import { planImage } from "../pipeline/plan/plan.js";
 import { planned } from "../pipeline/verify/judge.js";
 import { onPlansAlone } from "../pipeline/verify/case.js";
 import { refuseFaults } from "../pipeline/verify/case-result.js";
 import { verifyMatrix } from "../pipeline/verify/matrix-text.js";
-import { proveCases, type Proving, subjectOf } from "../verification/run-cases.js";
+import { runCases, type Proving, subjectOf } from "../verification/run-cases.js";
 import { type Declared, readCheckout, type ReadImage, writeCheckout } from "./source.js";
 
 /** What to say of a change whose keys are all that a function looks at. */
@@ -24,14 +24,14 @@ export const verifyCall = async (client: Client, asked: Asked): Promise<string> 
  * @throws FactoryError CACHE_BROKEN with every fault
  */
 export const provePlans = async (
-  { source, open, plans, scratch }: Call,
+  { source, open, plans, scratch }: PreparedRequest,
   buildArgs: Readonly<Record<string, string>>,
   planner: typeof planImage,
 ): Promise<string> => {
   const began = Date.now();
-  const { platform } = only(plans, "a proof");
-  const planOf = ({ spec, lock }: Declared, { name, facts }: ReadImage, more: Readonly<Record<string, string>> = {}) =>
-    planner({ spec, lock, image: name, facts, platform, buildArgs: { ...buildArgs, ...more } });
+  const { platform } = requireSinglePlatform(plans, "a proof");
+  const planOf = ({ spec, lock }: Declared, { name, snapshot }: ReadImage, more: Readonly<Record<string, string>> = {}) =>
+    planner({ spec, lock, image: name, snapshot, platform, buildArgs: { ...buildArgs, ...more } });
   const root = join(scratch, "copy");
   writeCheckout(source, open, root);
   const copy = await readCheckout(root, open.name);
@@ -48,7 +48,7 @@ export const provePlans = async (
       return { after, promised: null, note: onPlansAlone(change) ?? unbuilt };
     },
   };
-  const cases = await proveCases(proving, null, { now: Date.now, told: () => undefined });
+  const cases = await runCases(proving, null, { now: Date.now, told: () => undefined });
   const report = { format: 1, image: open.name, platform, cases, seconds: (Date.now() - began) / 1000 } as const;
   refuseFaults(report, "mend what is named there; each case with its builds: ./task verify:cache -- --verbose");
   return verifyMatrix(report);

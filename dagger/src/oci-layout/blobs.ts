@@ -20,7 +20,7 @@ import {
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { isErrno } from "../filesystem/errno.js";
-import { PartGone } from "./missing-blob.js";
+import { MissingBlob } from "./missing-blob.js";
 import { type Descriptor, type ImageIndex, type Manifest, mediaTypes } from "../pipeline/oci/manifest.js";
 
 /** Blobs of an OCI image layout in a folder (OCI image spec 1.1, image-layout.md), by digest; shared by all images of the layout. */
@@ -52,15 +52,15 @@ const discard = (path: string): void => {
   }
 };
 
-/** The bytes of a blob that must be there. @throws PartGone for one that is not there, or is damaged */
+/** The bytes of a blob that must be there. @throws MissingBlob for one that is not there, or is damaged */
 export const blobBytes = (layout: string, digest: string): Buffer => {
   const bytes = soundBlob(layout, digest);
   if (bytes === null)
-    throw new PartGone(digest, "it is not in the state folder, or was damaged there", { code: "CHECKSUM_MISMATCH" });
+    throw new MissingBlob(digest, "it is not in the state folder, or was damaged there", { code: "CHECKSUM_MISMATCH" });
   return bytes;
 };
 
-/** @throws PartGone for a blob that is not there, or is damaged */
+/** @throws MissingBlob for a blob that is not there, or is damaged */
 export const readBlob = <T>(layout: string, digest: string): T => JSON.parse(blobBytes(layout, digest).toString("utf8")) as T;
 export const readManifest = (layout: string, digest: string): Manifest => readBlob<Manifest>(layout, digest);
 

@@ -15,7 +15,7 @@ import type { Plan, PlannedStage } from "../pipeline/plan/types.js";
  * @returns the stage's manifest
  * @throws FactoryError ENGINE_FAILED, CHECKSUM_MISMATCH; nothing of the stage is in the layout then
  */
-export const takeStage = async (
+export const importStage = async (
   tar: string,
   layout: string,
   draft: string,

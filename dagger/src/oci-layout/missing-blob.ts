@@ -4,7 +4,7 @@ import { FactoryError } from "../pipeline/common/error.js";
  * A blob that a kept stage names, and that can be had from nowhere: neither from the layout nor from any repository. The stage is as
  * good as absent: who can make it again does so (ci/build/rebuild-damaged.ts), and for everybody else this is an error like others.
  */
-export class PartGone extends FactoryError {
+export class MissingBlob extends FactoryError {
   readonly digest: string;
 
   /**
@@ -25,7 +25,7 @@ export class PartGone extends FactoryError {
       },
       options,
     );
-    this.name = "PartGone";
+    this.name = "MissingBlob";
     this.digest = digest;
   }
 }

@@ -1,16 +1,16 @@
 import { encoderOf } from "./encoders.js";
 import { gunzip } from "./gunzip.js";
 import { blobBytes, hasBlob, readBlob, readManifest, writeBlob } from "./blobs.js";
-import { PartGone } from "./missing-blob.js";
-import { type AssemblyIndex, assemblyOf } from "../pipeline/contents/assembly-index.js";
+import { MissingBlob } from "./missing-blob.js";
+import { type ParentIndex, parentIndexOf } from "../pipeline/contents/parent-index.js";
 import { inFrames } from "../pipeline/archive/compress.js";
 import { FactoryError } from "../pipeline/common/error.js";
 import type { ImageConfig } from "../pipeline/oci/image-config.js";
 import type { Ingredients } from "../pipeline/plan/key.js";
 import { type Descriptor, mediaTypes, platformParts } from "../pipeline/oci/manifest.js";
-import { isAssemblyIndex, isFullIndex, isImageIndex, isManifest, jsonOf } from "../pipeline/oci/guards.js";
+import { isParentIndex, isFileIndex, isImageIndex, isManifest, jsonOf } from "../pipeline/oci/guards.js";
 import type { PlannedStage } from "../pipeline/plan/types.js";
-import type { FullIndex } from "../pipeline/contents/file-entry.js";
+import type { FileIndex } from "../pipeline/contents/file-entry.js";
 import {
   artifactText,
   emptyConfig,
@@ -19,12 +19,12 @@ import {
   type Part,
   partsOf,
   partTypes,
-  readStageRef,
-  stageRefText,
+  readStageArtifact,
+  stageArtifactText,
 } from "../pipeline/oci/stage-artifact.js";
 
 /** A stage that stands below, for the part of the index that need not be read again. */
-export type Below = { layers: number; index: FullIndex };
+export type Below = { layers: number; index: FileIndex };
 
 /**
  * Makes the stage ref of an executed stage in an OCI layout: its layers are read once, here, and never again for what they hold.
@@ -33,7 +33,7 @@ export type Below = { layers: number; index: FullIndex };
  * @returns the descriptor of the ref
  * @throws FactoryError CHECKSUM_MISMATCH for a damaged layer, CONFIG_INVALID for an image of another platform, INTERRUPTED
  */
-export const writeStageRef = async (
+export const writeStageArtifact = async (
   layout: string,
   stage: PlannedStage,
   imageDigest: string,
@@ -47,7 +47,7 @@ export const writeStageRef = async (
   const full = await indexLayers(layout, layers.slice(below?.layers ?? 0), below?.index ?? null, signal);
   const parts: Record<Part, Descriptor> = {
     ingredients: await put(layout, partTypes.ingredients, ingredientsText(stage.ingredients)),
-    assembly: await put(layout, partTypes.assembly, JSON.stringify(assemblyOf(full))),
+    assembly: await put(layout, partTypes.assembly, JSON.stringify(parentIndexOf(full))),
     full: await put(layout, partTypes.full, JSON.stringify(full)),
   };
   const config = await put(layout, emptyConfig.type, emptyConfig.text);
@@ -58,7 +58,7 @@ export const writeStageRef = async (
     size: blobBytes(layout, imageDigest).length,
     platform: platformParts(stage.ingredients.platform),
   };
-  return put(layout, mediaTypes.index, stageRefText(stage.stage, stage.key, image, artifact));
+  return put(layout, mediaTypes.index, stageArtifactText(stage.stage, stage.key, image, artifact));
 };
 
 /** Engines take a base that is no index, whatever platform it is for. */
@@ -89,18 +89,18 @@ export type OpenStage = {
   artifact: Descriptor;
   parts: Readonly<Record<Part, Descriptor>>;
   ingredients(): Ingredients;
-  assembly(): AssemblyIndex;
-  full(): FullIndex;
+  parentIndex(): ParentIndex;
+  fileIndex(): FileIndex;
 };
 
 /**
  * Opens the ref of this key in a layout. What assembling needs must be there: the manifest and config of the image, and the small
  * parts; its layers and the full index may stand elsewhere. Null for a ref that is damaged or not whole in that sense.
  */
-export const openStageRef = (layout: string, refDigest: string, key: string): OpenStage | null => {
+export const openStageArtifact = (layout: string, refDigest: string, key: string): OpenStage | null => {
   try {
     const index = readBlob<unknown>(layout, refDigest);
-    const ref = isImageIndex(index) ? readStageRef(index, key) : null;
+    const ref = isImageIndex(index) ? readStageArtifact(index, key) : null;
     if (ref === null) return null;
     const artifact = readBlob<unknown>(layout, ref.artifact.digest);
     const parts = isManifest(artifact) && isArtifactOf(artifact, ref.image.digest) ? partsOf(artifact) : null;
@@ -112,19 +112,19 @@ export const openStageRef = (layout: string, refDigest: string, key: string): Op
       ...ref,
       parts,
       ingredients: () => readBlob<Ingredients>(layout, parts.ingredients.digest),
-      assembly: () => unpack(layout, parts.assembly, isAssemblyIndex),
-      full: () => unpack(layout, parts.full, isFullIndex),
+      parentIndex: () => unpack(layout, parts.assembly, isParentIndex),
+      fileIndex: () => unpack(layout, parts.full, isFileIndex),
     };
   } catch {
     return null;
   }
 };
 
-/** @throws PartGone for a part that is not here, is damaged or says something else than its type promises */
+/** @throws MissingBlob for a part that is not here, is damaged or says something else than its type promises */
 const unpack = <T>(layout: string, { digest }: Descriptor, is: (value: unknown) => value is T): T => {
   const value = jsonIn(blobBytes(layout, digest));
   if (is(value)) return value;
-  throw new PartGone(digest, "it is none of this format", { code: "CHECKSUM_MISMATCH" });
+  throw new MissingBlob(digest, "it is none of this format", { code: "CHECKSUM_MISMATCH" });
 };
 
 const jsonIn = (compressed: Buffer): unknown => {

@@ -1,8 +1,8 @@
 import { encoderNames, encoderOf } from "./encoders.js";
 import type { KnownFrames } from "./frames.js";
-import type { AssemblyIndex } from "../pipeline/contents/assembly-index.js";
+import type { ParentIndex } from "../pipeline/contents/parent-index.js";
 import type { Encode } from "../pipeline/archive/compress.js";
-import { type Facts, sizesOf } from "../pipeline/context/facts.js";
+import { type ContextSnapshot, sizesOf } from "../pipeline/context/snapshot.js";
 import { type ImageConfig, imageConfig } from "../pipeline/oci/image-config.js";
 import type { StageKey } from "../pipeline/plan/key.js";
 import { assembleLayer, describeLayer, layerKeyOf } from "../pipeline/layer/plan-layer.js";
@@ -24,13 +24,13 @@ export type AssembleInput = {
   layout: string;
   /** Manifest of the stage below. */
   parentDigest: string;
-  parentIndex: AssemblyIndex;
+  parentIndex: ParentIndex;
   plan: Pick<Plan, "epoch" | "compression" | "stages">;
   /** The stage to assemble on the parent. */
   stage: PlannedStage;
-  /** The folder that the facts were gathered from. */
+  /** The folder that the snapshot were gathered from. */
   contextFolder: string;
-  facts: Pick<Facts, "entries">;
+  snapshot: Pick<ContextSnapshot, "entries">;
   remembered: Remembered;
   frames?: RememberedFrames;
   signal?: AbortSignal | undefined;
@@ -49,7 +49,7 @@ export type AssembledStage = {
   layer: (WrittenLayer & { layerKey: string; reused: boolean }) | null;
   entries: readonly LayerEntry[];
   /** What the next stage is assembled on. */
-  index: AssemblyIndex;
+  index: ParentIndex;
 };
 
 /**
@@ -59,7 +59,7 @@ export type AssembledStage = {
  */
 export const assembleStage = async (input: AssembleInput): Promise<AssembledStage> => {
   const { layout, plan, stage } = input;
-  const sizes = sizesOf(input.facts);
+  const sizes = sizesOf(input.snapshot);
   const parent = readManifest(layout, input.parentDigest);
   const base = readBlob<ImageConfig>(layout, parent.config.digest);
   const steps = stage.ingredients.steps.map(({ step }) => step);

@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { apply, NoSuchEdit } from "./apply-edits.js";
 import { FactoryError } from "../pipeline/common/error.js";
-import type { Facts, Wanted } from "../pipeline/context/facts.js";
+import type { ContextSnapshot, ContextInputs } from "../pipeline/context/snapshot.js";
 import type { Lock } from "../pipeline/config/lock.js";
 import type { Plan } from "../pipeline/plan/types.js";
 import { compileIgnore } from "../pipeline/context/dockerignore.js";
@@ -50,14 +50,14 @@ type Watch = { now: () => number; told: (result: CaseResult) => void };
 export const subjectOf = (
   root: string,
   { spec, lock }: { spec: Spec; lock: Lock },
-  { name, wanted, facts }: { name: string; wanted: Wanted; facts: Facts },
+  { name, wanted, snapshot }: { name: string; wanted: ContextInputs; snapshot: ContextSnapshot },
   plan: Plan,
 ): Subject => ({
   image: name,
   spec,
   specText: readFileSync(join(root, "images.yaml"), "utf8"),
   lock,
-  facts,
+  snapshot,
   ignore: compileIgnore(wanted.ignore),
   plan,
   // Seven digits: their number is small enough for every version scheme.
@@ -70,11 +70,7 @@ export const subjectOf = (
  * @param only cases by id; all when null
  * @throws FactoryError INTERRUPTED, and whatever is no error of ours
  */
-export const proveCases = async (
-  proving: Proving,
-  only: readonly string[] | null,
-  { now, told }: Watch,
-): Promise<CaseResult[]> => {
+export const runCases = async (proving: Proving, only: readonly string[] | null, { now, told }: Watch): Promise<CaseResult[]> => {
   const results: CaseResult[] = [];
   for (const one of cases.filter(({ id }) => only === null || only.includes(id))) {
     const at = now();

@@ -23,7 +23,7 @@ import type { Plan } from "../../../dagger/src/pipeline/plan/types.js";
 import { stageTag } from "../../../dagger/src/pipeline/oci/stage-artifact.js";
 import { pushImage } from "../../../dagger/src/distribution/push-image.js";
 import type { Repository } from "../../../dagger/src/registry/client.js";
-import { writeStageRef } from "../../../dagger/src/oci-layout/stage-store.js";
+import { writeStageArtifact } from "../../../dagger/src/oci-layout/stage-store.js";
 import { worldAt } from "../../core/fixtures/world.js";
 
 /** A project under git whose image is published to a registry, and a clock that a test moves. */
@@ -97,7 +97,7 @@ export const openPublished = async (registry: string): Promise<PublishedProject>
       const plans = open.image.platforms.map((platform) => planOf(project, open, platform, {}));
       const { layout } = project.state;
       const done = [];
-      for (const plan of plans) done.push(await makeImage(layout, plan));
+      for (const plan of plans) done.push(await buildImage(layout, plan));
       const manifests = done.map(({ image }, at) => ({ ...image, platform: platformParts(plans[at]!.platform) }));
       const root = await writeJson(layout, mediaTypes.index, { schemaVersion: 2, mediaType: mediaTypes.index, manifests });
       const push = async (what: Descriptor, names: readonly string[]) => {
@@ -120,7 +120,7 @@ export const openPublished = async (registry: string): Promise<PublishedProject>
 };
 
 /** One layer a stage, that says which stage it is; images are made over what stands below, as publish has them. */
-const makeImage = async (layout: string, plan: Plan) => {
+const buildImage = async (layout: string, plan: Plan) => {
   const layers: LayerDescriptor[] = [];
   const diffIds: string[] = [];
   const refs: { tag: string; ref: Descriptor }[] = [];
@@ -137,7 +137,7 @@ const makeImage = async (layout: string, plan: Plan) => {
     const put = await writeBlob(layout, [Buffer.from(manifestText(config, layers, held))]);
     image = { mediaType: mediaTypes.manifest, ...put };
     if (stage.kind === "executed")
-      refs.push({ tag: stageTag(stage.stage, stage.key), ref: await writeStageRef(layout, stage, image.digest, null) });
+      refs.push({ tag: stageTag(stage.stage, stage.key), ref: await writeStageArtifact(layout, stage, image.digest, null) });
   }
   return { image: image!, refs };
 };

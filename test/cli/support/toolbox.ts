@@ -12,7 +12,7 @@ import { type Descriptor, layerType, mediaTypes } from "../../../dagger/src/pipe
 import type { Plan } from "../../../dagger/src/pipeline/plan/types.js";
 import { type Platform, platformNames } from "../../../dagger/src/pipeline/common/stage.js";
 import { stageTag } from "../../../dagger/src/pipeline/oci/stage-artifact.js";
-import { writeStageRef } from "../../../dagger/src/oci-layout/stage-store.js";
+import { writeStageArtifact } from "../../../dagger/src/oci-layout/stage-store.js";
 import { gzipSync } from "node:zlib";
 
 /**
@@ -82,7 +82,7 @@ export const openToolbox = async (): Promise<Toolbox> => {
         below = { layers: [...below.layers, layer.descriptor], diffs: [...below.diffs, layer.diffId] };
         const digest = await writeImage(state.layout, platform, below);
         const index = lower.layers.length === 0 ? null : await indexLayers(state.layout, lower.layers, null);
-        const ref = await writeStageRef(
+        const ref = await writeStageArtifact(
           state.layout,
           stage,
           digest,

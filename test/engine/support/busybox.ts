@@ -33,8 +33,8 @@ export const pushBusybox = async (folder: string, registry: TestRegistry): Promi
   ]);
   if (packed.exitCode !== 0) throw new Error(packed.stderr);
   const bytes = await readFile(tar);
-  const facts = { sha256: createHash("sha256").update(bytes).digest("hex"), size: bytes.length, dpkgStatus: "" };
+  const snapshot = { sha256: createHash("sha256").update(bytes).digest("hex"), size: bytes.length, dpkgStatus: "" };
   const architecture = process.arch === "arm64" ? "arm64" : "amd64";
-  await addRootImage(layout, { tar, architecture, epoch: 0, name: "busybox", createdBy: "busybox" }, facts);
+  await addRootImage(layout, { tar, architecture, epoch: 0, name: "busybox", createdBy: "busybox" }, snapshot);
   return (await registry.push(`oci:${layout}:busybox`, "busybox")).reference;
 };

@@ -6,7 +6,7 @@
 import { configDifferences } from "./compare-config.js";
 import { type Allowance, allowances, buildMounts, runtimeMounts } from "./allowances.js";
 import { hardlinkGroups } from "../contents/hardlinks.js";
-import type { FullIndex, StageEntry } from "../contents/file-entry.js";
+import type { FileIndex, StageEntry } from "../contents/file-entry.js";
 import type { Content, ImageDifference, ImageValue } from "./image-difference.js";
 
 /** Everything that may be left out; what a comparison leaves out unless it is told otherwise. */
@@ -90,7 +90,7 @@ const linkDifferences = (a: Files, b: Files): ImageDifference[] => {
   });
 };
 
-const visible = ({ entries }: FullIndex, ignore: ReadonlySet<Allowance>): Files => {
+const visible = ({ entries }: FileIndex, ignore: ReadonlySet<Allowance>): Files => {
   const mounts = [...(ignore.has("mount-points") ? [runtimeMounts] : []), ...(ignore.has("build-mounts") ? [buildMounts] : [])];
   const counts = (entry: StageEntry) => !isEmpty(entry) || !mounts.some((mount) => mount.test(entry.path));
   return new Map(entries.filter(counts).map((entry) => [entry.path, entry]));

@@ -1,4 +1,4 @@
-import type { FullIndex, StageEntry } from "../contents/file-entry.js";
+import type { FileIndex, StageEntry } from "../contents/file-entry.js";
 import type { ImageConfig } from "../oci/image-config.js";
 
 /** One thing in which image B is not image A. Values of a side where it is absent are null. */
@@ -22,5 +22,5 @@ export type Content = { size: number; sha256: string };
 export type ImageValue = {
   /** Null for a root filesystem on its own (an export), which has none: then only files are compared. */
   config: ImageConfig | null;
-  index: FullIndex;
+  index: FileIndex;
 };

@@ -35,7 +35,7 @@ export type PackageList =
   | { manager: "none" };
 
 /** All that an executed stage left. Versioned: it is kept beside the stage, and other programs read it. */
-export type FullIndex = {
+export type FileIndex = {
   format: 1;
   /** Sorted by path (by code unit). */
   entries: readonly StageEntry[];

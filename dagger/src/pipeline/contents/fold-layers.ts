@@ -2,7 +2,7 @@ import { createHash, type Hash } from "node:crypto";
 import { installedPackages } from "./dpkg-status.js";
 import { FileTree, impliedFolder } from "./file-tree.js";
 import { cleanPath, layerPathOf } from "./layer-path.js";
-import { type AccountFile, accountFiles, type FullIndex, octal, type PackageList, type StageEntry } from "./file-entry.js";
+import { type AccountFile, accountFiles, type FileIndex, octal, type PackageList, type StageEntry } from "./file-entry.js";
 import type { TarHeader } from "../archive/tar-header.js";
 import { TarReader } from "../archive/tar-reader.js";
 
@@ -31,7 +31,7 @@ export class IndexFold {
   #reader: TarReader | null = null;
   #current: { header: TarHeader; path: string; hash: Hash | null; parts: Uint8Array[] | null } | null = null;
 
-  constructor(parent: FullIndex | null) {
+  constructor(parent: FileIndex | null) {
     this.#tree = new FileTree<StageEntry>(parent?.entries ?? [], impliedFolder);
     for (const [path, text] of Object.entries(parent?.accounts ?? {})) this.#texts.set(path, text);
     this.#packages = parent?.packages ?? { manager: "none" };
@@ -55,7 +55,7 @@ export class IndexFold {
     this.#reader = null;
   }
 
-  index(): FullIndex {
+  index(): FileIndex {
     const accounts: Partial<Record<AccountFile, string>> = {};
     for (const path of accountFiles) {
       const text = this.#texts.get(path);

@@ -4,7 +4,7 @@
  * Which files of the context an image reads, and what .dockerignore leaves out. The same files are chosen on every machine, by the rules of
  * BuildKit's own matcher.
  */
-import type { Wanted } from "./facts.js";
+import type { ContextInputs } from "./snapshot.js";
 import type { ImageSpec, Spec, StageSpec } from "../config/spec.js";
 import { stageNames } from "../common/stage.js";
 
@@ -40,7 +40,7 @@ export const stateFolder = ".factory";
 const neverSent = ["**/.git", `**/${stateFolder}`];
 
 /** What of the context an image reads: nothing else is hashed, and nothing else is sent. */
-export const wantedOf = (spec: Spec, image: ImageSpec, contextIgnore: readonly string[]): Wanted => {
+export const contextInputsOf = (spec: Spec, image: ImageSpec, contextIgnore: readonly string[]): ContextInputs => {
   const roots = new Set<string>();
   const texts = new Set<string>();
   for (const name of stageNames) {

@@ -7,7 +7,7 @@
 import { differences, sameButParent } from "./ingredient-diff.js";
 import { type Ingredients, keyOf, type StageKey } from "../plan/key.js";
 import type { Plan, PlannedStage } from "../plan/types.js";
-import type { Reason, Whereabouts } from "./reason.js";
+import type { Reason, StageLocation } from "./reason.js";
 import type { StageName } from "../common/stage.js";
 
 /**
@@ -19,7 +19,7 @@ export type Decision = { stage: PlannedStage; action: "reuse" | "execute" | "ass
 /** What is known beside the plan, gathered by an edge. */
 export type Knowledge = {
   /** Where the result of a key is. */
-  known: ReadonlyMap<StageKey, Whereabouts>;
+  known: ReadonlyMap<StageKey, StageLocation>;
   /** What the last result of a stage was made from, for the stages whose key is not known. */
   previous: ReadonlyMap<StageName, Ingredients>;
   /** Keys whose result was there and does not hold up, with what is wrong. */

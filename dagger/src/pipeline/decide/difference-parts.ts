@@ -1,4 +1,4 @@
-import type { Entry } from "../context/facts.js";
+import type { Entry } from "../context/snapshot.js";
 import type { Difference } from "./reason.js";
 import type { ConfigChange } from "../steps/step.js";
 

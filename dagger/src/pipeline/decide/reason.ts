@@ -5,7 +5,7 @@ type Move = { was: string | null; now: string | null };
 
 /** Why a stage is reused or made again. Worded in explain.ts and nowhere else; old and new values stand beside each other. */
 export type Reason =
-  | { why: "kept"; where: Whereabouts }
+  | { why: "kept"; where: StageLocation }
   /** An assembled layer that reads nothing of what changed: it is there, and only a manifest is written. */
   | { why: "layer-kept" }
   /** The result of a stage above holds it. */
@@ -19,7 +19,7 @@ export type Reason =
   | Difference;
 
 /** Where the result of a key is; at another commit and in another folder it is only known to be the same. */
-export type Whereabouts = { at: "state" } | { at: "commit" } | { at: "folder" } | { at: "registry"; tag: string };
+export type StageLocation = { at: "state" } | { at: "commit" } | { at: "folder" } | { at: "registry"; tag: string };
 
 /** What differs between two ingredients of one stage. */
 export type Difference =

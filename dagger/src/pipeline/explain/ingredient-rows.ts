@@ -1,4 +1,4 @@
-import type { Entry } from "../context/facts.js";
+import type { Entry } from "../context/snapshot.js";
 import { type Ingredients } from "../plan/key.js";
 import { hashOf } from "../common/canonical.js";
 import { pinName } from "../config/pin.js";

@@ -1,6 +1,6 @@
 import { causesOf, type Decision } from "../decide/decide.js";
 import { causeOf, noteText, sentence } from "./reasons-text.js";
-import type { Facts } from "../context/facts.js";
+import type { ContextSnapshot } from "../context/snapshot.js";
 import type { Plan } from "../plan/types.js";
 import { bytes, plural, seconds, table } from "../common/format.js";
 
@@ -17,9 +17,9 @@ type Context = { files: number; bytes: number };
  * The plan as a person reads it before building.
  * @param context the whole context, as far as it is not ignored; null where only what is sent is known
  */
-export const planTable = (views: readonly PlanView[], facts: Facts, context: Context | null): string => {
-  const sent = facts.entries.reduce((sum, entry) => sum + (entry.kind === "file" ? entry.size : 0), 0);
-  const files = facts.entries.filter(({ kind }) => kind === "file").length;
+export const planTable = (views: readonly PlanView[], snapshot: ContextSnapshot, context: Context | null): string => {
+  const sent = snapshot.entries.reduce((sum, entry) => sum + (entry.kind === "file" ? entry.size : 0), 0);
+  const files = snapshot.entries.filter(({ kind }) => kind === "file").length;
   const whole = context === null ? "" : `, of ${bytes(context.bytes)} in ${plural(context.files, "file")} that are not ignored`;
   return `${views.map((view) => one(view)).join("\n\n")}\n\ncontext ${bytes(sent)} in ${plural(files, "file")}${whole}\n`;
 };

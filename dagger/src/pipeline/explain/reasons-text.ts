@@ -4,7 +4,7 @@
  * Plans, decisions and reasons in words. Each kind of reason has its words here, and a kind without words does not compile.
  */
 import type { Note } from "../plan/types.js";
-import type { Reason, Whereabouts } from "../decide/reason.js";
+import type { Reason, StageLocation } from "../decide/reason.js";
 
 /** Each reason and each note, worded once. The tables must be complete: the compiler says when one is missing. */
 type Wording = { [W in Reason["why"]]: (reason: Extract<Reason, { why: W }>) => string };
@@ -14,7 +14,7 @@ const version = (name: string, was: string | null, now: string | null): string =
   return now === null ? `${name} removed (was ${was})` : `${name} ${was} → ${now}`;
 };
 
-const place = (where: Whereabouts): string => {
+const place = (where: StageLocation): string => {
   switch (where.at) {
     case "registry":
       return where.tag;

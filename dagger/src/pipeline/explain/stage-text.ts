@@ -4,7 +4,7 @@ import { rowsOf, sideBySide } from "./ingredient-rows.js";
 import { type Ingredients } from "../plan/key.js";
 import { hashOf } from "../common/canonical.js";
 import type { Plan } from "../plan/types.js";
-import type { Whereabouts } from "../decide/reason.js";
+import type { StageLocation } from "../decide/reason.js";
 import type { StageName } from "../common/stage.js";
 import { plural, table } from "../common/format.js";
 
@@ -17,7 +17,7 @@ export const ingredientsOf = ({ stages }: Plan): Was => new Map(stages.map(({ st
  * What would be made to come from one state of a project to another, were everything of the first one there.
  * @param where what the first one was read from
  */
-export const decideSince = (plan: Plan, was: Was, where: Extract<Whereabouts, { at: "commit" | "folder" }>): Decision[] => {
+export const decideSince = (plan: Plan, was: Was, where: Extract<StageLocation, { at: "commit" | "folder" }>): Decision[] => {
   const same = plan.stages.filter(({ stage, ingredients }) => hashOf(was.get(stage)) === hashOf(ingredients));
   const known = new Map(same.map(({ key }) => [key, where]));
   return decide(plan, { known, previous: was, damaged: new Map() }, false);

@@ -1,4 +1,4 @@
-import type { AssemblyIndex } from "../contents/assembly-index.js";
+import type { ParentIndex } from "../contents/parent-index.js";
 import { FactoryError } from "../common/error.js";
 import { type Account, accountLines } from "../steps/step.js";
 import type { AccountFile } from "../contents/file-entry.js";
@@ -9,7 +9,7 @@ import type { AccountFile } from "../contents/file-entry.js";
  * needed wherever the account is, and every renderer must leave the same files.
  * @throws FactoryError CONFIG_INVALID where the name, the uid or the group's name or gid is taken
  */
-export const withAccount = (accounts: AssemblyIndex["accounts"], account: Account): AssemblyIndex["accounts"] => {
+export const withAccount = (accounts: ParentIndex["accounts"], account: Account): ParentIndex["accounts"] => {
   const { name, uid, gid } = account;
   for (const [taken, , id] of rows(accounts["/etc/passwd"]?.text)) {
     if (taken === name) throw clash(`the user ${name}`, `/etc/passwd has one of that name (uid ${id})`, "name");

@@ -1,4 +1,4 @@
-import { type AssemblyIndex, BelowFiles, nameOf, parentPath } from "../contents/assembly-index.js";
+import { type ParentIndex, BelowFiles, nameOf, parentPath } from "../contents/parent-index.js";
 import { wordsOf } from "../contents/file-tree.js";
 import { changeOfType, type LayerEntry, leadsNowhere, throughFile, whiteoutName } from "./layer-entry.js";
 import { bits, octal } from "../contents/file-entry.js";
@@ -11,7 +11,7 @@ export class LayerTree {
   readonly #entries = new Map<string, LayerEntry>();
   readonly #below: BelowFiles;
 
-  constructor(below: AssemblyIndex) {
+  constructor(below: ParentIndex) {
     this.#below = new BelowFiles(below);
   }
 
@@ -20,7 +20,7 @@ export class LayerTree {
     return [...this.#entries.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
   }
 
-  index(accounts: AssemblyIndex["accounts"]): AssemblyIndex {
+  index(accounts: ParentIndex["accounts"]): ParentIndex {
     return this.#below.index(accounts);
   }
 

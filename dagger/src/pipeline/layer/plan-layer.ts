@@ -5,9 +5,9 @@
  */
 import { createHash } from "node:crypto";
 import { withAccount } from "./account-files.js";
-import type { AssemblyIndex } from "../contents/assembly-index.js";
+import type { ParentIndex } from "../contents/parent-index.js";
 import { FactoryError } from "../common/error.js";
-import type { Entry } from "../context/facts.js";
+import type { Entry } from "../context/snapshot.js";
 import { hashOf } from "../common/canonical.js";
 import type { Content, LayerEntry } from "./layer-entry.js";
 import { LayerTree, type Ownership } from "./layer-tree.js";
@@ -19,7 +19,7 @@ export type AssembledLayer = {
   /** Sorted by path; empty where the steps change no file. */
   entries: readonly LayerEntry[];
   /** What the next stage is assembled on. */
-  next: AssemblyIndex;
+  next: ParentIndex;
 };
 
 /**
@@ -36,11 +36,7 @@ export type AssembledLayer = {
  * @param sizes sizes in bytes of files of the context, by path
  * @throws FactoryError CONFIG_INVALID for what may not be done to the files below, INPUT_MISSING for a file without a size
  */
-export const assembleLayer = (
-  steps: readonly Step[],
-  below: AssemblyIndex,
-  sizes: ReadonlyMap<string, number>,
-): AssembledLayer => {
+export const assembleLayer = (steps: readonly Step[], below: ParentIndex, sizes: ReadonlyMap<string, number>): AssembledLayer => {
   if (steps.length === 0) return { entries: [], next: below };
   const tree = new LayerTree(below);
   let accounts = below.accounts;
@@ -177,11 +173,7 @@ const textFile = (text: string): { type: "file"; size: number; sha256: string; c
   content: { text },
 });
 
-const addAccount = (
-  tree: LayerTree,
-  accounts: AssemblyIndex["accounts"],
-  { account }: StepOf<"user">,
-): AssemblyIndex["accounts"] => {
+const addAccount = (tree: LayerTree, accounts: ParentIndex["accounts"], { account }: StepOf<"user">): ParentIndex["accounts"] => {
   const changed = withAccount(accounts, account);
   for (const [path, file] of Object.entries(changed)) {
     if (file === accounts[path as AccountFile]) continue;

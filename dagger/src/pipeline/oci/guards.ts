@@ -1,7 +1,7 @@
-import type { AssemblyIndex } from "../contents/assembly-index.js";
+import type { ParentIndex } from "../contents/parent-index.js";
 import type { ImageConfig } from "./image-config.js";
 import type { Descriptor, ImageIndex, Manifest } from "./manifest.js";
-import type { FullIndex } from "../contents/file-entry.js";
+import type { FileIndex } from "../contents/file-entry.js";
 
 /**
  * Whether JSON that came from elsewhere has the shape that its type promises. A registry keeps whatever was pushed: what does not
@@ -57,7 +57,7 @@ export const isImageConfig = (value: unknown): value is ImageConfig => {
   );
 };
 
-export const isAssemblyIndex = (value: unknown): value is AssemblyIndex =>
+export const isParentIndex = (value: unknown): value is ParentIndex =>
   isObject(value) &&
   value["format"] === 1 &&
   isListOf(value["directories"], ([path, mode, uid, gid, names]) => {
@@ -74,7 +74,7 @@ export const isAssemblyIndex = (value: unknown): value is AssemblyIndex =>
       Number.isInteger(file["gid"]),
   );
 
-export const isFullIndex = (value: unknown): value is FullIndex =>
+export const isFileIndex = (value: unknown): value is FileIndex =>
   isObject(value) &&
   value["format"] === 1 &&
   Array.isArray(value["entries"]) &&

@@ -45,7 +45,7 @@ export const artifactText = (config: Descriptor, parts: Readonly<Record<Part, De
 export const isArtifactOf = ({ annotations }: Partial<Manifest>, image: string): boolean =>
   annotations?.[imageAnnotation] === image;
 
-export const stageRefText = (stage: StageName, key: StageKey, image: Descriptor, artifact: Descriptor): string =>
+export const stageArtifactText = (stage: StageName, key: StageKey, image: Descriptor, artifact: Descriptor): string =>
   canonical({
     schemaVersion: 2,
     mediaType: mediaTypes.index,
@@ -54,7 +54,7 @@ export const stageRefText = (stage: StageName, key: StageKey, image: Descriptor,
   } satisfies ImageIndex);
 
 /** The key that an index says it is the stage ref of; null for what is none. Nothing of it is checked. */
-export const stageRefKey = ({ annotations }: Pick<Partial<ImageIndex>, "annotations">): string | null => {
+export const stageArtifactKey = ({ annotations }: Pick<Partial<ImageIndex>, "annotations">): string | null => {
   const key = annotations?.[keyAnnotation];
   return typeof key === "string" ? key : null;
 };
@@ -64,12 +64,12 @@ export const isStageArtifact = (manifest: Pick<Partial<Manifest>, "artifactType"
   manifest.artifactType === artifactType;
 
 /** The two halves of a stage ref. */
-export type StageRef = { image: Descriptor; artifact: Descriptor };
+export type StageArtifact = { image: Descriptor; artifact: Descriptor };
 
 /**
  * Takes a stage ref apart. Null for anything that is not one, or that speaks of another key: a tag is no promise.
  */
-export const readStageRef = (index: Partial<ImageIndex>, key: string): StageRef | null => {
+export const readStageArtifact = (index: Partial<ImageIndex>, key: string): StageArtifact | null => {
   const { manifests, annotations } = index;
   if (!Array.isArray(manifests) || manifests.length !== 2 || annotations?.[keyAnnotation] !== key) return null;
   const artifact = manifests.find((one) => one.artifactType === artifactType);

@@ -7,7 +7,7 @@ import { isManifest } from "./guards.js";
  * under the tag `mark-<tag>`, put before the tag itself moves. A tag never goes back to an older commit because that one's build ended
  * later: whoever moves `latest` reads its mark first. Two that read and move at the very same moment are beyond what a registry can order.
  */
-export type Mark = {
+export type TagOrigin = {
   tag: string;
   /** The commit; null where a person put the tag there (promote): from then on only later commits move it. */
   commit: string | null;
@@ -37,10 +37,10 @@ const annotation = {
   time: "io.image-factory.mark.time",
 } as const;
 
-export const markTag = (tag: string): string => `mark-${tag}`;
+export const originTagOf = (tag: string): string => `mark-${tag}`;
 
 /** A tag has up to 128 characters (OCI distribution spec 1.1, "Pulling manifests"). */
-const longest = 128 - markTag("").length;
+const longest = 128 - originTagOf("").length;
 
 /** One release, one commit or one run: 1.4.0, v2.0.0-rc.1, 9f2c41d, sha-9f2c41d, 2026-11-25, build-77. */
 const fixed = [/^v?\d+\.\d+\.\d+/, /^(?:[a-z]+-)?[0-9a-f]{7,64}$/, /^\d{4}-?\d{2}-?\d{2}/, /^(?:build|run|job)-?\d+$/];
@@ -49,7 +49,7 @@ const fixed = [/^v?\d+\.\d+\.\d+/, /^(?:[a-z]+-)?[0-9a-f]{7,64}$/, /^\d{4}-?\d{2
 export const isMoving = (tag: string): boolean => tag.length <= longest && !fixed.some((pattern) => pattern.test(tag));
 
 /** @param config the empty config, which stands for the content too: the mark is in the annotations */
-export const markText = ({ tag, commit, time, digest }: Mark, config: Descriptor): string =>
+export const tagOriginText = ({ tag, commit, time, digest }: TagOrigin, config: Descriptor): string =>
   canonical({
     schemaVersion: 2,
     mediaType: mediaTypes.manifest,
@@ -65,7 +65,7 @@ export const markText = ({ tag, commit, time, digest }: Mark, config: Descriptor
   } satisfies Manifest);
 
 /** Reads a mark. Null for anything that is none of this tag: it says nothing, and the next move puts a right one in its place. */
-export const readMark = (value: unknown, tag: string): Mark | null => {
+export const readMark = (value: unknown, tag: string): TagOrigin | null => {
   if (!isManifest(value) || value.artifactType !== artifactType || value.annotations?.[annotation.tag] !== tag) return null;
   const digest = value.annotations[annotation.digest] ?? "";
   const commit = value.annotations[annotation.commit] ?? null;
@@ -80,7 +80,7 @@ export const isMark = (manifest: Pick<Partial<Manifest>, "artifactType">): boole
 export const isCommitId = (text: string): boolean => /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(text);
 
 /** Why a tag stays where it is; null where it may move. Git's word counts where it knows both commits, else the commits' times. */
-export const whyNot = (mark: Mark, mine: Commit, relation: Relation): string | null => {
+export const staleMoveReason = (mark: TagOrigin, mine: Commit, relation: Relation): string | null => {
   const stands = mark.commit === null ? "it was put there by hand" : `it stands on ${mark.commit.slice(0, 12)}`;
   switch (relation) {
     case "same":

@@ -22,19 +22,19 @@ export type Ingredients = {
 };
 
 /** The hash of the printable value, so that whoever has the ingredients can check the key. */
-export const keyOf = (ingredients: Ingredients): StageKey => hashOf(essence(ingredients)).slice(0, 24) as StageKey;
+export const keyOf = (ingredients: Ingredients): StageKey => hashOf(keyMaterial(ingredients)).slice(0, 24) as StageKey;
 
 /**
  * Ingredients without what decides nothing: the reference under which a base's digest was found (a mirror's copy is the same image), the
  * name that a command is shown under, the project that a text was made from, and the sizes of files, which follow from their content.
  */
-const essence = ({ parent, steps, ...rest }: Ingredients): unknown => ({
+const keyMaterial = ({ parent, steps, ...rest }: Ingredients): unknown => ({
   ...rest,
   parent: "base" in parent && parent.base.kind === "image" ? { base: { digest: parent.base.digest } } : parent,
-  steps: steps.map(({ step, script }) => ({ step: essenceOf(step), script })),
+  steps: steps.map(({ step, script }) => ({ step: stepMaterial(step), script })),
 });
 
-const essenceOf = (step: Step): unknown => ({
+const stepMaterial = (step: Step): unknown => ({
   ...step,
   ...(step.do === "run" ? { name: undefined } : {}),
   ...(step.do === "file" && "text" in step.source ? { source: { text: step.source.text } } : {}),

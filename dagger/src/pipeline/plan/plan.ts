@@ -37,13 +37,13 @@ export const planImage = (input: PlanInput): Plan => {
       fix: `choose one of them, or add ${platform} to images.${input.image}.platforms`,
     });
   }
-  const python = pythonOf(input.image, image, input.facts, lock);
+  const python = pythonOf(input.image, image, input.snapshot, lock);
   const context: StepContext = {
     spec,
     platform,
     lock,
     image,
-    facts: input.facts,
+    snapshot: input.snapshot,
     imageName: input.image,
     versions: versionsOf(spec, image, input.buildArgs),
     projects: python.projects,

@@ -4,7 +4,7 @@ import type { Base } from "../steps/base.js";
 import type { StageKey, Ingredients } from "./key.js";
 import type { Lock } from "../config/lock.js";
 import type { Spec } from "../config/spec.js";
-import type { Facts } from "../context/facts.js";
+import type { ContextSnapshot } from "../context/snapshot.js";
 import type { Lacking } from "../steps/needs.js";
 
 export type PlannedStage = {
@@ -38,7 +38,7 @@ export type PlanInput = {
   spec: Spec;
   image: string;
   platform: Platform;
-  facts: Facts;
+  snapshot: ContextSnapshot;
   lock: Lock;
   /** `<TOOL>_VERSION` → version. */
   buildArgs: Readonly<Record<string, string>>;

@@ -1,6 +1,6 @@
 import { isMark } from "../oci/tag-origin.js";
 import { type Descriptor, type ImageIndex, type Manifest, mediaTypes, stageKeysOf } from "../oci/manifest.js";
-import { isStageArtifact, stageRefKey } from "../oci/stage-artifact.js";
+import { isStageArtifact, stageArtifactKey } from "../oci/stage-artifact.js";
 import { stageNames } from "../common/stage.js";
 
 /** A manifest or index of a repository, as far as pruning must know it. */
@@ -13,7 +13,7 @@ export type ManifestNode = {
   subject: string | null;
   /** The key of the stage whose result it is: of a stage ref, or the highest one of an image. */
   makes: string | null;
-  isStageRef: boolean;
+  isStageArtifact: boolean;
   /** The keys of all stages that it holds, its own with them. */
   holds: readonly string[];
   /** Whether it is image-factory's own by what it says, or by what is remembered of it. */
@@ -59,7 +59,7 @@ export const manifestNode = (
 ): ManifestNode => {
   const value = parsed(bytes);
   const named = list(value.manifests);
-  const refKey = stageRefKey(value);
+  const refKey = stageArtifactKey(value);
   const holds = refKey === null ? stageKeysOf(value) : [refKey];
   return {
     digest,
@@ -67,7 +67,7 @@ export const manifestNode = (
     members: [...new Set(named.filter(({ mediaType }) => isManifestType(mediaType)).map((one) => one.digest))],
     subject: typeof value.subject?.digest === "string" ? value.subject.digest : null,
     makes: holds.at(-1) ?? null,
-    isStageRef: refKey !== null,
+    isStageArtifact: refKey !== null,
     holds,
     ours: more.remembered || holds.length > 0 || isStageArtifact(value) || isMark(value) || value.artifactType === seenType,
     blobs: [

@@ -102,14 +102,14 @@ export const prune = (list: readonly ManifestNode[], policy: PrunePolicy): Pruni
   };
   // An executed stage's image says nothing of its stages; the stage ref that names it does.
   const keepRefsOf = (digest: string, of: string) => {
-    for (const parent of parents.get(digest) ?? []) if (parent.isStageRef) keep(parent, { why: "stage", of });
+    for (const parent of parents.get(digest) ?? []) if (parent.isStageArtifact) keep(parent, { why: "stage", of });
   };
   const drain = () => {
     for (let node = queue.pop(); node !== undefined; node = queue.pop()) {
-      const { digest, members, holds, isStageRef } = node;
+      const { digest, members, holds, isStageArtifact } = node;
       for (const member of members) {
         keep(nodes.get(member), { why: "member", of: digest });
-        if (!isStageRef) keepRefsOf(member, digest);
+        if (!isStageArtifact) keepRefsOf(member, digest);
       }
       for (const key of holds) keepResults(key, { why: "stage", of: digest });
       for (const one of attached.get(digest) ?? []) keep(one, { why: "attached", to: digest });
@@ -129,7 +129,7 @@ export const prune = (list: readonly ManifestNode[], policy: PrunePolicy): Pruni
     for (const node of results.get(key) ?? []) {
       keep(node, { why: "planned", where });
       // The image of several platforms is found by the tag of its index.
-      if (!node.isStageRef) for (const parent of parents.get(node.digest) ?? []) keep(parent, { why: "planned", where });
+      if (!node.isStageArtifact) for (const parent of parents.get(node.digest) ?? []) keep(parent, { why: "planned", where });
     }
   }
   drain();

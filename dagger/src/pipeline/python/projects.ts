@@ -1,5 +1,5 @@
 import { FactoryError } from "../common/error.js";
-import type { Entry, Facts } from "../context/facts.js";
+import type { Entry, ContextSnapshot } from "../context/snapshot.js";
 import { hashOf } from "../common/canonical.js";
 import type { Lock } from "../config/lock.js";
 import type { StaticProject } from "./project.js";
@@ -16,12 +16,12 @@ export type PythonFinding = { projects: readonly StaticProject[]; requires: read
  * the inputs it was made from.
  * @throws FactoryError INPUT_MISSING, PROJECT_INVALID, LOCK_MISSING
  */
-export const pythonOf = (imageName: string, image: ImageSpec, facts: Facts, lock: Lock): PythonFinding => {
+export const pythonOf = (imageName: string, image: ImageSpec, snapshot: ContextSnapshot, lock: Lock): PythonFinding => {
   const stale: string[] = [];
   const projects = stageNames
     .flatMap((stage) => projectsOf(image.stages[stage]))
     .map((input): StaticProject => {
-      const project = readInput(input, facts);
+      const project = readInput(input, snapshot);
       if (project.kind === "static") return project;
       const held = lock.images[imageName]?.dynamic?.[input.path];
       if (held === undefined) {
@@ -31,15 +31,15 @@ export const pythonOf = (imageName: string, image: ImageSpec, facts: Facts, lock
           fix: `./task lock IMAGE=${imageName}`,
         });
       }
-      if (held.inputs !== inputsHash(input, facts)) stale.push(input.path);
+      if (held.inputs !== inputsHash(input, snapshot)) stale.push(input.path);
       return completed(project, { project: input.folder, ...held.metadata });
     });
   return { projects, requires: requirementsOf(projects).requires, stale };
 };
 
 /** @throws FactoryError INPUT_MISSING, PROJECT_INVALID */
-export const readInput = (input: PythonInput, facts: Facts) => {
-  const text = facts.texts.get(input.path);
+export const readInput = (input: PythonInput, snapshot: ContextSnapshot) => {
+  const text = snapshot.texts.get(input.path);
   if (text === undefined) {
     throw new FactoryError("INPUT_MISSING", {
       what: `${input.path} is not in the context`,
@@ -48,13 +48,13 @@ export const readInput = (input: PythonInput, facts: Facts) => {
     });
   }
   const prefix = input.folder === "" ? "" : `${input.folder}/`;
-  const siblings = [...facts.texts].filter(([path]) => path.startsWith(prefix) && !path.slice(prefix.length).includes("/"));
+  const siblings = [...snapshot.texts].filter(([path]) => path.startsWith(prefix) && !path.slice(prefix.length).includes("/"));
   return readProject(input.path, text, new Map(siblings.map(([path, content]) => [path.slice(prefix.length), content])));
 };
 
 /** The hash of what a build backend may read: the declared inputs of a project, or the file that names it. */
-export const inputsHash = (input: PythonInput, facts: Facts): string => {
+export const inputsHash = (input: PythonInput, snapshot: ContextSnapshot): string => {
   const roots = input.inputs.length > 0 ? input.inputs : [input.path];
-  const read = facts.entries.filter(({ path }: Entry) => roots.some((root) => path === root || path.startsWith(`${root}/`)));
-  return hashOf({ text: facts.texts.get(input.path), read });
+  const read = snapshot.entries.filter(({ path }: Entry) => roots.some((root) => path === root || path.startsWith(`${root}/`)));
+  return hashOf({ text: snapshot.texts.get(input.path), read });
 };

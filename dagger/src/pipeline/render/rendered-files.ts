@@ -1,6 +1,6 @@
 import { renderDockerfile } from "./dockerfile.js";
 import { renderDockerignore } from "./render-dockerignore.js";
-import type { Wanted } from "../context/facts.js";
+import type { ContextInputs } from "../context/snapshot.js";
 import type { Plan } from "../plan/types.js";
 import type { Spec } from "../config/spec.js";
 
@@ -12,7 +12,7 @@ export const renderedFiles = (
   spec: Spec,
   image: string,
   plans: readonly Plan[],
-  wanted: Wanted,
+  wanted: ContextInputs,
 ): [RenderedFile, RenderedFile] => {
   const path = `builder/${Object.keys(spec.images)[0] === image ? "Dockerfile" : `${image}.Dockerfile`}`;
   return [

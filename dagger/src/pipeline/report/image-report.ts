@@ -5,14 +5,14 @@
  */
 import type { LayerEntry } from "../layer/layer-entry.js";
 import type { Platform, StageName } from "../common/stage.js";
-import type { FullIndex, PackageList, StageEntry } from "../contents/file-entry.js";
+import type { FileIndex, PackageList, StageEntry } from "../contents/file-entry.js";
 
 /** A stage as a report takes it: all that is there after an executed one, or what an assembled one adds. No layer is read for either. */
 export type StageContent = {
   stage: StageName;
   /** Its own layers; null where nobody has assembled it yet. */
   layers: readonly { size: number }[] | null;
-} & ({ kind: "executed"; index: FullIndex } | { kind: "assembled"; entries: readonly LayerEntry[] });
+} & ({ kind: "executed"; index: FileIndex } | { kind: "assembled"; entries: readonly LayerEntry[] });
 
 /** What of the image a stage brought, as far as no later stage replaced it. Sizes in bytes; of several hard links one has the size. */
 export type StageShare = { stage: StageName; layers: number | null; packed: number | null; files: number; unpacked: number };

@@ -1,5 +1,5 @@
 import { distInfo } from "../python/dist-info.js";
-import type { Facts } from "../context/facts.js";
+import type { ContextSnapshot } from "../context/snapshot.js";
 import type { StaticProject } from "../python/project.js";
 import type { Step, StepOf } from "./step.js";
 
@@ -15,14 +15,14 @@ export const pythonFiles = (
   projects: readonly StaticProject[],
   python: Pick<StepOf<"python">, "venv" | "version">,
   copies: readonly StepOf<"copy">[],
-  facts: Pick<Facts, "entries">,
+  snapshot: Pick<ContextSnapshot, "entries">,
 ): Step[] =>
   projects
     .flatMap((project) => {
       const folder = copies.flatMap(({ items }) => items).flatMap(({ from, to }) => destination(project.folder, from, to))[0];
       if (folder === undefined) return [];
       const inside = project.folder === "" ? "" : `${project.folder}/`;
-      const files = facts.entries.flatMap(({ kind, path }) =>
+      const files = snapshot.entries.flatMap(({ kind, path }) =>
         kind !== "directory" && path.startsWith(inside) ? [path.slice(inside.length)] : [],
       );
       const installed = distInfo(project, { venv: python.venv, python: python.version, project: folder, files });

@@ -30,7 +30,7 @@ export const quote = (word: string): string =>
 
 export const byName = <T>(record: Readonly<Record<string, T>>): [string, T][] =>
   Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
-export const caVariables = [
+const caVariables = [
   "SSL_CERT_FILE",
   "CURL_CA_BUNDLE",
   "PIP_CERT",

@@ -1,7 +1,7 @@
 import type { Platform } from "../common/stage.js";
 import type { Lock, PythonSet, PackageSet } from "../config/lock.js";
 import type { Spec, ImageSpec } from "../config/spec.js";
-import type { Entry, Facts } from "../context/facts.js";
+import type { Entry, ContextSnapshot } from "../context/snapshot.js";
 import type { StaticProject } from "../python/project.js";
 
 /** What steps are made from: all of it values, so that the same values make the same steps anywhere. */
@@ -11,7 +11,7 @@ export type StepContext = {
   imageName: string;
   image: ImageSpec;
   platform: Platform;
-  facts: Facts;
+  snapshot: ContextSnapshot;
   lock: Lock;
   /** Versions of tools, build arguments applied. */
   versions: Readonly<Record<string, string>>;
@@ -20,8 +20,8 @@ export type StepContext = {
   requires: readonly string[];
 };
 /** The entries of these roots: what a step reads of the context. */
-export const below = (facts: Facts, roots: readonly string[]): Entry[] =>
-  facts.entries.filter(({ path }) => roots.some((root) => root === "." || path === root || path.startsWith(`${root}/`)));
+export const below = (snapshot: ContextSnapshot, roots: readonly string[]): Entry[] =>
+  snapshot.entries.filter(({ path }) => roots.some((root) => root === "." || path === root || path.startsWith(`${root}/`)));
 /** Whether a locked set was resolved for exactly what is asked now. */
 
 export const answers = (locked: PackageSet | PythonSet | undefined, asked: readonly string[]): boolean =>

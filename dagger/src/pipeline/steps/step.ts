@@ -1,4 +1,4 @@
-import type { Entry } from "../context/facts.js";
+import type { Entry } from "../context/snapshot.js";
 
 /** A file by URL, with the checksum that makes the URL trustworthy. */
 export type Download = { url: string; sha256: string };

@@ -80,7 +80,7 @@ const files = (context: StepContext, stage: StageSpec): Step[] =>
       if (typeof file === "string") return { do: "file", path, owner: "0:0", mode: "644", source: { text: file } };
       const rest = { do: "file", path, owner: ownerOf(context, file.owner) } as const;
       if ("content" in file) return { ...rest, mode: plainMode(file.mode, "644"), source: { text: file.content } };
-      const entry = below(context.facts, [file.from]).find((candidate) => candidate.path === file.from);
+      const entry = below(context.snapshot, [file.from]).find((candidate) => candidate.path === file.from);
       if (entry?.kind !== "file") throw absent(file.from, `stages.*.files.${path} takes its content from it`);
       return {
         ...rest,
@@ -95,7 +95,9 @@ const copied = (context: StepContext, stage: StageSpec): Step[] => {
   const venv = Object.values(context.image.stages)
     .map(venvOf)
     .find((found) => found !== null);
-  return venv === undefined || venv === null ? steps : [...steps, ...pythonFiles(context.projects, venv, steps, context.facts)];
+  return venv === undefined || venv === null
+    ? steps
+    : [...steps, ...pythonFiles(context.projects, venv, steps, context.snapshot)];
 };
 
 const copies = (context: StepContext, stage: StageSpec): StepOf<"copy">[] => {
@@ -118,13 +120,13 @@ const copies = (context: StepContext, stage: StageSpec): StepOf<"copy">[] => {
   }
   return [...groups.values()].map((group): StepOf<"copy"> => {
     for (const { from } of group.items) {
-      if (below(context.facts, [from]).length === 0) throw absent(from, "stages.*.copy names it");
+      if (below(context.snapshot, [from]).length === 0) throw absent(from, "stages.*.copy names it");
     }
     return {
       do: "copy",
       ...group,
       entries: below(
-        context.facts,
+        context.snapshot,
         group.items.map(({ from }) => from),
       ),
     };
@@ -139,7 +141,7 @@ const commands = (context: StepContext, stage: StageSpec): Step[] =>
       name: name ?? command.split("\n")[0]!.slice(0, 60),
       command,
       inputs: [...inputs].sort(),
-      entries: below(context.facts, inputs),
+      entries: below(context.snapshot, inputs),
     };
   });
 

@@ -25,7 +25,7 @@ const unlocked = (missing: readonly Missing[], platform: Platform): FactoryError
 
 /** One tool at one version. Also asked for the other locked versions, which the rendered Dockerfile offers as build arguments. */
 export const toolStep = (context: StepContext, name: string, source: SourceName, version: string): Step | Missing => {
-  const { spec, lock, platform, facts } = context;
+  const { spec, lock, platform, snapshot } = context;
   const tool = spec.tools[name]!;
   const versions = lock.tools[name]?.[source] ?? {};
   const wanted = source === "go" ? tool.go!.toolchain : version;
@@ -52,7 +52,7 @@ export const toolStep = (context: StepContext, name: string, source: SourceName,
       package: target,
       to: `/usr/local/bin/${name}`,
       toolchain: { url: file.url!, sha256: file.sha256 },
-      entries: below(facts, [folder]),
+      entries: below(snapshot, [folder]),
       ldflags: fill(`-s -w -buildid= ${ldflags ?? ""}`.trim(), version, architecture),
     };
   }

@@ -1,4 +1,4 @@
-import type { Facts } from "../context/facts.js";
+import type { ContextSnapshot } from "../context/snapshot.js";
 import { canonical } from "../common/canonical.js";
 import type { Lock } from "../config/lock.js";
 import type { Plan } from "../plan/types.js";
@@ -63,7 +63,7 @@ export type Subject = {
   spec: Spec;
   specText: string;
   lock: Lock;
-  facts: Facts;
+  snapshot: ContextSnapshot;
   ignore: Ignore;
   /** Before any change. */
   plan: Plan;

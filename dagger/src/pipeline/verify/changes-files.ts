@@ -1,4 +1,4 @@
-import type { Entry } from "../context/facts.js";
+import type { Entry } from "../context/snapshot.js";
 import {
   atRoot,
   type Edit,
@@ -21,7 +21,7 @@ const slashComments = /\.(?:[cm]?[jt]sx?|go|java|kt|c|h|cc|cpp|rs|cs|swift|scala
 
 /** A file that application copies and nothing else reads; what looks like code first. */
 const codeFile = (subject: Subject): string | null => {
-  const paths = subject.facts.entries.flatMap(({ kind, path }) => (kind === "file" ? [path] : []));
+  const paths = subject.snapshot.entries.flatMap(({ kind, path }) => (kind === "file" ? [path] : []));
   const alone = paths.filter((path) => readersOf(subject, path).join() === "application" && !special.test(path));
   return (
     alone.find((path) => path.endsWith(".py") || slashComments.test(path)) ??
@@ -55,7 +55,7 @@ const appended = (subject: Subject, path: string, text: string): Prepared => {
 };
 
 export const taskfile = (subject: Subject): Prepared => {
-  const there = subject.facts.entries.find(({ path }) => /(?:^|\/)Taskfile\.ya?ml$/.test(path));
+  const there = subject.snapshot.entries.find(({ path }) => /(?:^|\/)Taskfile\.ya?ml$/.test(path));
   return appended(subject, there === undefined ? "Taskfile.yaml" : atRoot(subject, there.path), remark("", subject.nonce));
 };
 
@@ -84,12 +84,12 @@ export const label = (subject: Subject): Prepared => {
 
 /** Folders that some stage copies, `""` for the whole context. */
 const copiedFolders = (subject: Subject): string[] => {
-  const folders = new Set(subject.facts.entries.flatMap(({ kind, path }) => (kind === "directory" ? [path] : [])));
+  const folders = new Set(subject.snapshot.entries.flatMap(({ kind, path }) => (kind === "directory" ? [path] : [])));
   const roots = subject.plan.stages.flatMap(({ ingredients }) =>
     ingredients.steps.flatMap(({ step }) => (step.do === "copy" ? step.items.map(({ from }) => (from === "." ? "" : from)) : [])),
   );
   return [...new Set(roots)].filter(
-    (root) => root === "" || folders.has(root) || subject.facts.entries.some(({ path }) => path.startsWith(`${root}/`)),
+    (root) => root === "" || folders.has(root) || subject.snapshot.entries.some(({ path }) => path.startsWith(`${root}/`)),
   );
 };
 const inside = (folder: string, name: string): string => (folder === "" ? name : `${folder}/${name}`);
@@ -101,7 +101,7 @@ export const readme = (subject: Subject): Prepared => {
 };
 
 export const copiedReadme = (subject: Subject): Prepared => {
-  const there = subject.facts.entries.find(({ kind, path }) => kind === "file" && /(?:^|\/)README[^/]*$/i.test(path));
+  const there = subject.snapshot.entries.find(({ kind, path }) => kind === "file" && /(?:^|\/)README[^/]*$/i.test(path));
   if (there === undefined) return { absent: "no stage copies a README" };
   const readers = readersOf(subject, there.path);
   const edits: Edit[] = [{ edit: "append", path: atRoot(subject, there.path), text: `\n${subject.nonce}\n` }];
@@ -144,7 +144,7 @@ export const junk = (subject: Subject): Prepared => {
 };
 
 const pathsOf = (subject: Subject, ...kinds: readonly Entry["kind"][]): string[] =>
-  subject.facts.entries.flatMap(({ kind, path }) => (kinds.includes(kind) ? [atRoot(subject, path)] : []));
+  subject.snapshot.entries.flatMap(({ kind, path }) => (kinds.includes(kind) ? [atRoot(subject, path)] : []));
 const noFiles = { absent: "no stage reads a file" };
 
 export const times = (subject: Subject): Prepared => {
@@ -172,7 +172,7 @@ export const owner = (subject: Subject): Prepared => {
 
 export const mode = (subject: Subject): Prepared => {
   const path = codeFile(subject);
-  const entry = subject.facts.entries.find((one) => one.path === path);
+  const entry = subject.snapshot.entries.find((one) => one.path === path);
   if (path === null || entry?.kind !== "file") return noCode;
   const to = entry.executable ? "not executable" : "executable";
   return {

@@ -26,7 +26,7 @@ const noProject = { absent: "the image has no Python project with a pyproject.to
 /** Projects whose requirements are written down, with their texts. */
 const written = (subject: Subject): { path: string; text: string; list: readonly string[] }[] =>
   projects(subject).flatMap((path) => {
-    const text = subject.facts.texts.get(path);
+    const text = subject.snapshot.texts.get(path);
     const list = text === undefined || !path.endsWith("pyproject.toml") ? null : writtenDependencies(text);
     return list === null ? [] : [{ path, text: text!, list }];
   });
@@ -52,7 +52,7 @@ const write = (subject: Subject, path: string, text: string): Edit => ({ edit: "
 
 export const setupPy = (subject: Subject): Prepared => {
   const folders = projects(subject).map((path) => path.slice(0, path.lastIndexOf("/") + 1));
-  const path = folders.map((folder) => `${folder}setup.py`).find((name) => subject.facts.texts.has(name));
+  const path = folders.map((folder) => `${folder}setup.py`).find((name) => subject.snapshot.texts.has(name));
   if (path === undefined) return { absent: "no Python project of the image has a setup.py" };
   const must = readersOf(subject, path);
   const edits: Edit[] = [{ edit: "append", path: atRoot(subject, path), text: `# verify:cache ${subject.nonce}\n` }];
@@ -64,11 +64,11 @@ const nameOf = (text: string): string => normalName(requirementName(text));
 
 /** A project with another requirement, and a lock that answers it without a resolver. */
 const asked = (subject: Subject, path: string, text: string, says: string, dropped: string | null): Prepared => {
-  const { image, facts, lock, plan } = subject;
+  const { image, snapshot, lock, plan } = subject;
   const { requires } = pythonOf(
     image,
     imageOfSubject(subject),
-    { ...facts, texts: new Map([...facts.texts, [path, text]]) },
+    { ...snapshot, texts: new Map([...snapshot.texts, [path, text]]) },
     lock,
   );
   const edits = [write(subject, path, text)];

@@ -29,7 +29,7 @@ export type Fault =
   | ({ fault: "proof" } & Failure);
 
 /** Errors that speak of the machine and its network, not of the cache: what they stop was not tested. */
-export const worldly: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+export const environmentErrors: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "ENGINE_MISSING",
   "ENGINE_FAILED",
   "STEP_FAILED",
@@ -46,7 +46,7 @@ const ofCache: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["CACHE_BROKEN", "NOT
 
 /** What a build that failed is: a fault of the cache where it should have needed nothing of the world, else one of the proof. */
 export const failedFault = (failure: Failure): Fault => ({
-  fault: worldly.has(failure.code) || ofCache.has(failure.code) ? "failed" : "proof",
+  fault: environmentErrors.has(failure.code) || ofCache.has(failure.code) ? "failed" : "proof",
   ...failure,
 });
 

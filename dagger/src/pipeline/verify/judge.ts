@@ -5,7 +5,7 @@ import type { LayerDescriptor } from "../oci/manifest.js";
 import type { Plan, PlannedStage } from "../plan/types.js";
 import type { StageName } from "../common/stage.js";
 import { type Change, equal } from "./case.js";
-import { type Fault, type Failure, failedFault, worldly } from "./fault.js";
+import { type Fault, type Failure, failedFault, environmentErrors } from "./fault.js";
 
 /** A layer as an image's manifest and config name it. `createdBy` is its entry of the history. */
 export type Layer = LayerDescriptor & { diffId: string; createdBy: string };
@@ -72,7 +72,7 @@ export const judge = (change: Change, before: Before, after: After): Judgement =
       faults.push({ fault: "engine-started" });
   }
   const { failure } = after;
-  const excused = failure !== null && worldly.has(failure.code) && (change.by.by === "again" || stages.some(runs));
+  const excused = failure !== null && environmentErrors.has(failure.code) && (change.by.by === "again" || stages.some(runs));
   if (failure !== null && !excused) faults.push(failedFault(failure));
   return {
     cells: cellsOf(change, before, after),

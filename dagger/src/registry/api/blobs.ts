@@ -149,7 +149,7 @@ async function* checked(place: Place, blob: BlobName, first: Streaming): AsyncGe
       if (http.signal?.aborted) throw interrupted(error);
       if (!(error instanceof Broken)) throw error;
       if (size === blob.size) break;
-      const wait = waitBefore({ broken: error }, tried, http.patience, http.clock);
+      const wait = waitBefore({ broken: error }, tried, http.retryPolicy, http.clock);
       if (wait === null) throw failureOf({ method: "GET", url: answer.url }, error, tried);
       await http.clock.sleep(wait, http.signal).catch((aborted: unknown) => Promise.reject(interrupted(aborted)));
       answer = (await openBlob(place, blob, size)) ?? missing(place, blob);

@@ -89,7 +89,7 @@ const begin = async (place: Place, blob: BlobName): Promise<URL> => {
  * that. A large one that broke goes on in chunks, so that what has arrived is not sent again.
  */
 const upload = async (place: Place, blob: BlobName, body: Body, opened: URL | null): Promise<Pushed> => {
-  const { clock, patience, signal } = place.session.http;
+  const { clock, retryPolicy, signal } = place.session.http;
   const large = blob.size > chunkSize;
   let at: Spot = { location: opened ?? (await begin(place, blob)), offset: 0 };
   let [inChunks, chunks, tried, begun] = [false, 0, 0, 1];
@@ -108,7 +108,7 @@ const upload = async (place: Place, blob: BlobName, body: Body, opened: URL | nu
     if (await isThere(place, blob)) return { how: "uploaded", chunks };
     const kept = large ? await askUpload(place, blob, at.location) : null;
     // Chunks that arrive again and again, and then a last request that fails: that must end too.
-    if (kept === null && (begun += 1) > patience.tries) throw step.error;
+    if (kept === null && (begun += 1) > retryPolicy.tries) throw step.error;
     at = kept ?? { location: await begin(place, blob), offset: 0 };
     inChunks = large;
   }
@@ -122,10 +122,11 @@ const nextChunk = (place: Place, blob: BlobName, body: Body, { location, offset 
 
 /** The wait before an upload is taken up again, or null when that makes no sense. */
 const waitAfter = ({ error, answer }: Step & { state: "failed" }, tried: number, place: Place): number | null => {
-  const { patience, clock } = place.session.http;
-  if (answer === null) return error.cause instanceof Broken ? waitBefore({ broken: error.cause }, tried, patience, clock) : null;
+  const { retryPolicy, clock } = place.session.http;
+  if (answer === null)
+    return error.cause instanceof Broken ? waitBefore({ broken: error.cause }, tried, retryPolicy, clock) : null;
   if (isLater(answer.status))
-    return waitBefore({ status: answer.status, retryAfter: answer.headers["retry-after"] }, tried, patience, clock);
+    return waitBefore({ status: answer.status, retryAfter: answer.headers["retry-after"] }, tried, retryPolicy, clock);
   // Too large for one request, a place that is not where the registry is, an upload it has forgotten, content that was cut on
   // the way: begun again, these go well. Once is enough to know whether they do.
   const again = [404, 413, 416].includes(answer.status) || reportedErrors(answer.body).some(({ code }) => restartable.has(code));

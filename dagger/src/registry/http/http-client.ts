@@ -11,7 +11,7 @@ import { exchange, type Incoming } from "./exchange.js";
 import { failureOf } from "./registry-errors.js";
 import { outsideUrl } from "./outside-url.js";
 import { shownUrl } from "./proxy.js";
-import { type Outcome, patient, systemClock, type Timeouts, waitBefore } from "./retry.js";
+import { type Outcome, persistent, systemClock, type Timeouts, waitBefore } from "./retry.js";
 import type { Answer, Call, Http, HttpOptions, Streaming } from "./types.js";
 
 /** Manifests may have 4 MiB (OCI distribution spec 1.1, "Pushing Manifests"); nothing else that is read whole is larger. */
@@ -20,14 +20,14 @@ const refusalLimit = 64 << 10;
 const redirects = new Set([301, 302, 303, 307, 308]);
 
 export const openHttp = (options: HttpOptions): Http => {
-  const { clock = systemClock, patience = patient, signal } = options;
-  const { timeouts } = patience;
+  const { clock = systemClock, retryPolicy = persistent, signal } = options;
+  const { timeouts } = retryPolicy;
   const connections = openConnections(options.env, timeouts.connect);
   /** Hosts that no connection could be made to: who asks a dozen questions does not wait a dozen times. */
   const dead = new Map<string, FactoryError>();
 
   /** Tries until an answer is final. `once` must leave nothing open when its answer is to be thrown away. */
-  const persist = async <T extends Answer>(call: Call, once: () => Promise<T>, discard: (answer: T) => void): Promise<T> => {
+  const withRetries = async <T extends Answer>(call: Call, once: () => Promise<T>, discard: (answer: T) => void): Promise<T> => {
     const gone = dead.get(call.url.origin);
     if (gone !== undefined) throw gone;
     for (let tried = 1; ; tried++) {
@@ -38,7 +38,7 @@ export const openHttp = (options: HttpOptions): Http => {
       });
       const outcome: Outcome =
         result instanceof Broken ? { broken: result } : { status: result.status, retryAfter: result.headers["retry-after"] };
-      const wait = call.retried === false ? null : waitBefore(outcome, tried, patience, clock);
+      const wait = call.retried === false ? null : waitBefore(outcome, tried, retryPolicy, clock);
       if (wait === null) {
         if (!(result instanceof Broken)) return result;
         const failure = failureOf(call, result, tried);
@@ -52,17 +52,17 @@ export const openHttp = (options: HttpOptions): Http => {
 
   return {
     clock,
-    patience,
+    retryPolicy,
     signal,
     close: connections.close,
     open: (call) =>
-      persist(
+      withRetries(
         call,
         () => followed(call, connections, timeouts, options),
         (answer) => answer.discard(),
       ),
     ask: (call, limit = wholeLimit) =>
-      persist(
+      withRetries(
         call,
         async () => {
           const answer = await followed(call, connections, timeouts, options);

@@ -11,7 +11,7 @@ export type Clock = {
 };
 
 /** How often something is tried, and how long is waited in between; milliseconds. */
-export type Patience = {
+export type RetryPolicy = {
   /** Tries in all. */
   tries: number;
   firstWait: number;
@@ -32,7 +32,7 @@ export type Timeouts = {
 };
 
 /** For work that would be lost: a push, a download. */
-export const patient: Patience = {
+export const persistent: RetryPolicy = {
   tries: 6,
   firstWait: 500,
   longestWait: 15_000,
@@ -40,7 +40,7 @@ export const patient: Patience = {
   timeouts: { connect: 15_000, answer: 60_000, idle: 60_000 },
 };
 /** For a question that can go unanswered: what the registry knows is worth two tries, and the build goes on without. */
-export const brief: Patience = {
+export const quick: RetryPolicy = {
   tries: 2,
   firstWait: 200,
   longestWait: 200,
@@ -64,7 +64,7 @@ export const isLater = (status: number): boolean => laterStatuses.has(status);
 export const waitBefore = (
   outcome: Outcome,
   tried: number,
-  patience: Patience,
+  retryPolicy: RetryPolicy,
   clock: Pick<Clock, "now" | "random">,
 ): number | null => {
   if ("broken" in outcome) {
@@ -73,11 +73,11 @@ export const waitBefore = (
     // A name that does not exist will not exist in a second; EAI_AGAIN is the resolver's word for "later".
     if (!laterBreakages.has(outcome.broken.kind) || outcome.broken.code === "ENOTFOUND") return null;
   } else if (!laterStatuses.has(outcome.status)) return null;
-  if (tried >= patience.tries) return null;
-  const backoff = Math.min(patience.longestWait, patience.firstWait * 2 ** (tried - 1)) * (0.5 + clock.random() / 2);
+  if (tried >= retryPolicy.tries) return null;
+  const backoff = Math.min(retryPolicy.longestWait, retryPolicy.firstWait * 2 ** (tried - 1)) * (0.5 + clock.random() / 2);
   const asked = "status" in outcome ? retryAfterMs(outcome.retryAfter, clock.now()) : null;
   if (asked === null) return backoff;
-  return asked > patience.longestRetryAfter ? null : Math.max(asked, backoff);
+  return asked > retryPolicy.longestRetryAfter ? null : Math.max(asked, backoff);
 };
 
 /** Retry-After as RFC 9110, 10.2.3 has it: seconds, or a date. Milliseconds from now, or null where it is neither. */

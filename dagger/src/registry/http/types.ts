@@ -1,11 +1,11 @@
-import type { Patience, Clock } from "./retry.js";
+import type { RetryPolicy, Clock } from "./retry.js";
 import type { Env } from "./env.js";
 import type { Body } from "./body.js";
 import type { IncomingHttpHeaders } from "node:http";
 import type { Incoming } from "./exchange.js";
 
 /** What a request is about; for those who count. A blob's content moves in `blob` (down) and `upload` (up). */
-export type About = "token" | "manifest" | "blob" | "upload" | "tags" | "referrers" | "ping" | "packages";
+type About = "token" | "manifest" | "blob" | "upload" | "tags" | "referrers" | "ping" | "packages";
 /** One exchange that has ended; every try and every hop of a redirect counts. */
 
 export type Exchanged = {
@@ -23,7 +23,7 @@ export type HttpOptions = {
   /** Reads HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, NODE_EXTRA_CA_CERTS, FACTORY_CA_FILE, FACTORY_PLAIN_HTTP. */
   env: Env;
   observe?: ((exchanged: Exchanged) => void) | undefined;
-  patience?: Patience | undefined;
+  retryPolicy?: RetryPolicy | undefined;
   clock?: Clock | undefined;
   signal?: AbortSignal | undefined;
 };
@@ -56,7 +56,7 @@ export type Http = {
   /** Any status is an answer; its body is the caller's to read. @throws as `ask`; `pieces` throws Broken */
   open(call: Call): Promise<Streaming>;
   clock: Clock;
-  patience: Patience;
+  retryPolicy: RetryPolicy;
   signal: AbortSignal | undefined;
   close(): void;
 };

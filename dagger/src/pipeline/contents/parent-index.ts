@@ -1,4 +1,4 @@
-import { type AccountFile, accountFiles, type FullIndex, type StageEntry } from "./file-entry.js";
+import { type AccountFile, accountFiles, type FileIndex, type StageEntry } from "./file-entry.js";
 
 type AccountText = { text: string; mode: string; uid: number; gid: number; xattrs?: Readonly<Record<string, string>> };
 
@@ -8,7 +8,7 @@ type AccountText = { text: string; mode: string; uid: number; gid: number; xattr
  * holds does not matter. Measured on a Debian toolbox of 591 MB and 14,884 paths: 350 kB of JSON, 66 kB of it compressed, read in 1 ms
  * (the full index: 2.7 MB). Without the names of files it would be a third, and "directory over file" could not be refused.
  */
-export type AssemblyIndex = {
+export type ParentIndex = {
   format: 1;
   /** Sorted by path; `names` are the entries of the directory that are neither directory nor symlink, joined by "/". */
   directories: readonly (readonly [path: string, mode: string, uid: number, gid: number, names: string])[];
@@ -18,7 +18,7 @@ export type AssemblyIndex = {
 };
 
 /** The small part of an index, which is all that is read when code changes. */
-export const assemblyOf = (full: FullIndex): AssemblyIndex => {
+export const parentIndexOf = (full: FileIndex): ParentIndex => {
   const accounts: Partial<Record<AccountFile, AccountText>> = {};
   const below = new BelowFiles({ format: 1, directories: [], symlinks: [], accounts: {} });
   const known = new Set<string>(accountFiles);
@@ -45,7 +45,7 @@ export class BelowFiles {
   readonly #directories = new Map<string, { mode: string; uid: number; gid: number; names: string | Set<string> }>();
   readonly #symlinks = new Map<string, string>();
 
-  constructor(index: AssemblyIndex) {
+  constructor(index: ParentIndex) {
     for (const [path, mode, uid, gid, names] of index.directories) this.#directories.set(path, { mode, uid, gid, names });
     for (const [path, target] of index.symlinks) this.#symlinks.set(path, target);
     if (!this.#directories.has("/")) this.#directories.set("/", { mode: "755", uid: 0, gid: 0, names: "" });
@@ -67,7 +67,7 @@ export class BelowFiles {
     else this.#names(parentPath(path))?.add(nameOf(path));
   }
 
-  index(accounts: AssemblyIndex["accounts"]): AssemblyIndex {
+  index(accounts: ParentIndex["accounts"]): ParentIndex {
     return {
       format: 1,
       directories: [...this.#directories]

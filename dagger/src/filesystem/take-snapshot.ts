@@ -10,7 +10,7 @@ import { changed, type HashCache, type Hashed, hashFile, isGone, isLarge } from 
 import { type Found, listRoot, rootKind, rootPath, twice } from "./list-files.js";
 import { FactoryError } from "../pipeline/common/error.js";
 import { type FoldersInside, foldersInside } from "./folders-inside.js";
-import { type Entry, type Facts, sizesOf, type Wanted } from "../pipeline/context/facts.js";
+import { type Entry, type ContextSnapshot, sizesOf, type ContextInputs } from "../pipeline/context/snapshot.js";
 import { type Ignore, compileIgnore, selectPaths } from "../pipeline/context/dockerignore.js";
 import { limits, readInside } from "./read-inside.js";
 
@@ -20,17 +20,17 @@ export type { HashCache } from "./hash-file.js";
 const concurrency = 4;
 
 /**
- * The facts of a folder: the wanted roots without what is ignored, each path once, and the wanted texts.
+ * The snapshot of a folder: the wanted roots without what is ignored, each path once, and the wanted texts.
  * Reads no ignored tree and follows no symlink. A directory is an entry when BuildKit would send it: when it is not
  * ignored itself, or when something below it is sent.
  * @throws FactoryError INPUT_MISSING for a root that is not there, is ignored, or changes while it is read
  * @throws FactoryError CONFIG_INVALID for an ignore line that cannot be read, and for what no image can hold
  */
-export async function gatherFacts(
+export async function takeSnapshot(
   folder: string,
-  wanted: Wanted,
+  wanted: ContextInputs,
   { cache, ignore = compileIgnore(wanted.ignore) }: { cache?: HashCache; ignore?: Ignore } = {},
-): Promise<Facts> {
+): Promise<ContextSnapshot> {
   const folders = foldersInside(folder);
   try {
     const entries = await entriesOf(folder, folders, wanted, ignore, cache);
@@ -43,7 +43,7 @@ export async function gatherFacts(
 async function entriesOf(
   folder: string,
   folders: FoldersInside,
-  wanted: Wanted,
+  wanted: ContextInputs,
   ignore: Ignore,
   cache: HashCache | undefined,
 ): Promise<Entry[]> {
@@ -98,12 +98,12 @@ const raise = (error: unknown): never => {
 
 /**
  * How much of a whole context is sent when nothing narrows it down: number and bytes of the regular files that are not ignored.
- * Looks at sizes only, and not at all into roots whose facts are known.
+ * Looks at sizes only, and not at all into roots whose snapshot are known.
  */
 export function measureContext(
   folder: string,
   ignore: Ignore,
-  known: { roots: readonly string[]; entries: Facts["entries"] } = { roots: [], entries: [] },
+  known: { roots: readonly string[]; entries: ContextSnapshot["entries"] } = { roots: [], entries: [] },
 ): { files: number; bytes: number } {
   const sizes = sizesOf(known);
   let files = sizes.size;

@@ -5,7 +5,7 @@
 type FileEntry = { kind: "file"; path: string; executable: boolean; size: number; sha256: string };
 export type Entry = FileEntry | { kind: "symlink"; path: string; target: string } | { kind: "directory"; path: string };
 
-export type Facts = {
+export type ContextSnapshot = {
   /** Selected entries, sorted by path (by code unit), paths relative to the context with `/` between parts. */
   entries: readonly Entry[];
   /** Contents of the few files that the planner reads (pyproject.toml and the like), by path. */
@@ -13,11 +13,11 @@ export type Facts = {
 };
 
 /** The sizes of the files in bytes, by path. */
-export const sizesOf = ({ entries }: Pick<Facts, "entries">): Map<string, number> =>
+export const sizesOf = ({ entries }: Pick<ContextSnapshot, "entries">): Map<string, number> =>
   new Map(entries.flatMap((entry) => (entry.kind === "file" ? [[entry.path, entry.size] as const] : [])));
 
 /** What to gather from a context: made by the planner's side, fetched by an edge. */
-export type Wanted = {
+export type ContextInputs = {
   /** Files or folders, relative to the context. Each must exist. */
   roots: readonly string[];
   /** Files whose content the planner reads; a missing one is the planner's error to report. */
