@@ -21,8 +21,13 @@ export type Typed = {
  */
 export const readTyped = (env: World["env"], parent: number): Typed => {
   const text = env["FACTORY_VARIABLES"] ?? "";
-  const values = text === "" ? {} : valuesOf(text);
-  return { values, words: text === "" ? [] : (fromScript(env["FACTORY_TYPED"], parent) ?? fromSystem(parent)) };
+  if (text === "") return { values: {}, words: [] };
+  const values = valuesOf(text);
+  const seen = fromSystem(parent);
+  // Task fills templates in, and leaves the variable as an outer Task set it: what stands on its own command line is what was typed.
+  const exact = Object.fromEntries(seen?.filter(([name]) => Object.hasOwn(values, name)) ?? []);
+  const words = fromScript(env["FACTORY_TYPED"], parent) ?? seen?.map(([name]) => name) ?? null;
+  return { values: { ...values, ...exact }, words };
 };
 
 const valuesOf = (text: string): Record<string, unknown> => {
@@ -45,14 +50,15 @@ const fromScript = (text: string | undefined, parent: number): string[] | null =
   return process === String(parent) ? names : null;
 };
 
-/** What a system with /proc knows of a Task that was started without ./task. */
-const fromSystem = (parent: number): string[] | null => {
+/** The words of the running Task with their values, where the system has /proc; null elsewhere. */
+const fromSystem = (parent: number): [name: string, value: string][] | null => {
   try {
     const [, ...words] = readFileSync(`/proc/${parent}/cmdline`, "utf8").split("\0");
     const end = words.indexOf("--");
-    return words
-      .slice(0, end < 0 ? words.length : end)
-      .flatMap((word) => (word.startsWith("-") || !word.includes("=") ? [] : [word.slice(0, word.indexOf("="))]));
+    return words.slice(0, end < 0 ? words.length : end).flatMap((word) => {
+      const [name, ...value] = word.split("=");
+      return word.startsWith("-") || value.length === 0 ? [] : [[name!, value.join("=")]];
+    });
   } catch {
     return null;
   }

@@ -40,6 +40,20 @@ test.each(["./task", "task --exit-code"])("%s: what is typed counts, and what is
     ["IMAGE=builder-debian", "render"],
   ])
     expect(await say(words)).toMatchObject({ code: 0, stdout: expect.stringContaining(first) });
+  // A value is what was typed: no template of Task's, no matter what an outer Task handed on.
+  expect(await say(["render", "IMAGE=builder{{.X}}"])).toMatchObject({
+    code: 64,
+    stderr: expect.stringContaining("no image builder{{.X}}\n"),
+  });
+  expect(await say(["render", "IMAGE=a=b 'c' \"d\"\n$e"])).toMatchObject({
+    code: 64,
+    stderr: expect.stringContaining("no image a=b 'c' \"d\"\\u000a$e\n"),
+  });
+  const outer = { FACTORY_VARIABLES: '{"IMAGE":null,"STAGE":"runtime"}', FACTORY_TYPED: "1\nSTAGE\n" };
+  expect(await say(["render", "IMAGE=builder-debian"], outer)).toMatchObject({ code: 0, stdout: expect.stringContaining(first) });
+  expect(await say(["render", "IMAGE=nginx"], { ...outer, FACTORY_VARIABLES: '{"IMAGE":"builder"}' })).toMatchObject({
+    code: 64,
+  });
   // What a job calls its own image is no argument, and what is typed counts more.
   const job = { IMAGE: "nginx", STAGE: "production", TEST: "1", VERSION: "7", TAGS: "a b" };
   expect(await say(["render", "IMAGE=builder-debian"], job)).toMatchObject({ code: 0, stdout: expect.stringContaining(first) });
