@@ -8,7 +8,7 @@
  * Every way in which the pipeline can fail, with the exit code of the process that meets it.
  * The numbers follow sysexits(3) where it has a fitting one, so that a script can tell a typo from an outage.
  */
-const exitCodes = {
+export const exitCodes = {
   USAGE: 64,
   UNKNOWN_IMAGE: 64,
   UNKNOWN_STAGE: 64,
