@@ -71,7 +71,7 @@ const statOf = (pid: number): string | null => {
 
 export type LockOptions = {
   signal?: AbortSignal | undefined;
-  /** Told once, with the pid of the holder. */
+  /** Called once, with the pid of the holder. */
   onWait?: (holder: string) => void;
   /** How many looks a lock of a process that cannot be seen may show no sign of life. */
   looks?: number;
@@ -81,7 +81,7 @@ export type LockOptions = {
 const lookAgain = 50;
 const signOfLife = 2_000;
 /** Half a minute of looks. What counts is how often a waiter looked, not the clock: a machine that slept has not looked. */
-const retryPolicy = 600;
+const looksAtMost = 600;
 
 /**
  * Runs `work` while no other process does the same under the same path, on this machine or in another container that has the folder.
@@ -179,7 +179,7 @@ const refresh = (path: string): void => {
 type Watch = (path: string, holder: string) => boolean;
 
 /** Tells whether the holder of a lock is dead. One in another PID namespace cannot be seen: it is, when its lock stays as it is for long. */
-const watcher = (looks = retryPolicy): Watch => {
+const watcher = (looks = looksAtMost): Watch => {
   const seen = new Map<string, { sign: string; times: number }>();
   return (path, holder) => {
     const { place: where } = partsOf(holder);

@@ -36,7 +36,7 @@ export type ImageTest = {
 export type TimedResult = CheckResult & { seconds: number };
 
 /** Milliseconds that a check may take: a first import of a large package on a busy machine takes a minute. */
-const retryPolicy = 180_000;
+const timeLimit = 180_000;
 
 /**
  * Tests an image of the state folder's layout against its plan, in containers of its own files. Where it cannot be tried (no root, no
@@ -92,7 +92,7 @@ const prepared = async (state: State, digest: string, world: World): Promise<Gro
       if (user === null) return { outcome: "not-run", why: `the image has no user ${root.config.config?.User}` };
       const { Env, WorkingDir } = root.config.config ?? {};
       const usual = { env: Env ?? [], workdir: WorkingDir || "/", network: "none", streams: "captured" } as const;
-      const request = { ...usual, command, user, needs, timeout: retryPolicy };
+      const request = { ...usual, command, user, needs, timeout: timeLimit };
       const { exitCode, stdout, stderr } = await runInRoot(root, request, around);
       return { outcome: "ended", exitCode, stdout, stderr };
     };

@@ -1,10 +1,4 @@
 /**
- * # dagger/src
- *
- * The Dagger module: the functions that `dagger call` offers. Each function reads its arguments and hands on; all work is done in the folders
- * below.
- */
-/**
  * A builder image in four stages, planned before anything runs: `dagger call build` in a project with an images.yaml.
  */
 import {
@@ -29,7 +23,7 @@ import { publishCall } from "./module/publish.js";
 import { reportCall } from "./module/report.js";
 import { cacheModes, noShelf } from "./module/stage-cache.js";
 
-// Longer than other files: Dagger reads its functions from one class of one file, each argument with a comment of its own.
+// The functions that `dagger call` offers: each reads its arguments and hands on. Longer than other files: Dagger reads its functions from one class of one file, each argument with a comment of its own.
 
 /** What no image holds (wanted.ts), as the text that Dagger reads here. */
 const neverSent = ["**/.git", "**/.factory"];

@@ -1,4 +1,5 @@
-import { existsSync, readdirSync, readlinkSync, symlinkSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readlinkSync, rmSync, symlinkSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { isAlive, nameOfProcess, withLock } from "../../ci/host/process-lock.js";
 import { scratchFolder } from "./fixtures/scratch.js";
@@ -49,6 +50,28 @@ describe("a lock", () => {
     const entered: number[] = [];
     await Promise.all([1, 2, 3].map((one) => withLock(at("lock"), async () => void entered.push(one))));
     expect(entered.sort()).toEqual([1, 2, 3]);
+    expect(readdirSync(at(""))).toEqual([]);
+  });
+
+  test("of a process that died is not taken away by one who waited while another took it", async () => {
+    const gone = `${dead}-00000000`;
+    symlinkSync(gone, at("lock"));
+    // Another process has the right to remove it.
+    const claim = `lock.${createHash("sha256").update(gone).digest("hex").slice(0, 16)}`;
+    symlinkSync(`${nameOfProcess(process.pid)}-11111111`, at(claim));
+    const events: string[] = [];
+    const waits = Promise.withResolvers<void>();
+    const waiting = withLock(at("lock"), async () => void events.push("entered"), { onWait: () => waits.resolve() });
+    // It removes the lock and takes it, as this process does here, and gives the right back.
+    rmSync(at("lock"));
+    symlinkSync(`${nameOfProcess(process.pid)}-22222222`, at("lock"));
+    rmSync(at(claim));
+    await waits.promise;
+    expect(readlinkSync(at("lock"))).toBe(`${nameOfProcess(process.pid)}-22222222`);
+    expect(events).toEqual([]);
+    rmSync(at("lock"));
+    await waiting;
+    expect(events).toEqual(["entered"]);
     expect(readdirSync(at(""))).toEqual([]);
   });
 

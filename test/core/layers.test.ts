@@ -137,13 +137,16 @@ describe("imports", () => {
   });
 });
 
+/** Dagger shows the first comment of index.ts to users, as what the module is. */
+const shown = "dagger/src";
+
 test("each folder opens with one file whose first comment says in two sentences what the folder is and what always holds in it", () => {
   const opening = (folder: string) =>
     files.flatMap(({ path, text }) => {
       const comment = dirname(path) === folder ? (/^\/\*\*\n \* # (\S+)\n \*\n([^]*?)\*\//.exec(text) ?? null) : null;
       return comment === null ? [] : [{ path, named: comment[1]!, said: comment[2]!.replaceAll(/\s*\n \* ?/g, " ").trim() }];
     });
-  const found = floors.map(([folder]) => ({ folder, opened: opening(folder) }));
+  const found = floors.filter(([folder]) => folder !== shown).map(([folder]) => ({ folder, opened: opening(folder) }));
   expect(found.filter(({ folder, opened }) => opened.length !== 1 || opened[0]!.named !== folder)).toEqual([]);
   const sentences = found.map(({ folder, opened }) => ({ folder, count: opened[0]!.said.match(/[.](?=\s|$)/g)?.length ?? 0 }));
   expect(sentences.filter(({ count }) => count < 2)).toEqual([]);

@@ -38,7 +38,7 @@ type Session = { client: Client; close(): Promise<void> };
 export function daggerEngine(address: string, cli: string | null): Engine {
   let opened: Promise<Session> | null = null;
   const session = (): Promise<Session> => {
-    opened ??= inTime(openSession(cli), retryPolicy, tooLate).catch((cause: unknown) => {
+    opened ??= inTime(openSession(cli), sessionTimeout, tooLate).catch((cause: unknown) => {
       opened = null;
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new FactoryError(
@@ -72,9 +72,9 @@ export function daggerEngine(address: string, cli: string | null): Engine {
 }
 
 /** Milliseconds. The CLI has answered before, so that its engine runs; the library would wait for five minutes. */
-const retryPolicy = 60_000;
+const sessionTimeout = 60_000;
 const tooLate = (): never => {
-  throw new Error(`no session in ${retryPolicy / 1000} s`);
+  throw new Error(`no session in ${sessionTimeout / 1000} s`);
 };
 
 const openSession = async (cli: string | null): Promise<Session> => {

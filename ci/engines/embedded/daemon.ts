@@ -114,7 +114,7 @@ wait "$daemon"
 kill "$watch" 2>/dev/null
 `;
 
-const retryPolicy = { start: 60_000, stop: 20_000, look: 25 };
+const waits = { start: 60_000, stop: 20_000, look: 25 };
 
 /**
  * Starts the daemon and waits until it answers. Call it under the lock, with a holder's file in place.
@@ -136,13 +136,13 @@ export async function startDaemon(
   // sh returns at once; setsid takes the rest out of the terminal's reach. Its streams must not be those that run() waits for.
   const background = 'setsid sh -c "$0" supervisor "$@" >/dev/null 2>&1 </dev/null &';
   await run("sh", ["-c", background, supervisor, places.folder, ...command], { env: { ...env, TMPDIR: places.temporary } });
-  const end = Date.now() + retryPolicy.start;
+  const end = Date.now() + waits.start;
   while ((await runningDaemon(places)) === null) {
     if (signal?.aborted) throw interrupted();
     const watcher = await nameIn(places.supervisor);
     const ended = watcher !== "" && !isAlive(watcher);
     if (ended || Date.now() > end) throw failed(places, await lastWords(places));
-    await pause(retryPolicy.look);
+    await pause(waits.look);
   }
 }
 
@@ -155,14 +155,14 @@ export async function stopDaemon(places: Places): Promise<boolean> {
     for (;;) {
       if (!isAlive(daemon) && !isAlive(watcher)) return true;
       if (Date.now() > end) return false;
-      await pause(retryPolicy.look);
+      await pause(waits.look);
     }
   };
   if (stood) signalTo(daemon, "SIGTERM");
-  if (!(await ended(retryPolicy.stop))) {
+  if (!(await ended(waits.stop))) {
     signalTo(daemon, "SIGKILL");
     signalTo(watcher, "SIGKILL");
-    await ended(retryPolicy.stop);
+    await ended(waits.stop);
   }
   await forget(places);
   if (places.sockets !== join(places.folder, "run")) await rm(places.sockets, { recursive: true, force: true });
