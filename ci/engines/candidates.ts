@@ -52,8 +52,8 @@ async function remoteReadiness(address: string, buildctl: string | null): Promis
   // Asking a daemon takes a client; one that must be compiled first is asked when the build starts.
   if (buildctl === null) return { ready: true, why: "BUILDKIT_HOST is set" };
   const asked = await inTime(
-    run(buildctl, ["--addr", address, "--timeout", "5", "debug", "workers"], { timeout: retryPolicy }),
-    retryPolicy + 1_000,
+    run(buildctl, ["--addr", address, "--timeout", "5", "debug", "workers"], { timeout: answerTime }),
+    answerTime + 1_000,
     () => silent,
   );
   if (asked.exitCode === 0) return { ready: true, why: "BUILDKIT_HOST is set, and it answers" };
@@ -97,13 +97,13 @@ export async function buildxCandidate({ env }: Setup): Promise<Candidate> {
 }
 
 /** Milliseconds that a client has for an answer. */
-const retryPolicy = 15_000;
+const answerTime = 15_000;
 const silent: Finished = { exitCode: 128, stdout: "", stderr: "no answer" };
 
 type Builder = { name: string; driver: string };
 
 async function usableBuilder(docker: string, env: HostEnv): Promise<Builder | { why: string }> {
-  const ask = (...args: string[]) => inTime(run(docker, args, { timeout: retryPolicy, env }), retryPolicy + 1_000, () => silent);
+  const ask = (...args: string[]) => inTime(run(docker, args, { timeout: answerTime, env }), answerTime + 1_000, () => silent);
   const inspected = await ask("buildx", "inspect", ...(env["BUILDX_BUILDER"] === undefined ? [] : [env["BUILDX_BUILDER"]]));
   const name = /^Name:\s*(\S+)/m.exec(inspected.stdout)?.[1];
   const driver = /^Driver:\s*(\S+)/m.exec(inspected.stdout)?.[1];

@@ -9,7 +9,7 @@ import {
   deletionOrder,
   freedBytes,
   mayGo,
-  ownManifests,
+  firstSeen,
   prune,
   type PrunePolicy,
   type Pruning,
@@ -110,12 +110,10 @@ export const pruneRepository = async (
 };
 
 /** When each manifest of ours was first seen, without those that are gone. */
-const seenOf = (nodes: readonly ManifestNode[], gone: ReadonlySet<string>, now: number): Map<string, number> =>
-  new Map(
-    ownManifests(nodes)
-      .filter(({ digest, tags }) => !gone.has(digest) && !tags.includes(seenTag))
-      .map(({ digest, since }) => [digest, since ?? now]),
-  );
+const seenOf = (nodes: readonly ManifestNode[], gone: ReadonlySet<string>, now: number): Map<string, number> => {
+  const leftOut = new Set([...gone, ...nodes.filter(({ tags }) => tags.includes(seenTag)).map(({ digest }) => digest)]);
+  return new Map([...firstSeen(nodes, now)].filter(([digest]) => !leftOut.has(digest)));
+};
 
 /** Null when it is gone, else why it is not. */
 const remove = async (

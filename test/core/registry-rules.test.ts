@@ -136,7 +136,7 @@ describe("another try", () => {
     expect(waitBefore({ broken: new Broken(kind, "x", { code }) }, 1, persistent, clock) !== null).toBe(again);
   });
 
-  test("waits double, up to a limit, and end with the retryPolicy", () => {
+  test("waits double, up to a limit, and end where the retry policy ends", () => {
     const waits = [1, 2, 3, 4, 5, 6].map((tried) => waitBefore(status(503), tried, persistent, clock));
     expect(waits.map((wait) => wait && Math.round(wait))).toEqual([500, 1000, 1999, 3998, 7996, null]);
     expect(waitBefore(status(503), 2, quick, clock)).toBe(null);

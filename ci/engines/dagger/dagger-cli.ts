@@ -8,7 +8,7 @@ import { inTime } from "../interface/in-time.js";
 /** The releases whose API the module and the client speak. */
 const release = /^v?0\.21\./;
 /** Milliseconds that an engine has to answer. One that was asked for by name may have to be started, and its image pulled, first. */
-const retryPolicy = { found: 20_000, asked: 300_000 } as const;
+const answerTimes = { found: 20_000, asked: 300_000 } as const;
 
 const fix =
   "install the Dagger CLI 0.21 and a container runtime that it can start its engine with (https://docs.dagger.io/install)";
@@ -26,7 +26,7 @@ export async function daggerCandidate(env: HostEnv, asked: boolean): Promise<{ r
   const cli = env["_EXPERIMENTAL_DAGGER_CLI_BIN"] ?? (await findProgram("dagger", env));
   const make = () => daggerEngine(cli ?? "dagger", cli);
   if (cli === null) return { readiness: { ready: false, why: "dagger is not on PATH", fix }, make };
-  return { readiness: await answers(cli, asked ? retryPolicy.asked : retryPolicy.found), make };
+  return { readiness: await answers(cli, asked ? answerTimes.asked : answerTimes.found), make };
 }
 
 const answers = async (cli: string, timeout: number): Promise<Readiness> => {
@@ -56,7 +56,7 @@ const sessionAnswers = async (port: string, token: string): Promise<Readiness> =
         "content-type": "application/json",
       },
       body: JSON.stringify({ query: "{ version }" }),
-      signal: AbortSignal.timeout(retryPolicy.found),
+      signal: AbortSignal.timeout(answerTimes.found),
     });
     const version = /"version":\s*"([^"]+)"/.exec(await answer.text())?.[1];
     if (version !== undefined) return speaks(version);

@@ -81,15 +81,8 @@ const graphOf = (list: readonly ManifestNode[]): Graph => {
   };
 };
 
-/**
- * Decides about every manifest of a repository: what a kept one reaches stays, the rest of ours goes. Pure.
- *
- * Kept from the start: what has a person's tag; what has no tag and is not ours; what a plan needs; what is younger than the grace time.
- * From there on: members of a kept index; stage refs of the stages that a kept image holds; what is attached to something kept.
- */
-export const prune = (list: readonly ManifestNode[], policy: PrunePolicy): Pruning => {
-  const graph = graphOf(list);
-  const { nodes, parents, attached, results } = graph;
+/** What is kept so far, with the reason, and how it spreads: what a kept manifest needs is kept too. */
+const keeping = ({ nodes, parents, attached, results }: Graph) => {
   const kept = new Map<string, KeepReason>();
   const queue: ManifestNode[] = [];
   const keep = (node: ManifestNode | undefined, reason: KeepReason) => {
@@ -97,24 +90,52 @@ export const prune = (list: readonly ManifestNode[], policy: PrunePolicy): Pruni
     kept.set(node.digest, reason);
     queue.push(node);
   };
-  const keepResults = (key: string, reason: KeepReason) => {
-    for (const node of results.get(key) ?? []) keep(node, reason);
-  };
-  // An executed stage's image says nothing of its stages; the stage ref that names it does.
-  const keepRefsOf = (digest: string, of: string) => {
+  // An executed stage's image says nothing of its stages; the stage artifact that names it does.
+  const keepStagesOf = (digest: string, of: string) => {
     for (const parent of parents.get(digest) ?? []) if (parent.isStageArtifact) keep(parent, { why: "stage", of });
   };
-  const drain = () => {
+  const spread = () => {
     for (let node = queue.pop(); node !== undefined; node = queue.pop()) {
       const { digest, members, holds, isStageArtifact } = node;
       for (const member of members) {
         keep(nodes.get(member), { why: "member", of: digest });
-        if (!isStageArtifact) keepRefsOf(member, digest);
+        if (!isStageArtifact) keepStagesOf(member, digest);
       }
-      for (const key of holds) keepResults(key, { why: "stage", of: digest });
+      for (const key of holds) for (const result of results.get(key) ?? []) keep(result, { why: "stage", of: digest });
       for (const one of attached.get(digest) ?? []) keep(one, { why: "attached", to: digest });
     }
   };
+  return { kept, keep, keepStagesOf, spread };
+};
+
+/**
+ * The tagged manifest to leave in a repository that keeps its last one: the one that needs the fewest others, so that nothing more goes the
+ * next time; of equal ones the newest.
+ */
+const lastOf = (graph: Graph, tagged: readonly ManifestNode[]): ManifestNode | undefined => {
+  const needs = (node: ManifestNode): number => {
+    const alone = keeping(graph);
+    alone.keep(node, { why: "last" });
+    alone.spread();
+    return alone.kept.size;
+  };
+  const ranked = tagged.map((node) => ({ node, count: needs(node) }));
+  ranked.sort(
+    (a, b) => a.count - b.count || (b.node.since ?? 0) - (a.node.since ?? 0) || (a.node.digest < b.node.digest ? -1 : 1),
+  );
+  return ranked[0]?.node;
+};
+
+/**
+ * Decides about every manifest of a repository: what a kept one reaches stays, the rest of ours goes. Pure.
+ *
+ * Kept from the start: what has a person's tag; what has no tag and is not ours; what a plan needs; what is younger than the grace time.
+ * From there on: members of a kept index; stage artifacts of the stages that a kept image holds; what is attached to something kept.
+ */
+export const prune = (list: readonly ManifestNode[], policy: PrunePolicy): Pruning => {
+  const graph = graphOf(list);
+  const { nodes, parents, results } = graph;
+  const { kept, keep, keepStagesOf, spread } = keeping(graph);
 
   for (const node of nodes.values()) {
     const tag = node.tags.find((one) => !isOwnTag(one));
@@ -122,9 +143,9 @@ export const prune = (list: readonly ManifestNode[], policy: PrunePolicy): Pruni
     else if (node.tags.includes(seenTag)) keep(node, { why: "bookkeeping" });
     else if (isForeign(graph, node)) keep(node, { why: "foreign" });
     else continue;
-    keepRefsOf(node.digest, node.digest);
+    keepStagesOf(node.digest, node.digest);
   }
-  drain();
+  spread();
   for (const [key, where] of policy.wanted) {
     for (const node of results.get(key) ?? []) {
       keep(node, { why: "planned", where });
@@ -132,20 +153,19 @@ export const prune = (list: readonly ManifestNode[], policy: PrunePolicy): Pruni
       if (!node.isStageArtifact) for (const parent of parents.get(node.digest) ?? []) keep(parent, { why: "planned", where });
     }
   }
-  drain();
+  spread();
   if (policy.grace > 0) {
     for (const node of nodes.values()) {
       const since = sinceOf(graph, node);
       if (since === null) keep(node, { why: "age-unknown" });
       else if (policy.now - since < policy.grace) keep(node, { why: "young", age: policy.now - since });
     }
-    drain();
+    spread();
   }
   if (policy.keepsLastTag) {
     const tagged = [...nodes.values()].filter(({ tags }) => tags.length > 0);
-    if (!tagged.some(({ digest }) => kept.has(digest)))
-      keep(tagged.sort((a, b) => (b.since ?? 0) - (a.since ?? 0) || (a.digest < b.digest ? -1 : 1))[0], { why: "last" });
-    drain();
+    if (!tagged.some(({ digest }) => kept.has(digest))) keep(lastOf(graph, tagged), { why: "last" });
+    spread();
   }
 
   const decisions = [...nodes.values()].map((node): PruneDecision => {
@@ -166,10 +186,15 @@ export const prune = (list: readonly ManifestNode[], policy: PrunePolicy): Pruni
 const isForeign = (graph: Graph, node: ManifestNode): boolean =>
   node.tags.length === 0 && !isOurs(graph, node) && (node.subject === null || !graph.nodes.has(node.subject));
 
-/** What prune remembers: all that is ours, and all that a tag of ours stands on. A person's tag may move off it tomorrow. */
-export const ownManifests = (list: readonly ManifestNode[]): ManifestNode[] => {
+/**
+ * What prune remembers: since when it knows each manifest that is ours or that a tag of ours names (a person's tag may move off it tomorrow). The
+ * age that a manifest has from an index that names it outlives the index.
+ * @returns digest → milliseconds since the Unix epoch
+ */
+export const firstSeen = (list: readonly ManifestNode[], now: number): ReadonlyMap<string, number> => {
   const graph = graphOf(list);
-  return list.filter((node) => node.tags.some(isOwnTag) || isOurs(graph, node));
+  const own = list.filter((node) => node.tags.some(isOwnTag) || isOurs(graph, node));
+  return new Map(own.map((node) => [node.digest, sinceOf(graph, node) ?? now]));
 };
 
 const isOurs = (graph: Graph, node: ManifestNode): boolean =>
