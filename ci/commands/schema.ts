@@ -1,9 +1,8 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import * as z from "zod";
 import { specSchema } from "../../dagger/src/pipeline/config/spec.js";
 import { command } from "../cli/command.js";
-import { replaceFile } from "../host/atomic-write.js";
+import { replaceInside } from "../host/replace-inside.js";
+import { limits, textInside } from "../../dagger/src/filesystem/read-inside.js";
 import { openProject } from "../project/project.js";
 
 export const schema = command({
@@ -12,10 +11,10 @@ export const schema = command({
   flags: { check: { type: "boolean", about: "write nothing; exit 2 when it is not current" } },
   async run({ check }, world) {
     const { root } = await openProject(world);
-    const path = join(root, "images.schema.json");
+    const path = "images.schema.json";
     const text = `${JSON.stringify(z.toJSONSchema(specSchema, { io: "input", target: "draft-7" }), null, 2)}\n`;
-    const current = readText(path) === text;
-    if (!current && !check) replaceFile(path, text);
+    const current = textInside(root, path, limits.spec) === text;
+    if (!current && !check) replaceInside(root, path, text);
     world.stderr(
       current
         ? "images.schema.json is current\n"
@@ -26,11 +25,3 @@ export const schema = command({
     return check && !current ? 2 : 0;
   },
 });
-
-const readText = (path: string): string | null => {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return null;
-  }
-};

@@ -1,47 +1,41 @@
-import { closeSync, constants, existsSync, fstatSync, openSync, readSync } from "node:fs";
-import { join } from "node:path";
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { join, relative } from "node:path";
 import { isErrno } from "./errno.js";
+import { foldersInside } from "./folders-inside.js";
 import { FactoryError } from "../pipeline/common/error.js";
 
 /** Bytes that files of a project may have which are read whole. The largest images.lock seen has 1 MB. */
 export const limits = { spec: 1 << 20, ignore: 1 << 20, text: 8 << 20, lock: 64 << 20 } as const;
 
-const step = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /** What keeps a path from being read; `null` where nothing is there. */
 type Refusal = { part: string; why: string } | null;
 
 /**
- * Opens what stands below a folder part by part, each from the one before it, so that no symbolic link is followed at any moment. A pipe
- * does not keep it waiting. The folder itself is what the caller chose: links to it are followed.
+ * Opens what is below a folder without following a link (folders-inside.ts). A pipe does not keep it waiting. The folder itself is what the
+ * caller chose: links to it are followed.
  */
 const openInside = (root: string, path: string): { file: number } | { refused: Refusal } => {
-  let at = openSync(root, constants.O_RDONLY | constants.O_DIRECTORY);
-  let shown = root;
   const parts = path.split("/").filter((part) => part !== "" && part !== ".");
-  for (const [index, part] of parts.entries()) {
-    const isLast = index === parts.length - 1;
-    // Below a descriptor's own name a part is looked up in that folder, whatever stands in its place by now.
-    const from = existsSync("/proc/self/fd") ? `/proc/self/fd/${at}` : shown;
-    shown = join(shown, part);
-    const here = parts.slice(0, index + 1).join("/");
-    try {
-      if (part === "..") return { refused: { part: here, why: "it leads out of the project" } };
-      const next = openSync(`${from}/${part}`, isLast ? step : step | constants.O_DIRECTORY);
-      closeSync(at);
-      at = next;
-    } catch (error) {
-      closeSync(at);
-      if (isErrno(error, "ENOENT")) return { refused: null };
-      // With O_DIRECTORY a link is "not a folder".
-      if (isErrno(error, "ELOOP", "ENOTDIR"))
-        return { refused: { part: here, why: isLast ? "it is a symbolic link" : "it is a symbolic link, or no folder" } };
-      // A socket.
-      if (isErrno(error, "ENXIO", "EOPNOTSUPP")) return { refused: { part: here, why: "it is no regular file" } };
-      throw error;
-    }
+  const out = parts.indexOf("..");
+  if (out >= 0) return { refused: { part: parts.slice(0, out + 1).join("/"), why: "it leads out of the project" } };
+  const folders = foldersInside(root);
+  try {
+    const last = parts.at(-1) ?? ".";
+    return { file: folders.within(parts.slice(0, -1).join("/"), (at) => openSync(`${at}/${last}`, flags)) };
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return { refused: null };
+    const part = error instanceof Error && "path" in error ? relative(root, String(error.path)) : path;
+    // A folder is opened as a folder: then a link is "not a folder".
+    if (isErrno(error, "ENOTDIR")) return { refused: { part, why: "it is a symbolic link, or no folder" } };
+    if (isErrno(error, "ELOOP")) return { refused: { part, why: "it is a symbolic link" } };
+    // A socket.
+    if (isErrno(error, "ENXIO", "EOPNOTSUPP")) return { refused: { part, why: "it is no regular file" } };
+    throw error;
+  } finally {
+    folders.close();
   }
-  return { file: at };
 };
 
 /**
