@@ -91,15 +91,12 @@ const finished = async (code: number, stdout: StandardOutput): Promise<number> =
 };
 
 const unwritten = (cause: NodeJS.ErrnoException): FactoryError =>
-  new FactoryError(
-    "OUTPUT_FAILED",
-    {
-      what: "the result could not be written to standard output",
-      why: cause.message,
-      fix: "free some space there or name another place, then run the same command again",
-    },
-    { cause },
-  );
+  new FactoryError("OUTPUT_FAILED", {
+    what: "the result could not be written to standard output",
+    why: cause.message,
+    fix: "free some space there or name another place, then run the same command again",
+    cause,
+  });
 
 // Progress that nobody can read ends nothing.
 process.stderr.on("error", () => undefined);

@@ -88,15 +88,12 @@ export async function readTar(path: string, signal?: AbortSignal): Promise<TarFa
   const source = createReadStream(path, { highWaterMark: 1 << 20 });
   await pipeline(source, counted, entries, signal === undefined ? {} : { signal }).catch((cause: unknown) => {
     if (signal?.aborted || (cause instanceof Error && "syscall" in cause)) throw cause;
-    throw new FactoryError(
-      "STEP_FAILED",
-      {
-        what: "what mmdebstrap left is no whole tar",
-        why: cause instanceof Error ? cause.message : String(cause),
-        fix: "see whether the disk is full, then run the same command again",
-      },
-      { cause },
-    );
+    throw new FactoryError("STEP_FAILED", {
+      what: "what mmdebstrap left is no whole tar",
+      why: cause instanceof Error ? cause.message : String(cause),
+      fix: "see whether the disk is full, then run the same command again",
+      cause,
+    });
   });
   return { sha256: hash.digest("hex"), size, dpkgStatus };
 }

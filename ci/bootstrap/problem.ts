@@ -15,15 +15,12 @@ export function stale(locked: readonly string[], installed: readonly string[] | 
   const surplus = installed === null ? [] : locked.filter((one) => !installed.includes(one));
   const absent = (installed ?? []).filter((one) => !locked.includes(one));
   const lines = [...absent.map((one) => `not in the lock: ${one}`), ...surplus.map((one) => `locked, but not needed: ${one}`)];
-  return new FactoryError(
-    "LOCK_STALE",
-    {
-      what: "images.lock does not hold the packages that the bootstrap installs",
-      why: cause?.explanation.why ?? listed(lines),
-      fix: UPDATE,
-    },
-    cause === undefined ? undefined : { cause },
-  );
+  return new FactoryError("LOCK_STALE", {
+    what: "images.lock does not hold the packages that the bootstrap installs",
+    why: cause?.explanation.why ?? listed(lines),
+    fix: UPDATE,
+    cause,
+  });
 }
 
 export const noEmulation = (architecture: string, host: string, interpreter: string): FactoryError =>

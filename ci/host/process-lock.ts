@@ -3,7 +3,7 @@ import { lutimesSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkS
 import { basename, dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { isErrno } from "../../dagger/src/filesystem/errno.js";
-import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { FactoryError, interrupted } from "../../dagger/src/pipeline/common/error.js";
 
 /**
  * Names of processes that stay true: `<pid>-<start>-<place>`, where `start` is the kernel's start time of the process (field 22 of
@@ -94,7 +94,7 @@ export async function withLock<T>(path: string, work: () => Promise<T>, options:
   let told = false;
   let held = hold(path);
   for (; held === null; held = hold(path)) {
-    if (options.signal?.aborted) throw interrupted(path);
+    if (options.signal?.aborted) throw interrupted(`stopped on request while waiting for ${path}`);
     const holder = holderOf(path);
     if (holder === null) continue;
     if (isGone(path, holder)) {
@@ -135,7 +135,7 @@ export const untilNobody = async (folder: string, options: LockOptions = {}): Pr
       return false;
     });
     if (living.length === 0) return;
-    if (options.signal?.aborted) throw interrupted(folder);
+    if (options.signal?.aborted) throw interrupted(`stopped on request while waiting for ${folder}`);
     if (!told) options.onWait?.(basename(living[0]!).split("-")[0]!);
     told = true;
     await pause(lookAgain);
@@ -233,10 +233,3 @@ const takeAway = (path: string, holder: string, isGone: Watch): boolean => {
   }
   return true;
 };
-
-const interrupted = (path: string) =>
-  new FactoryError("INTERRUPTED", {
-    what: "interrupted",
-    why: `stopped on request while waiting for ${path}`,
-    fix: "run the same command again; what was finished is kept",
-  });

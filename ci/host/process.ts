@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { isErrno } from "../../dagger/src/filesystem/errno.js";
-import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { FactoryError, interrupted } from "../../dagger/src/pipeline/common/error.js";
 
 /**
  * What a finished process left, decoded as UTF-8. Where its lines were read (`onLine`), `stderr` is the last of them and `stdout` is empty.
@@ -64,7 +64,7 @@ export async function run(program: string, args: readonly string[], options: Run
       await Promise.all([drain("stdout"), drain("stderr")]);
     }
     const result = await child;
-    if (result.isCanceled) throw interrupted(program);
+    if (result.isCanceled) throw interrupted(`${program} was stopped on request`);
     if (result instanceof ExecaError && result.code === "ENOENT") throw missing(program, result);
     if (result instanceof ExecaError && result.code === "EACCES") throw missing(program, result);
     return {
@@ -75,7 +75,7 @@ export async function run(program: string, args: readonly string[], options: Run
         (result.timedOut ? `\n${program}: no answer in ${options.timeout} ms` : ""),
     };
   } catch (error) {
-    if (options.signal?.aborted) throw interrupted(program);
+    if (options.signal?.aborted) throw interrupted(`${program} was stopped on request`);
     throw error;
   }
 }
@@ -92,22 +92,16 @@ export const ask = (
 ): Promise<Finished> =>
   new Promise((resolve, reject) => {
     execFile(program, args, { signal, env: { ...process.env, ...env } }, (error, stdout, stderr) => {
-      if (signal?.aborted) reject(interrupted(program));
+      if (signal?.aborted) reject(interrupted(`${program} was stopped on request`));
       else if (isErrno(error, "ENOENT", "EACCES")) reject(missing(program, error));
       else resolve({ exitCode: error === null ? 0 : typeof error.code === "number" ? error.code : 128, stdout, stderr });
     });
   });
 
-const interrupted = (program: string) =>
-  new FactoryError("INTERRUPTED", {
-    what: "interrupted",
-    why: `${program} was stopped on request`,
-    fix: "run the same command again; what was finished is kept",
-  });
-
 const missing = (program: string, cause: unknown) =>
-  new FactoryError(
-    "HOST_TOOL_MISSING",
-    { what: `cannot run ${program}`, why: "no such program on PATH", fix: `install ${program}, or put it on PATH` },
-    { cause },
-  );
+  new FactoryError("HOST_TOOL_MISSING", {
+    what: `cannot run ${program}`,
+    why: "no such program on PATH",
+    fix: `install ${program}, or put it on PATH`,
+    cause,
+  });

@@ -180,24 +180,18 @@ const layOut = (entries: readonly Placed[], root: string, shift: number): Rest =
 };
 
 const full = (root: string, cause: unknown): FactoryError =>
-  new FactoryError(
-    "DISK_FULL",
-    {
-      what: "no room to unpack the image",
-      why: `${root}: ${cause instanceof Error ? cause.message : String(cause)}`,
-      fix: "free some space, or put the state folder elsewhere: FACTORY_STATE=…",
-    },
-    { cause },
-  );
+  new FactoryError("DISK_FULL", {
+    what: "no room to unpack the image",
+    why: `${root}: ${cause instanceof Error ? cause.message : String(cause)}`,
+    fix: "free some space, or put the state folder elsewhere: FACTORY_STATE=…",
+    cause,
+  });
 
 /** What its layers come to cannot be made on this machine's file system: a path is too long, say. */
 const impossible = (cause: unknown): FactoryError =>
-  new FactoryError(
-    "IMAGE_INVALID",
-    {
-      what: "the image cannot be unpacked",
-      why: cause instanceof Error ? cause.message : String(cause),
-      fix: "leave that path out of the image",
-    },
-    { cause },
-  );
+  new FactoryError("IMAGE_INVALID", {
+    what: "the image cannot be unpacked",
+    why: cause instanceof Error ? cause.message : String(cause),
+    fix: "leave that path out of the image",
+    cause,
+  });

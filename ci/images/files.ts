@@ -125,4 +125,4 @@ const missing = (name: string, why: string): FactoryError =>
   });
 
 export const notAnImage = (name: string, why: string, fix: string, cause?: unknown): FactoryError =>
-  new FactoryError("IMAGE_INVALID", { what: `${name} is not such an image`, why, fix }, { cause });
+  new FactoryError("IMAGE_INVALID", { what: `${name} is not such an image`, why, fix, cause });

@@ -29,7 +29,7 @@ const readReference = (ref: string): Reference => {
   } catch (error) {
     if (!(error instanceof FactoryError)) throw error;
     const { what, why } = error.explanation;
-    throw new FactoryError("CONFIG_INVALID", { what, why, fix: "correct `base` in images.yaml" }, { cause: error });
+    throw new FactoryError("CONFIG_INVALID", { what, why, fix: "correct `base` in images.yaml", cause: error });
   }
 };
 
@@ -38,8 +38,4 @@ const network =
   "check the network and HTTPS_PROXY, or use a base that is bootstrapped from a package mirror (`bootstrap: debian`)";
 
 const unreachable = (ref: string, why: string, fix: string, cause?: Error): FactoryError =>
-  new FactoryError(
-    "BASE_UNREACHABLE",
-    { what: `cannot read the base image ${ref}`, why, fix },
-    cause === undefined ? undefined : { cause },
-  );
+  new FactoryError("BASE_UNREACHABLE", { what: `cannot read the base image ${ref}`, why, fix, cause });

@@ -3,7 +3,7 @@
  *
  * An image written to a file, a folder or a stream. A target is replaced whole or not at all.
  */
-import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { FactoryError, interrupted } from "../../dagger/src/pipeline/common/error.js";
 import { suggestion } from "../../dagger/src/pipeline/common/suggest.js";
 import { writeDockerArchive } from "./docker-archive.js";
 import { writeLayout } from "./oci-layout.js";
@@ -28,13 +28,15 @@ const guarded = ({ about, write }: Output): Output => ({
       refuseKept(target, source.kept ?? []);
       await write(source, target, signal);
     } catch (error) {
-      if (signal.aborted && !(error instanceof FactoryError)) throw interrupted(target, error);
+      if (signal.aborted && !(error instanceof FactoryError))
+        throw interrupted(`writing ${target} was stopped on request`, error);
       if (!(error instanceof Error && "code" in error && obstacles.has(String(error.code)))) throw error;
-      throw new FactoryError(
-        "OUTPUT_FAILED",
-        { what: `cannot write ${target}`, why: error.message, fix: "name another place, or clear the way to this one" },
-        { cause: error },
-      );
+      throw new FactoryError("OUTPUT_FAILED", {
+        what: `cannot write ${target}`,
+        why: error.message,
+        fix: "name another place, or clear the way to this one",
+        cause: error,
+      });
     }
   },
 });
@@ -50,17 +52,6 @@ const obstacles = new Set([
   "ENXIO",
   "ENOTEMPTY",
 ]);
-
-const interrupted = (target: string, cause: unknown): FactoryError =>
-  new FactoryError(
-    "INTERRUPTED",
-    {
-      what: "interrupted",
-      why: `writing ${target} was stopped on request`,
-      fix: "run the same command again; what was finished is kept",
-    },
-    { cause },
-  );
 
 /** `oci:DIR`, `tar:FILE`, `docker:FILE`. @throws FactoryError USAGE */
 export const parseOutput = (text: string): { output: Output; target: string } => {

@@ -47,7 +47,7 @@ export const atCommit = async <T>(
       // Its files are not those that a person sees here.
       if (!(error instanceof FactoryError) || error.code === "INTERRUPTED") throw error;
       const { what, ...rest } = error.explanation;
-      throw new FactoryError(error.code, { ...rest, what: `the plan at ${commit} is unknown: ${what}` }, { cause: error });
+      throw new FactoryError(error.code, { ...rest, what: `the plan at ${commit} is unknown: ${what}`, cause: error });
     });
   } finally {
     rmSync(folder, { recursive: true, force: true });

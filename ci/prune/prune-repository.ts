@@ -129,13 +129,10 @@ const remove = async (
   }
   const deleted = await repository.deleteManifest(digest);
   if (deleted.state !== "unsupported") return null;
-  throw new FactoryError(
-    "REGISTRY_FAILED",
-    {
-      what: `${repository.name}: the registry deletes no manifests`,
-      why: deleted.error.explanation.why,
-      fix: "switch deletion on there (distribution: storage.delete.enabled: true), or let the registry's own retention rules expire the tags cache-* and key-*",
-    },
-    { cause: deleted.error },
-  );
+  throw new FactoryError("REGISTRY_FAILED", {
+    what: `${repository.name}: the registry deletes no manifests`,
+    why: deleted.error.explanation.why,
+    fix: "switch deletion on there (distribution: storage.delete.enabled: true), or let the registry's own retention rules expire the tags cache-* and key-*",
+    cause: deleted.error,
+  });
 };

@@ -108,15 +108,12 @@ async function fill(draft: string, source: string, entries: readonly Entry[]): P
 }
 
 const changedSince = (path: string, cause?: unknown) =>
-  new FactoryError(
-    "INPUT_MISSING",
-    {
-      what: `${path} changed while it was being sent`,
-      why: "it is no longer the file that the plan was made from",
-      fix: "run the command again when nothing writes to that file",
-    },
-    { cause },
-  );
+  new FactoryError("INPUT_MISSING", {
+    what: `${path} changed while it was being sent`,
+    why: "it is no longer the file that the plan was made from",
+    fix: "run the command again when nothing writes to that file",
+    cause,
+  });
 
 /** Whether a folder is these entries: names, kinds, modes, link targets and bytes. */
 async function holds(folder: string, entries: readonly Entry[]): Promise<boolean> {

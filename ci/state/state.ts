@@ -77,13 +77,10 @@ export const requireWritable = (state: State): void => {
 export const notWritable = ({ root }: Pick<State, "root">, cause: unknown): FactoryError => {
   const why = cause instanceof Error ? cause.message : String(cause);
   const full = /^(?:ENOSPC|EDQUOT)\b/.test(why);
-  return new FactoryError(
-    full ? "DISK_FULL" : "PERMISSION",
-    {
-      what: `cannot write the state folder ${root}`,
-      why,
-      fix: `name a folder that can be written${full ? " and has room" : ""}: FACTORY_STATE=DIR; plan and explain only read`,
-    },
-    { cause },
-  );
+  return new FactoryError(full ? "DISK_FULL" : "PERMISSION", {
+    what: `cannot write the state folder ${root}`,
+    why,
+    fix: `name a folder that can be written${full ? " and has room" : ""}: FACTORY_STATE=DIR; plan and explain only read`,
+    cause,
+  });
 };

@@ -6,7 +6,7 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { FactoryError, interrupted } from "../../dagger/src/pipeline/common/error.js";
 import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
 import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
 import { type After, type Before, type Evidence, planned, type Remade } from "../../dagger/src/pipeline/verify/judge.js";
@@ -54,16 +54,9 @@ export const proveCache = async <T>(world: World, wish: Wish, use: (report: Cach
   }
 };
 
-const interrupted = () =>
-  new FactoryError("INTERRUPTED", {
-    what: "interrupted",
-    why: "the proof was stopped on request",
-    fix: "run it again; nothing of yours was changed",
-  });
-
 const look = async (bench: Bench, one: Case, change: Change, before: Before): ReturnType<Proving["look"]> => {
   const { scratch, wish } = bench;
-  if (scratch.world.signal.aborted) throw interrupted();
+  if (scratch.world.signal.aborted) throw interrupted("the proof was stopped on request; nothing of yours was changed");
   const opened = await scratch.reopen();
   const plan = wish.planner(opened.project, opened.open, bench.platform, change.buildArgs);
   const why = plansOnly(bench, one, change, plan);

@@ -77,7 +77,7 @@ test("an error shows what it quotes without control characters: what, why, fix, 
   const position = { file: every, line: 1, col: 1, excerpt: every };
   const cause = new Error(every);
   const errors = [
-    new FactoryError("USAGE", { what: every, why: every, fix: every }, { cause }),
+    new FactoryError("USAGE", { what: every, why: every, fix: every, cause }),
     new FactoryError("CONFIG_INVALID", {
       what: every,
       why: every,

@@ -6,7 +6,7 @@
 import { mkdir, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { FactoryError } from "../../../dagger/src/pipeline/common/error.js";
+import { FactoryError, interrupted } from "../../../dagger/src/pipeline/common/error.js";
 import type { BuildEvent } from "../../../dagger/src/pipeline/common/build-event.js";
 import { type Platform, platformNames } from "../../../dagger/src/pipeline/common/stage.js";
 import type { Descriptor } from "../../../dagger/src/pipeline/oci/manifest.js";
@@ -87,7 +87,7 @@ async function execute(
     });
     reader.end().forEach(emit);
     if (finished.exitCode !== 0) {
-      if (signal.aborted) throw interrupted(job);
+      if (signal.aborted) throw interrupted(`${job.stage} was stopped on request`);
       throw explainFailure(job, address, {
         exitCode: finished.exitCode,
         stray: reader.stray(),
@@ -150,10 +150,3 @@ async function platformsOf(client: Client): Promise<readonly Platform[]> {
   const found = new Set(platforms.map(({ os, architecture }) => `${os}/${architecture}`));
   return [...found].filter(isOurs).sort();
 }
-
-const interrupted = (job: Job) =>
-  new FactoryError("INTERRUPTED", {
-    what: "interrupted",
-    why: `${job.stage} was stopped on request`,
-    fix: "run the same command again; what was finished is kept",
-  });

@@ -82,12 +82,9 @@ const contentTime = (sha256: Buffer, epoch: number): number =>
   epoch + 1 + (sha256.readUInt32BE(0) % spread) + (sha256.readUInt32BE(4) % 1_000_000) / 1_000_000;
 
 const missing = (folder: string, cause: unknown) =>
-  new FactoryError(
-    "INPUT_MISSING",
-    {
-      what: "cannot send the inputs",
-      why: `${folder} cannot be read`,
-      fix: "check that the folder is there, and run the same command again",
-    },
-    { cause },
-  );
+  new FactoryError("INPUT_MISSING", {
+    what: "cannot send the inputs",
+    why: `${folder} cannot be read`,
+    fix: "check that the folder is there, and run the same command again",
+    cause,
+  });

@@ -16,7 +16,7 @@ import { asFailure } from "../../../dagger/src/dagger/explain-error.js";
 import { blobPath } from "../../../dagger/src/oci-layout/blobs.js";
 import { packLayout } from "../../../dagger/src/oci-layout/archive.js";
 import { baseContextOf } from "../../../dagger/src/pipeline/render/dockerfile.js";
-import { FactoryError } from "../../../dagger/src/pipeline/common/error.js";
+import { FactoryError, interrupted } from "../../../dagger/src/pipeline/common/error.js";
 import type { BuildEvent } from "../../../dagger/src/pipeline/common/build-event.js";
 import { mediaTypes, platformParts } from "../../../dagger/src/pipeline/oci/manifest.js";
 import { parentOf, platformNames, type StageName } from "../../../dagger/src/pipeline/common/stage.js";
@@ -41,11 +41,12 @@ export function daggerEngine(address: string, cli: string | null): Engine {
     opened ??= inTime(openSession(cli), sessionTimeout, tooLate).catch((cause: unknown) => {
       opened = null;
       const why = cause instanceof Error ? cause.message : String(cause);
-      throw new FactoryError(
-        "ENGINE_FAILED",
-        { what: "the Dagger engine opened no session", why, fix: "dagger core version" },
-        { cause },
-      );
+      throw new FactoryError("ENGINE_FAILED", {
+        what: "the Dagger engine opened no session",
+        why,
+        fix: "dagger core version",
+        cause,
+      });
     });
     return opened;
   };
@@ -119,14 +120,7 @@ const takeStray = (error: unknown): void => {
 const stopped = (signal: AbortSignal, { stage }: Job): { fired: Promise<never>; forget(): void } => {
   let stop: () => void = () => undefined;
   const fired = new Promise<never>((_, reject) => {
-    stop = () =>
-      reject(
-        new FactoryError("INTERRUPTED", {
-          what: "interrupted",
-          why: `${stage} was stopped on request`,
-          fix: "run the same command again; what was finished is kept",
-        }),
-      );
+    stop = () => reject(interrupted(`${stage} was stopped on request`));
     if (signal.aborted) stop();
     else signal.addEventListener("abort", stop);
   });

@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { FactoryError } from "../../../dagger/src/pipeline/common/error.js";
+import { FactoryError, interrupted } from "../../../dagger/src/pipeline/common/error.js";
 import { isAlive } from "../../host/process-lock.js";
 import { run } from "../../host/process.js";
 import { sweepTemporary } from "./daemon-temporary.js";
@@ -138,7 +138,7 @@ export async function startDaemon(
   await run("sh", ["-c", background, supervisor, places.folder, ...command], { env: { ...env, TMPDIR: places.temporary } });
   const end = Date.now() + waits.start;
   while ((await runningDaemon(places)) === null) {
-    if (signal?.aborted) throw interrupted();
+    if (signal?.aborted) throw interrupted("stopped on request while the engine started");
     const watcher = await nameIn(places.supervisor);
     const ended = watcher !== "" && !isAlive(watcher);
     if (ended || Date.now() > end) throw failed(places, await lastWords(places));
@@ -213,11 +213,4 @@ const failed = (places: Places, words: string) =>
     what: "the embedded engine does not start",
     why: words === "" ? "it says nothing" : words,
     fix: `see ${places.log}; it takes root on Linux (privileged in a container), else use BUILDKIT_HOST or a docker buildx builder`,
-  });
-
-const interrupted = () =>
-  new FactoryError("INTERRUPTED", {
-    what: "interrupted",
-    why: "stopped on request while the engine started",
-    fix: "run the same command again; what was finished is kept",
   });

@@ -143,15 +143,12 @@ async function keep(lists: string, kept: string): Promise<void> {
 }
 
 const missing = (why: string, cause: unknown): FactoryError =>
-  new FactoryError(
-    "HOST_TOOL_MISSING",
-    {
-      what: "cannot resolve or bootstrap Debian packages on this machine",
-      why,
-      fix: "on Debian or Ubuntu: apt-get install apt mmdebstrap debian-archive-keyring; elsewhere run this in a Debian container",
-    },
-    { cause },
-  );
+  new FactoryError("HOST_TOOL_MISSING", {
+    what: "cannot resolve or bootstrap Debian packages on this machine",
+    why,
+    fix: "on Debian or Ubuntu: apt-get install apt mmdebstrap debian-archive-keyring; elsewhere run this in a Debian container",
+    cause,
+  });
 
 /** apt's own words without its progress. */
 export const words = (finished: Finished): string =>

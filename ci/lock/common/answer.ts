@@ -20,15 +20,12 @@ export const readJson = <T>(whose: string, text: string, schema: z.ZodType<T>): 
   readAnswer(whose, () => schema.parse(JSON.parse(text.replace(/^\ufeff/, ""))));
 
 export const misshapen = (whose: string, why: string, cause?: unknown): FactoryError =>
-  new FactoryError(
-    "MIRROR_FAILED",
-    {
-      what: `the answer of ${whose} is not of a form that can be read`,
-      why,
-      fix: "see what answers there (a login page, an error page, a proxy?), or use another mirror or index; then run the same command again",
-    },
-    cause === undefined ? undefined : { cause },
-  );
+  new FactoryError("MIRROR_FAILED", {
+    what: `the answer of ${whose} is not of a form that can be read`,
+    why,
+    fix: "see what answers there (a login page, an error page, a proxy?), or use another mirror or index; then run the same command again",
+    cause,
+  });
 
 const wordsOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
 /** An answer may be quoted in an error about it, and may be of any length. */

@@ -1,4 +1,4 @@
-import { FactoryError } from "../../../dagger/src/pipeline/common/error.js";
+import { FactoryError, interrupted } from "../../../dagger/src/pipeline/common/error.js";
 import { type Connections, openConnections } from "../../../dagger/src/registry/http/connections.js";
 import type { Env } from "../../../dagger/src/registry/http/env.js";
 import { exchange, type Incoming } from "../../../dagger/src/registry/http/exchange.js";
@@ -47,7 +47,7 @@ export async function ask(address: string, net: Net, { method = "GET", headers =
     const at = url;
     const answer = await hop(at, method, sent, net).catch((cause: unknown) => {
       if (cause instanceof FactoryError) throw cause;
-      throw net.signal?.aborted ? interrupted(cause) : unreachable(at, cause);
+      throw net.signal?.aborted ? interrupted("the download was stopped on request", cause) : unreachable(at, cause);
     });
     const { location } = answer.headers;
     if (!REDIRECTS.has(answer.status) || location === undefined) return { ...answer, url: at.href };
@@ -122,15 +122,12 @@ export const shownAddress = (url: string | URL): string => {
 };
 
 export const unreachable = (url: string | URL, cause: unknown): FactoryError =>
-  new FactoryError(
-    "MIRROR_UNREACHABLE",
-    {
-      what: `cannot read ${shownAddress(url)}`,
-      why: cause instanceof Error ? cause.message : String(cause),
-      fix: "check the network, HTTPS_PROXY and NO_PROXY, and FACTORY_CA_FILE for a CA of your own; then run the same command again",
-    },
-    { cause },
-  );
+  new FactoryError("MIRROR_UNREACHABLE", {
+    what: `cannot read ${shownAddress(url)}`,
+    why: cause instanceof Error ? cause.message : String(cause),
+    fix: "check the network, HTTPS_PROXY and NO_PROXY, and FACTORY_CA_FILE for a CA of your own; then run the same command again",
+    cause,
+  });
 
 const badRedirect = (from: URL, why: string): FactoryError =>
   new FactoryError("MIRROR_FAILED", {
@@ -145,14 +142,3 @@ const tooLarge = (url: string | URL, most: number, whose: string): FactoryError 
     why: `${whose} larger than ${most / 2 ** 20} MiB`,
     fix: "see what answers there, or use another mirror, index or address",
   });
-
-const interrupted = (cause: unknown): FactoryError =>
-  new FactoryError(
-    "INTERRUPTED",
-    {
-      what: "interrupted",
-      why: "the download was stopped on request",
-      fix: "run the same command again",
-    },
-    { cause },
-  );

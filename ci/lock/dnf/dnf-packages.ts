@@ -87,11 +87,11 @@ export const resolveRpmSet = async (
     return readRpmAnswer(readSmall(join(work, "answer", "answer.json"), open.name), names, open.name);
   } catch (error) {
     if (error instanceof FactoryError && error.code === "STEP_FAILED") {
-      throw new FactoryError(
-        "STEP_FAILED",
-        { ...error.explanation, what: `dnf could not resolve the packages of ${open.name}` },
-        { cause: error },
-      );
+      throw new FactoryError("STEP_FAILED", {
+        ...error.explanation,
+        what: `dnf could not resolve the packages of ${open.name}`,
+        cause: error,
+      });
     }
     throw error;
   } finally {

@@ -26,7 +26,7 @@ export const asFailure = (error: unknown, { stage, platform, pieces }: Place): F
   const below = parentOf(stage);
   const said = failed === null ? message : [message, failed.stderr].join("\n");
   const because = (code: FactoryError["code"], what: string, why: string, fix: string) =>
-    new FactoryError(code, { what, why, fix }, { cause: error });
+    new FactoryError(code, { what, why, fix, cause: error });
   if (patterns.diskFull.test(said)) {
     return because(
       "DISK_FULL",

@@ -124,13 +124,10 @@ const regular = (file: string): Stats => {
 
 /** @throws FactoryError INPUT_MISSING */
 export function changed(path: string, cause?: unknown): never {
-  throw new FactoryError(
-    "INPUT_MISSING",
-    {
-      what: `${path} changed while it was read`,
-      why: "another program writes or removes it at this moment",
-      fix: "run the command again when that program is done; if the image does not need the file, ignore it in .dockerignore",
-    },
-    { cause },
-  );
+  throw new FactoryError("INPUT_MISSING", {
+    what: `${path} changed while it was read`,
+    why: "another program writes or removes it at this moment",
+    fix: "run the command again when that program is done; if the image does not need the file, ignore it in .dockerignore",
+    cause,
+  });
 }

@@ -43,6 +43,6 @@ const stateOf = async (
   } catch (error) {
     if (!(error instanceof FactoryError)) throw error;
     const { what, ...rest } = error.explanation;
-    throw new FactoryError(error.code, { what: `--since: ${what}`, ...rest }, { cause: error });
+    throw new FactoryError(error.code, { what: `--since: ${what}`, ...rest, cause: error });
   }
 };

@@ -172,7 +172,7 @@ const bring = async (directory: Directory, to: string): Promise<void> => {
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     const fix = "check `context` in images.yaml and the folder that is given as the source";
-    throw new FactoryError("INPUT_MISSING", { what: "cannot read the source", why, fix }, { cause });
+    throw new FactoryError("INPUT_MISSING", { what: "cannot read the source", why, fix, cause });
   }
 };
 

@@ -14,17 +14,14 @@ export class MissingBlob extends FactoryError {
   constructor(
     digest: string,
     where: string,
-    { code = "REGISTRY_FAILED", ...options }: ErrorOptions & { code?: "REGISTRY_FAILED" | "CHECKSUM_MISMATCH" } = {},
+    { code = "REGISTRY_FAILED", cause }: ErrorOptions & { code?: "REGISTRY_FAILED" | "CHECKSUM_MISMATCH" } = {},
   ) {
-    super(
-      code,
-      {
-        what: `a part of a kept stage cannot be had: ${digest.slice(0, 19)}`,
-        why: `${digest}: ${where}`,
-        fix: "build the stage again: ./task build NO_CACHE=1 REFRESH=1",
-      },
-      options,
-    );
+    super(code, {
+      what: `a part of a kept stage cannot be had: ${digest.slice(0, 19)}`,
+      why: `${digest}: ${where}`,
+      fix: "build the stage again: ./task build NO_CACHE=1 REFRESH=1",
+      cause,
+    });
     this.name = "MissingBlob";
     this.digest = digest;
   }

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { pipeline, Readable, type Transform } from "node:stream";
 import * as zlib from "node:zlib";
-import { FactoryError } from "../pipeline/common/error.js";
+import { FactoryError, interrupted } from "../pipeline/common/error.js";
 import { type FramePart, frameParts } from "../pipeline/archive/zstd-frames.js";
 
 export type LayerBlob = { mediaType: string; digest: string; size: number };
@@ -34,7 +34,7 @@ export async function* layerBytes(file: Readable, layer: LayerBlob, options: Rea
     }
     if (`sha256:${hash.digest("hex")}` !== layer.digest) throw new Error("its bytes have another digest");
   } catch (error) {
-    if (signal?.aborted) throw interrupted(error);
+    if (signal?.aborted) throw interrupted("reading the layers was stopped on request", error);
     throw damaged(layer, error, options.fix);
   } finally {
     file.destroy();
@@ -114,24 +114,10 @@ const bomb = ({ digest }: LayerBlob): FactoryError =>
 /** @param cause an error of reading or unpacking, or one that is a FactoryError already */
 export const damaged = ({ digest }: LayerBlob, cause: unknown, fix?: string): FactoryError => {
   if (cause instanceof FactoryError) return cause;
-  return new FactoryError(
-    "CHECKSUM_MISMATCH",
-    {
-      what: `the layer ${digest} cannot be read`,
-      why: cause instanceof Error ? cause.message : String(cause),
-      fix: fix ?? "forget what is kept and build it again: ./task clean -- --all",
-    },
-    { cause },
-  );
+  return new FactoryError("CHECKSUM_MISMATCH", {
+    what: `the layer ${digest} cannot be read`,
+    why: cause instanceof Error ? cause.message : String(cause),
+    fix: fix ?? "forget what is kept and build it again: ./task clean -- --all",
+    cause,
+  });
 };
-
-const interrupted = (cause: unknown) =>
-  new FactoryError(
-    "INTERRUPTED",
-    {
-      what: "interrupted",
-      why: "reading the layers was stopped on request",
-      fix: "run the same command again; what was finished is kept",
-    },
-    { cause },
-  );

@@ -5,7 +5,7 @@ import { type Frame, frameEncoder, frameNames, type KnownFrames } from "./frames
 import { changed, isGone } from "../filesystem/hash-file.js";
 import { writeBlob } from "./blobs.js";
 import { type Encode, inFrames } from "../pipeline/archive/compress.js";
-import { FactoryError } from "../pipeline/common/error.js";
+import { FactoryError, interrupted } from "../pipeline/common/error.js";
 import type { LayerEntry } from "../pipeline/layer/layer-entry.js";
 import { layerPieces, type ReadFile } from "../pipeline/layer/write-tar.js";
 import { layerType, type LayerDescriptor } from "../pipeline/oci/manifest.js";
@@ -36,7 +36,7 @@ export const writeLayer = async (
   const names = frameNames();
   async function* plain(): AsyncGenerator<Uint8Array> {
     for await (const piece of layerPieces(entries, options.epoch, readerOf(options.context))) {
-      if (options.signal?.aborted) throw interrupted();
+      if (options.signal?.aborted) throw interrupted("writing a layer was stopped on request");
       diff.update(piece.bytes);
       names.add(piece);
       yield piece.bytes;
@@ -50,13 +50,6 @@ export const writeLayer = async (
   const layer = { mediaType: layerType(options.compression), digest, size, diffId: `sha256:${diff.digest("hex")}` };
   return { layer, frames };
 };
-
-const interrupted = () =>
-  new FactoryError("INTERRUPTED", {
-    what: "interrupted",
-    why: "writing a layer was stopped on request",
-    fix: "run the same command again; what was finished is kept",
-  });
 
 const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const piece = 1 << 20;

@@ -80,8 +80,9 @@ export class FactoryError extends Error {
   readonly code: ErrorCode;
   readonly explanation: Explanation;
 
-  constructor(code: ErrorCode, explanation: Explanation, options?: ErrorOptions) {
-    super(`${code}: ${explanation.what}: ${explanation.why}`, options);
+  /** @param explanation with the error behind it, which is kept as `cause` and not told */
+  constructor(code: ErrorCode, { cause, ...explanation }: Explanation & { cause?: unknown }) {
+    super(`${code}: ${explanation.what}: ${explanation.why}`, cause === undefined ? undefined : { cause });
     this.name = "FactoryError";
     this.code = code;
     this.explanation = explanation;
@@ -91,3 +92,12 @@ export class FactoryError extends Error {
     return exitCodes[this.code];
   }
 }
+
+/** Work that was stopped on request. @param why what was stopped, in words */
+export const interrupted = (why: string, cause?: unknown): FactoryError =>
+  new FactoryError("INTERRUPTED", {
+    what: "interrupted",
+    why,
+    fix: "run the same command again; what was finished is kept",
+    cause,
+  });

@@ -116,20 +116,17 @@ export class ProjectReader {
 }
 
 export const invalid = (file: string, problems: readonly Problem[], cause?: unknown): FactoryError =>
-  new FactoryError(
-    "PROJECT_INVALID",
-    {
-      what: `${file} cannot be read`,
-      why: problems
-        .map(({ position, message }) =>
-          position === undefined ? message : `${position.file}:${position.line}:${position.col}  ${message}`,
-        )
-        .join("\n"),
-      fix: problems[0]?.hint ?? `correct ${file}`,
-      problems,
-    },
-    cause === undefined ? {} : { cause },
-  );
+  new FactoryError("PROJECT_INVALID", {
+    what: `${file} cannot be read`,
+    why: problems
+      .map(({ position, message }) =>
+        position === undefined ? message : `${position.file}:${position.line}:${position.col}  ${message}`,
+      )
+      .join("\n"),
+    fix: problems[0]?.hint ?? `correct ${file}`,
+    problems,
+    cause,
+  });
 
 const kindOf = (value: unknown): string => {
   if (Array.isArray(value)) return "a list";

@@ -7,7 +7,7 @@ import type { Body } from "../http/body.js";
 import { Broken } from "../http/broken.js";
 import { hashFor } from "../reference/digest.js";
 import { failureOf } from "../http/registry-errors.js";
-import { interrupted } from "../http/http-client.js";
+import { stoppedExchange } from "../http/http-client.js";
 import { type Streaming } from "../http/types.js";
 import { absent, found, type Lookup, lookUp, unknown } from "../reference/lookup.js";
 import { damaged, header, isRegistry, saysAbsent } from "./manifests.js";
@@ -146,12 +146,12 @@ async function* checked(place: Place, blob: BlobName, first: Streaming): AsyncGe
       }
       break;
     } catch (error) {
-      if (http.signal?.aborted) throw interrupted(error);
+      if (http.signal?.aborted) throw stoppedExchange(error);
       if (!(error instanceof Broken)) throw error;
       if (size === blob.size) break;
       const wait = waitBefore({ broken: error }, tried, http.retryPolicy, http.clock);
       if (wait === null) throw failureOf({ method: "GET", url: answer.url }, error, tried);
-      await http.clock.sleep(wait, http.signal).catch((aborted: unknown) => Promise.reject(interrupted(aborted)));
+      await http.clock.sleep(wait, http.signal).catch((aborted: unknown) => Promise.reject(stoppedExchange(aborted)));
       answer = (await openBlob(place, blob, size)) ?? missing(place, blob);
     }
   }
@@ -185,14 +185,11 @@ const written = async <T>(path: string, work: () => Promise<T>): Promise<T> => {
   } catch (error) {
     const code = String((error as NodeJS.ErrnoException).code ?? error);
     const full = code === "ENOSPC" || code === "EDQUOT";
-    throw new FactoryError(
-      full ? "DISK_FULL" : "OUTPUT_FAILED",
-      {
-        what: `cannot write ${path}`,
-        why: code,
-        fix: full ? "free space on this disk, then run the same command again" : "check the folder and its owner",
-      },
-      { cause: error },
-    );
+    throw new FactoryError(full ? "DISK_FULL" : "OUTPUT_FAILED", {
+      what: `cannot write ${path}`,
+      why: code,
+      fix: full ? "free space on this disk, then run the same command again" : "check the folder and its owner",
+      cause: error,
+    });
   }
 };

@@ -125,15 +125,12 @@ const isImmutable = (answer: Whole, reported: readonly { code: string; message: 
   reported.some(({ code, message }) => /immutab|TAG_IMMUTABLE/i.test(`${code} ${message}`));
 
 const immutable = (name: string, cause: FactoryError): FactoryError =>
-  new FactoryError(
-    "TAG_IMMUTABLE",
-    {
-      what: `the tag of ${name} is there already, and the registry does not let it move`,
-      why: cause.explanation.why,
-      fix: "publish under another tag, or allow the registry to move this one",
-    },
-    { cause },
-  );
+  new FactoryError("TAG_IMMUTABLE", {
+    what: `the tag of ${name} is there already, and the registry does not let it move`,
+    why: cause.explanation.why,
+    fix: "publish under another tag, or allow the registry to move this one",
+    cause,
+  });
 
 /** A 404 of HEAD has no body: these headers come from a registry, and not from a web server that stands in its place. */
 export const isRegistry = (answer: Whole): boolean =>

@@ -4,7 +4,7 @@ import { type Body, bytesBody, sliceBody } from "../http/body.js";
 import { type BlobName, headBlob } from "./blobs.js";
 import { repositoryScope, type Scope } from "../auth/challenge.js";
 import { reportedErrors } from "../http/registry-errors.js";
-import { interrupted } from "../http/http-client.js";
+import { stoppedExchange } from "../http/http-client.js";
 import { type Whole } from "../http/types.js";
 import { isLater, waitBefore } from "../http/retry.js";
 import type { Place } from "./session.js";
@@ -103,7 +103,7 @@ const upload = async (place: Place, blob: BlobName, body: Body, opened: URL | nu
     tried += 1;
     const wait = waitAfter(step, tried, place);
     if (wait === null) throw step.error;
-    await clock.sleep(wait, signal).catch((error: unknown) => Promise.reject(interrupted(error)));
+    await clock.sleep(wait, signal).catch((error: unknown) => Promise.reject(stoppedExchange(error)));
     // The answer of a request that went well may be what was lost.
     if (await isThere(place, blob)) return { how: "uploaded", chunks };
     const kept = large ? await askUpload(place, blob, at.location) : null;

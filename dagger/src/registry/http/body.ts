@@ -51,12 +51,9 @@ const part = 256 * 1024;
 const readAhead = 1 << 20;
 
 const unreadable = (path: string, why: string, cause?: unknown): FactoryError =>
-  new FactoryError(
-    "INPUT_MISSING",
-    {
-      what: `cannot read ${path} while it is uploaded`,
-      why,
-      fix: "run the same command again; another program may have removed the file",
-    },
-    { cause },
-  );
+  new FactoryError("INPUT_MISSING", {
+    what: `cannot read ${path} while it is uploaded`,
+    why,
+    fix: "run the same command again; another program may have removed the file",
+    cause,
+  });

@@ -4,7 +4,7 @@
  * Requests to a registry: connections, proxies, certificates, retries, limits. A login goes to the origin that it was given for and nowhere
  * else.
  */
-import { FactoryError } from "../../pipeline/common/error.js";
+import { FactoryError, interrupted } from "../../pipeline/common/error.js";
 import { Broken } from "./broken.js";
 import { type Connections, openConnections } from "./connections.js";
 import { exchange, type Incoming } from "./exchange.js";
@@ -32,7 +32,7 @@ export const openHttp = (options: HttpOptions): Http => {
     if (gone !== undefined) throw gone;
     for (let tried = 1; ; tried++) {
       const result = await once().catch((error: unknown) => {
-        if (signal?.aborted) throw interrupted(error);
+        if (signal?.aborted) throw stoppedExchange(error);
         if (error instanceof Broken) return error;
         throw error;
       });
@@ -46,7 +46,7 @@ export const openHttp = (options: HttpOptions): Http => {
         throw failure;
       }
       if (!(result instanceof Broken)) discard(result);
-      await clock.sleep(wait, signal).catch((error: unknown) => Promise.reject(signal?.aborted ? interrupted(error) : error));
+      await clock.sleep(wait, signal).catch((error: unknown) => Promise.reject(signal?.aborted ? stoppedExchange(error) : error));
     }
   };
 
@@ -165,16 +165,8 @@ const begin = async (answer: Streaming, limit: number): Promise<Buffer> => {
 const withoutAuthorization = (headers: Readonly<Record<string, string>>): Record<string, string> =>
   Object.fromEntries(Object.entries(headers).filter(([name]) => name.toLowerCase() !== "authorization"));
 
-export const interrupted = (cause: unknown): FactoryError =>
-  new FactoryError(
-    "INTERRUPTED",
-    {
-      what: "interrupted",
-      why: "the exchange with the registry was stopped on request",
-      fix: "run the same command again; what was finished is kept",
-    },
-    { cause },
-  );
+export const stoppedExchange = (cause: unknown): FactoryError =>
+  interrupted("the exchange with the registry was stopped on request", cause);
 
 const tooLarge = (call: Call, limit: number): FactoryError =>
   new FactoryError("REGISTRY_FAILED", {

@@ -50,15 +50,12 @@ const printable = (text: string): string => {
 
 /** An exchange that broke for good. */
 export const failureOf = (call: Pick<Call, "method" | "url">, broken: Broken, tried: number): FactoryError =>
-  new FactoryError(
-    "REGISTRY_UNREACHABLE",
-    {
-      what: `cannot reach ${call.url.host}`,
-      why: `${call.method} ${shownUrl(call.url)}: ${broken.message}${tried > 1 ? ` (${tried} tries)` : ""}`,
-      fix: fixFor(call.url, broken),
-    },
-    { cause: broken },
-  );
+  new FactoryError("REGISTRY_UNREACHABLE", {
+    what: `cannot reach ${call.url.host}`,
+    why: `${call.method} ${shownUrl(call.url)}: ${broken.message}${tried > 1 ? ` (${tried} tries)` : ""}`,
+    fix: fixFor(call.url, broken),
+    cause: broken,
+  });
 
 const fixFor = (url: URL, { kind, code, message }: Broken): string => {
   if (kind === "tls" && /wrong version number|packet length too long|EPROTO/i.test(`${message} ${code}`))
