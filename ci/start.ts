@@ -1,4 +1,4 @@
-import { createRequire, enableCompileCache } from "node:module";
+import * as modules from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -7,5 +7,6 @@ import { fileURLToPath } from "node:url";
  * start. It has to be told before it reads the program, so this is another file; NODE_COMPILE_CACHE would go to every program that is started.
  */
 const folder = dirname(fileURLToPath(import.meta.url));
-enableCompileCache(join(folder, "compiled"));
-createRequire(import.meta.url)(join(folder, "program.cjs"));
+// A Node that is too old has no such function; the program says so (ci/main.ts).
+modules.enableCompileCache?.(join(folder, "compiled"));
+modules.createRequire(import.meta.url)(join(folder, "program.cjs"));

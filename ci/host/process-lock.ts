@@ -3,7 +3,7 @@ import { lutimesSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkS
 import { basename, dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { isErrno } from "../../dagger/src/filesystem/errno.js";
-import { FactoryError, interrupted } from "../../dagger/src/pipeline/common/error.js";
+import { interrupted } from "../../dagger/src/pipeline/common/error.js";
 
 /**
  * Names of processes that stay true: `<pid>-<start>-<place>`, where `start` is the kernel's start time of the process (field 22 of

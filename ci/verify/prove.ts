@@ -6,7 +6,7 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { FactoryError, interrupted } from "../../dagger/src/pipeline/common/error.js";
+import { interrupted } from "../../dagger/src/pipeline/common/error.js";
 import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
 import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
 import { type After, type Before, type Evidence, planned, type Remade } from "../../dagger/src/pipeline/verify/judge.js";

@@ -51,19 +51,48 @@ const sources = ["ci", "dagger/src", "builder"].flatMap((folder) =>
     .filter((path) => path.endsWith(".ts") || path.endsWith("Dockerfile")),
 );
 
+const markdownIn = (folder: string): string[] =>
+  readdirSync(`${root}${folder}`, { recursive: true, encoding: "utf8" })
+    .map((path) => `${folder}/${path}`)
+    .filter((path) => path.endsWith(".md"));
+
+/** `./task verb … -- FLAGS` in a page, as a person would type it. */
+const flagsIn = (text: string): { verb: string; flags: string[] }[] =>
+  [...text.matchAll(/\.\/task ([a-z][a-z:]*)((?: [A-Z_]+=(?:"[^"]*"|[^\s`"]*))*) -- ([^`\n]*)/g)].map(([, verb, , tail]) => ({
+    verb: verb!,
+    flags: [...tail!.matchAll(/(?:^| )--([a-z][a-z-]*)/g)].map(([, flag]) => flag!),
+  }));
+
+test("every flag that README and docs show behind a command is one of it", async () => {
+  const shown = pages.flatMap((page) => flagsIn(read(page)).map((one) => ({ page, ...one })));
+  expect(shown.length).toBeGreaterThan(8);
+  for (const { page, verb, flags } of shown) {
+    const name = commandOf(verb);
+    if (name === undefined || !isCommand(name)) continue;
+    const known = Object.keys((await commands[name].load()).flags);
+    expect({ page, verb, unknown: flags.filter((flag) => !["help", ...known].includes(flag)) }).toEqual({
+      page,
+      verb,
+      unknown: [],
+    });
+  }
+});
+
 test("the Taskfile hands each name over as it is typed", () => {
   const pairs = [...taskfile.env.FACTORY_VARIABLES.matchAll(/"([A-Z_]+)" \.([A-Z_]+)/g)];
   expect(pairs.length).toBeGreaterThan(15);
   for (const [, name, variable] of pairs) expect(name).toBe(variable);
 });
 
-test.each(["README.md", "images.yaml", ...sources])("what %s tells to type", async (path) => {
+const pages = ["README.md", "CONTRIBUTING.md", ...markdownIn("docs")];
+
+test.each([...pages, "images.yaml", ...sources])("what %s tells to type", async (path) => {
   for (const { where, verb, words } of shownIn(path, read(path)).filter((one) => one.words.length > 0))
     expect({ where, verb, words, refused: await refuses(verb, words) }).toEqual({ where, verb, words, refused: null });
 });
 
-test("README shows such words at all", () => {
-  const words = shownIn("README.md", read("README.md"));
+test("README and docs show such words at all", () => {
+  const words = pages.flatMap((page) => shownIn(page, read(page)));
   expect(words.some(({ verb, words: some }) => verb === "publish" && some.includes("REGISTRY"))).toBe(true);
   expect(words.filter(({ words: some }) => some.length > 0).length).toBeGreaterThan(15);
 });

@@ -5,7 +5,7 @@ import { type Frame, frameEncoder, frameNames, type KnownFrames } from "./frames
 import { changed, isGone } from "../filesystem/hash-file.js";
 import { writeBlob } from "./blobs.js";
 import { type Encode, inFrames } from "../pipeline/archive/compress.js";
-import { FactoryError, interrupted } from "../pipeline/common/error.js";
+import { interrupted } from "../pipeline/common/error.js";
 import type { LayerEntry } from "../pipeline/layer/layer-entry.js";
 import { layerPieces, type ReadFile } from "../pipeline/layer/write-tar.js";
 import { layerType, type LayerDescriptor } from "../pipeline/oci/manifest.js";
