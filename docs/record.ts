@@ -16,9 +16,14 @@ const env = { FACTORY_SCOPE: "protected", NO_COLOR: "1", FACTORY_TYPED: "", FACT
 
 /** What a command prints, as a person sees it. */
 const typed = async (...words: readonly string[]): Promise<string> => {
-  const { all } = await execa("./task", [...words], { cwd: clone, env, all: true, reject: false });
-  const shown = [`$ ./task ${words.map((word) => (word.includes(" ") ? `"${word}"` : word)).join(" ")}`, ...all.split("\n")];
-  return shown.filter((line) => !/^(?:npm warn|installing npm|note: the registry gives no answer)/.test(line)).join("\n");
+  const { all, stdout } = await execa("./task", [...words], { cwd: clone, env, all: true, reject: false });
+  const shown = [
+    `$ ./task ${words.map((word) => (word.includes(" ") ? `"${word}"` : word)).join(" ")}`,
+    ...(words[0] === "verify:cache" ? stdout : all).split("\n"),
+  ];
+  return shown
+    .filter((line) => !/^(?:npm warn|installing npm|note: the registry gives no answer|task: Failed to run task)/.test(line))
+    .join("\n");
 };
 
 const edit = (path: string, was: string | RegExp, now: string): void => {
@@ -39,6 +44,7 @@ try {
   outputs["test-image"] = await typed("test:image", image);
   outputs["compare"] = await typed("compare", "--", "stage:builder-debian/runtime", "docker:image.tar");
   outputs["report"] = await typed("report", image);
+  rmSync(join(clone, "image.tar"));
   edit(`${application}/src/image_factory_app/cli.py`, /$/, "\n# A comment more.\n");
   outputs["code-change"] = await typed("plan", image, "REMOTE=off");
   edit(`${application}/pyproject.toml`, "dependencies = [", 'dependencies = ["requests>=2.32", ');
