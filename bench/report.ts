@@ -1,5 +1,5 @@
 import { cpus, release, totalmem } from "node:os";
-import { bytes, table } from "../ci/view/table.js";
+import { bytes, table } from "../dagger/src/pipeline/common/format.js";
 import type { Traffic } from "./crane.js";
 import { type Contender, pairByPair, type Spread, spread, type Times } from "./interleave.js";
 

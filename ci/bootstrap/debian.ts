@@ -8,6 +8,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { debianOptions, pinsFile as PINS, pinsText, sourceLines } from "../../dagger/src/pipeline/steps/debian-base.js";
+import { installedPackages } from "../../dagger/src/pipeline/contents/dpkg-status.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import type { Architecture } from "../../dagger/src/pipeline/common/stage.js";
 import { ensureHostPrograms } from "../host/programs.js";
@@ -65,7 +66,7 @@ export async function bootstrapDebian(wanted: DebianBootstrap): Promise<{ digest
     await mmdebstrap(programs.get("mmdebstrap") ?? "mmdebstrap", wanted, apt, work, tar);
     const snapshot = await readTar(tar, signal);
     const packages = choices.map(pinOf);
-    const installed = installedOf(snapshot.dpkgStatus);
+    const installed = installedPackages(snapshot.dpkgStatus);
     if (installed.join() !== packages.join()) throw stale(packages, installed);
     const createdBy = `mmdebstrap --variant=minbase ${wanted.suite} (${packages.length} packages)`;
     const { architecture, epoch, name } = wanted;
@@ -169,16 +170,6 @@ const QUIET = {
 };
 
 const quoted = (path: string): string => `'${path.replaceAll("'", `'\\''`)}'`;
-
-/** `name=version` of each installed package, sorted, from a dpkg status file. */
-function installedOf(status: string): string[] {
-  const packages: string[] = [];
-  for (const stanza of status.split(/\n\n+/)) {
-    const field = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(stanza)?.[1];
-    if (field("Status") === "install ok installed") packages.push(`${field("Package")}=${field("Version")}`);
-  }
-  return packages.sort();
-}
 
 /** mmdebstrap runs the maintainer scripts of the packages: another architecture needs the kernel's help. Says whether it is used. */
 async function requireEmulation(architecture: Architecture): Promise<boolean> {

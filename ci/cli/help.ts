@@ -1,5 +1,5 @@
 import type { Command } from "./command.js";
-import { table } from "../view/table.js";
+import { table } from "../../dagger/src/pipeline/common/format.js";
 
 /** All commands. */
 export const overview = (commands: Readonly<Record<string, { about: string }>>): string =>

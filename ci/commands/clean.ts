@@ -9,7 +9,7 @@ import { allLastKeys, allStages, forgetStage, recordedKeys, type StageRecord, sw
 import { aloneInState } from "../state/state-lock.js";
 import { requireWritable, type State, stateParts } from "../state/state.js";
 import { openProject } from "../project/project.js";
-import { bytes, plural } from "../view/table.js";
+import { bytes, plural } from "../../dagger/src/pipeline/common/format.js";
 
 export const clean = command({
   name: "clean",

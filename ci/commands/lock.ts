@@ -23,7 +23,7 @@ import { partsOf } from "../lock/resolve.js";
 import { type Part, type Resolving } from "../lock/common/part.js";
 import { toolPart } from "../lock/files/tool-part.js";
 import { lockFile, openImage, type OpenImage, openProject, planOf, type Project, specFile } from "../project/project.js";
-import { plural, table } from "../view/table.js";
+import { plural, table } from "../../dagger/src/pipeline/common/format.js";
 import { problemText } from "../view/problem.js";
 import { imageFlag } from "../cli/flags.js";
 

@@ -8,7 +8,7 @@ import { type Asking, firstOnly, knowledgeOf } from "../build/knowledge.js";
 import { remoteUseOf } from "../remote/stage-source.js";
 import { lazyRemote } from "../remote/lazy-remote.js";
 import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project/project.js";
-import { planJson, planTable, type PlanView } from "../view/plan.js";
+import { planJson, planTable, type PlanView } from "../../dagger/src/pipeline/explain/plan-text.js";
 import { buildArgFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag } from "../cli/flags.js";
 
 /** As terraform's -detailed-exitcode: 0 nothing to do, 2 something. */

@@ -14,8 +14,12 @@ export const writeNote = (path: string, value: object, space?: number): void =>
 /** Null for a note that is not there, or is damaged. */
 export const readNote = <T extends object>(path: string): T | null => {
   try {
-    const { checksum, ...value } = JSON.parse(readFileSync(path, "utf8")) as T & { checksum?: unknown };
-    return checksum === checksumOf(path, value) ? (value as unknown as T) : null;
+    const text = readFileSync(path, "utf8");
+    const note = JSON.parse(text) as T & { checksum?: unknown };
+    const { checksum, ...value } = note;
+    // As it was written, letter by letter: several texts are one value to JSON (1e999 is written as null).
+    const isWritten = [undefined, 2].some((space) => text === `${JSON.stringify(note, null, space)}\n`);
+    return isWritten && checksum === checksumOf(path, value) ? (value as unknown as T) : null;
   } catch {
     return null;
   }

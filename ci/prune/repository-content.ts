@@ -1,3 +1,4 @@
+import { eachAtOnce } from "../../dagger/src/distribution/concurrency.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { manifestNode, type ManifestNode } from "../../dagger/src/pipeline/prune/manifest-node.js";
 import type { Repository } from "../../dagger/src/registry/client.js";
@@ -40,8 +41,9 @@ export const readContent = async (
 
   const tags = new Map<string, string[]>(versions.map((version) => [version.digest, [...version.tags]]));
   const elsewhere = new Set(versions.flatMap((version) => version.tags));
-  await each(
+  await eachAtOnce(
     listed.filter((tag) => !elsewhere.has(tag)),
+    concurrency,
     async (tag) => {
       const head = known(await repository.headManifest(tag));
       // Some registries list a tag whose manifest was deleted.
@@ -54,7 +56,7 @@ export const readContent = async (
   const asked = new Set<string>();
   for (let round = new Set([...tags.keys(), ...seen.keys()]); round.size > 0;) {
     for (const digest of round) asked.add(digest);
-    await each([...round], async (digest) => {
+    await eachAtOnce([...round], concurrency, async (digest) => {
       const bytes = cache.get(digest) ?? known(await repository.manifest(digest))?.bytes;
       if (bytes === undefined) return;
       cache.set(digest, bytes);
@@ -73,14 +75,6 @@ export const readContent = async (
     seen,
     seenDigest,
   };
-};
-
-const each = async <T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> => {
-  const queue = [...items].reverse();
-  const worker = async () => {
-    for (let item = queue.pop(); item !== undefined; item = queue.pop()) await work(item);
-  };
-  await Promise.all(Array.from({ length: concurrency }, worker));
 };
 
 const invisible = (name: string): FactoryError =>

@@ -25,7 +25,7 @@ import { registryFor, type Traffic } from "./registry-client.js";
 import type { Remote, RemoteOptions } from "./stage-source.js";
 import { siblingOf } from "../trust/trust-level.js";
 import { lowestTrust, type TrustLevel } from "../../dagger/src/pipeline/common/trust-level.js";
-import { bytes } from "../view/table.js";
+import { bytes } from "../../dagger/src/pipeline/common/format.js";
 
 /**
  * The registry of an image. Nothing is asked before the first question.

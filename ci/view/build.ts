@@ -1,5 +1,5 @@
 import type { BuildRecord } from "../../dagger/src/pipeline/common/build-record.js";
-import { bytes, plural, seconds, table } from "./table.js";
+import { bytes, plural, seconds, table } from "../../dagger/src/pipeline/common/format.js";
 
 const did = {
   reuse: "reused",

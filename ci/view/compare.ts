@@ -1,7 +1,7 @@
 import { type Allowance, allowances } from "../../dagger/src/pipeline/compare/allowances.js";
 import { differenceText } from "../../dagger/src/pipeline/compare/differences-text.js";
 import type { ImageDifference } from "../../dagger/src/pipeline/compare/image-difference.js";
-import { plural, table } from "./table.js";
+import { plural, table } from "../../dagger/src/pipeline/common/format.js";
 
 type Side = { name: string; digest: string | null; config: object | null };
 export type Comparison = {

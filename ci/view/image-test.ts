@@ -1,5 +1,5 @@
 import type { CheckResult, Verdict } from "../../dagger/src/pipeline/image-test/image-check.js";
-import { plural, seconds } from "./table.js";
+import { plural, seconds } from "../../dagger/src/pipeline/common/format.js";
 
 type Outcome = Verdict["verdict"];
 const shown: Readonly<Record<Outcome, string>> = { pass: "pass", fail: "FAIL", "not-tested": "not tested" };

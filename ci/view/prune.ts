@@ -1,7 +1,7 @@
 import { isOwnTag, type ManifestNode } from "../../dagger/src/pipeline/prune/manifest-node.js";
 import type { PruneDecision, Pruning } from "../../dagger/src/pipeline/prune/prune-policy.js";
 import { pruneSentence } from "../../dagger/src/pipeline/prune/prune-text.js";
-import { bytes, plural, table } from "./table.js";
+import { bytes, plural, table } from "../../dagger/src/pipeline/common/format.js";
 
 /** What prune decided about one repository, and did. */
 export type PruneView = Pruning & {

@@ -1,5 +1,5 @@
 import type { TagMove } from "../../dagger/src/distribution/tags.js";
-import { bytes, plural, seconds } from "./table.js";
+import { bytes, plural, seconds } from "../../dagger/src/pipeline/common/format.js";
 
 export type Published = {
   /** `registry/repository`. */

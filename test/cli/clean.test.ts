@@ -8,6 +8,8 @@ import { nameInLayout } from "../../ci/state/layout-index.js";
 import { findStage, hasRecord, keepLastKeys, keepStage } from "../../ci/state/records.js";
 import { type State, stateOf } from "../../ci/state/state.js";
 import { writeBlob, writeJson } from "../../dagger/src/oci-layout/blobs.js";
+import { writeStageArtifact } from "../../dagger/src/oci-layout/stage-store.js";
+import type { PlannedStage } from "../../dagger/src/pipeline/plan/types.js";
 import { mediaTypes } from "../../dagger/src/pipeline/oci/manifest.js";
 import { worldAt } from "../core/fixtures/world.js";
 
@@ -25,13 +27,12 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** A result of a stage: an image of its own in the layout, and the record of it. */
 const result = async (key: string, stage: "dependencies" | "runtime", at: number) => {
-  const config = { mediaType: mediaTypes.config, ...(await writeBlob(state.layout, [Buffer.from(`{"key":"${key}"}`)])) };
+  const about = JSON.stringify({ os: "linux", architecture: "amd64", rootfs: { type: "layers", diff_ids: [] }, key });
+  const config = { mediaType: mediaTypes.config, ...(await writeBlob(state.layout, [Buffer.from(about)])) };
   const image = await writeJson(state.layout, mediaTypes.manifest, { schemaVersion: 2, config, layers: [] });
-  // An assembled stage has no stage ref.
-  const ref =
-    stage === "runtime"
-      ? null
-      : await writeJson(state.layout, mediaTypes.index, { schemaVersion: 2, manifests: [image], annotations: { key } });
+  // An assembled stage has no artifact.
+  const planned = { stage, key, ingredients: { platform: "linux/amd64" } } as unknown as PlannedStage;
+  const ref = stage === "runtime" ? null : await writeStageArtifact(state.layout, planned, image.digest, null);
   await nameInLayout(state.layout, key, ref ?? image);
   const record = { image: "box", platform: "linux/amd64", digest: image.digest, ref: ref?.digest ?? null } as const;
   keepStage(state, {
@@ -54,7 +55,7 @@ test("the newest results of each stage stay, executed or assembled; older ones a
   }
   const { world, stdout } = worldAt(folder, {});
   expect(await clean.run(["--keep", "2"], world)).toBe(0);
-  expect(stdout()).toMatch(/^forgot 2 stages, freed \d+ B\n$/);
+  expect(stdout()).toMatch(/^forgot 2 stages, freed [\d.]+ k?B\n$/);
   for (const stage of ["dependencies", "runtime"]) {
     expect(hasRecord(state, `${stage}-1`)).toBe(false);
     for (const at of [2, 3]) expect(findStage(state, `${stage}-${at}`)).toMatchObject({ at });

@@ -151,7 +151,7 @@ describe("an engine that cannot be used", () => {
       const { exitCode, stderr } = await build({
         PATH,
         BUILDKIT_HOST: "tcp://127.0.0.1:1",
-        XDG_CACHE_HOME: join(folder, "cache"),
+        FACTORY_CACHE: join(folder, "cache"),
       });
       expect(exitCode, stderr).toBe(69);
       const error = stderr.slice(stderr.indexOf("error ENGINE_MISSING"));

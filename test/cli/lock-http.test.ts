@@ -1,7 +1,7 @@
 import { createServer, request as httpRequest, type Server } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { closest } from "../../dagger/src/pipeline/common/closest.js";
+import { closest } from "../../dagger/src/pipeline/common/suggest.js";
 import { resolveNpmFile, resolvePypiFile, resolveToolFile, readSimple } from "../../ci/lock/files/tool-files.js";
 import { ask, text } from "../../ci/lock/common/http.js";
 import { wheelFit } from "../../ci/lock/files/wheel.js";

@@ -2,7 +2,8 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFil
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { replaceInside } from "../../ci/host/replace-inside.js";
-import { takeSnapshot, type HashCache } from "../../dagger/src/filesystem/take-snapshot.js";
+import type { HashCache } from "../../dagger/src/filesystem/hash-file.js";
+import { takeSnapshot } from "../../dagger/src/filesystem/take-snapshot.js";
 import { foldersInside } from "../../dagger/src/filesystem/folders-inside.js";
 import { compileIgnore } from "../../dagger/src/pipeline/context/dockerignore.js";
 import { failure, scratchFolder, sha256 } from "./fixtures/scratch.js";

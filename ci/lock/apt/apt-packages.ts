@@ -9,7 +9,7 @@ import { FactoryError } from "../../../dagger/src/pipeline/common/error.js";
 import type { PackageSet } from "../../../dagger/src/pipeline/config/lock.js";
 import { openApt, words, type Apt, type DebianSource } from "./apt.js";
 import { misshapen, readAnswer } from "../common/answer.js";
-import { closest } from "../../../dagger/src/pipeline/common/closest.js";
+import { closest } from "../../../dagger/src/pipeline/common/suggest.js";
 
 export type DebianRequest = DebianSource & {
   /** Packages beyond minbase that the bootstrap installs. */

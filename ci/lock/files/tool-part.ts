@@ -5,7 +5,7 @@ import { architectureOf, type Platform, stageNames } from "../../../dagger/src/p
 import type { Unpack } from "../../../dagger/src/pipeline/steps/step.js";
 import { downloadUrl, holdsOf, isOfOther, unpackOf } from "../../../dagger/src/pipeline/steps/tools.js";
 import { toolsOf } from "../../../dagger/src/pipeline/context/inputs.js";
-import { closest } from "../../../dagger/src/pipeline/common/closest.js";
+import { closest } from "../../../dagger/src/pipeline/common/suggest.js";
 import { lookInto } from "./archive.js";
 import { resolveNpmFile, resolvePypiFile, resolveToolFile } from "./tool-files.js";
 import type { Part, Resolving } from "../common/part.js";

@@ -14,8 +14,6 @@ import { type Entry, type ContextSnapshot, sizesOf, type ContextInputs } from ".
 import { type Ignore, compileIgnore, selectPaths } from "../pipeline/context/dockerignore.js";
 import { limits, readInside } from "./read-inside.js";
 
-export type { HashCache } from "./hash-file.js";
-
 /** Large files that are read at the same time. */
 const concurrency = 4;
 

@@ -13,19 +13,23 @@ const distance = (a: string, b: string): number => {
   return rows[a.length]![b.length]!;
 };
 
-/** The known word nearest to a mistyped one, or null where nothing is near enough to be meant. */
-const nearest = (word: string, known: readonly string[]): string | null => {
-  const limit = Math.max(1, Math.floor(word.length / 3));
-  const ranked = known
-    .map((candidate) => ({ candidate, far: distance(word.toLowerCase(), candidate.toLowerCase()) }))
-    .sort((a, b) => a.far - b.far);
-  const best = ranked[0];
-  return best !== undefined && best.far <= limit ? best.candidate : null;
+/** The known word that is fewest edits away, if they are no more than the limit. */
+const within = (word: string, known: Iterable<string>, limit: number): string | null => {
+  let best: { name: string; edits: number } | null = null;
+  for (const name of known) {
+    if (Math.abs(name.length - word.length) > limit) continue;
+    const edits = distance(word.toLowerCase(), name.toLowerCase());
+    if (edits <= limit && (best === null || edits < best.edits)) best = { name, edits };
+  }
+  return best?.name ?? null;
 };
+
+/** One of many names (packages, files of an archive) that a person most likely meant: at most two edits away, one for short names. */
+export const closest = (name: string, known: Iterable<string>): string | null => within(name, known, name.length < 5 ? 1 : 2);
 
 /** "did you mean x?" or the list of what is known, so that a typo never costs a look into the manual. */
 export const suggestion = (word: string, known: readonly string[]): string => {
-  const near = nearest(word, known);
+  const near = within(word, known, Math.max(1, Math.floor(word.length / 3)));
   if (near !== null) return `did you mean ${near}?`;
   return known.length === 0 ? "nothing is known here" : `known: ${known.join(", ")}`;
 };

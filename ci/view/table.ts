@@ -1,1 +1,0 @@
-export { bytes, plural, seconds, table } from "../../dagger/src/pipeline/common/format.js";
