@@ -4,75 +4,73 @@
  * A build on this machine: what is known, what is decided, what is made. A stage is made on the result of the stage below it and on nothing
  * else.
  */
-import { statSync } from "node:fs";
 import { join } from "node:path";
-import { blobPath, writeJson } from "../../dagger/src/oci-layout/blobs.js";
-import { type Decision, decide } from "../../dagger/src/pipeline/decide/decide.js";
-import { noteText } from "../../dagger/src/pipeline/explain/reasons-text.js";
-import { lackingError } from "../../dagger/src/pipeline/steps/needs.js";
-import { type Descriptor, imageIndex, mediaTypes, platformParts } from "../../dagger/src/pipeline/oci/manifest.js";
-import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
+import { buildStages, imageRoot, lastRecord } from "../../dagger/src/build/build-stages.js";
+import { decidePlans } from "../../dagger/src/build/decide-plans.js";
+import type { CacheLookup, UntrustedDigests } from "../../dagger/src/build/knowledge.js";
+import type { BuildContext, StageCache } from "../../dagger/src/build/ports.js";
+import type { BuiltPlan, BuiltPlans, Rebuild } from "../../dagger/src/build/stage-result.js";
 import type { BuildRecord } from "../../dagger/src/pipeline/common/build-record.js";
-import { type StageName, stageNames } from "../../dagger/src/pipeline/common/stage.js";
-import { runDecisions } from "./run-decisions.js";
-import { type StageResult, type Rebuild } from "./stage-result.js";
-import type { World } from "../host/world.js";
-import { engineOf } from "./engine-on-demand.js";
-import { nameInLayout } from "../state/layout-index.js";
+import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
+import { noteText } from "../../dagger/src/pipeline/explain/reasons-text.js";
+import type { Descriptor } from "../../dagger/src/pipeline/oci/manifest.js";
+import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
 import { withheldNotes } from "../host/secrets.js";
-import { openRunLog, type StageRecord, sweepRuns } from "../state/records.js";
-import { type Asking, type UntrustedDigests, firstOnly, knowledgeOf } from "./knowledge.js";
-import type { StageSource } from "../remote/stage-source.js";
+import type { World } from "../host/world.js";
 import type { OpenImage, Project } from "../project/project.js";
+import { openRunLog, sweepRuns } from "../state/records.js";
+import { warnOnce } from "../remote/lazy-remote.js";
+import { storeOf } from "../state/store.js";
 import { openLive, openPlain } from "../view/draw.js";
+import { engineExecutor } from "./engine-executor.js";
+import type { EngineSite } from "./engine-site.js";
+import { engineOf } from "./engine-on-demand.js";
 
 export type ImageRequest = {
   /** One for each platform; all of one image. */
   plans: readonly Plan[];
-  /** The last stage to make. */
+  /** The last stage to build. */
   upTo: StageName;
-  fresh: Rebuild;
+  rebuild: Rebuild;
   /** auto, dagger or buildkit. */
   engine: string;
   verbose: boolean;
-  /** The registry whose stage refs count too. */
-  remote: StageSource | null;
-  prefer: "kept" | "registry";
+  /** The registry whose stages are used too. */
+  cache: StageCache | null;
+  prefer: "local" | "registry";
   untrusted: UntrustedDigests;
   /** Called before the first stage is executed, if any is. */
   beforeExecution?: () => Promise<void>;
 };
 
-export type BuiltImage = {
-  /** The manifest of the last stage, or an index where there are several platforms. */
-  root: Descriptor;
-  platforms: readonly { plan: Plan; done: readonly StageResult[] }[];
+export type BuiltImage = BuiltPlans & {
   record: BuildRecord;
   /** The run's log of events. */
   log: string;
 };
 
+/** What the stages of an image are built with on this machine. */
+export const contextOf = (site: EngineSite, cache: StageCache | null): BuildContext => {
+  const { project, open, world, emit } = site;
+  const { signal, now } = world;
+  return {
+    ...{ store: storeOf(project.state), cache, executor: engineExecutor(site), emit, signal, now },
+    source: { folder: open.folder, snapshot: open.snapshot },
+    howToReplace: "REFRESH=1 keeps the new one",
+  };
+};
+
 /** Runs are kept for histories and reports. */
 const runsKept = 50;
 
-/** Makes an image exist in the state folder, on every platform asked for, and keeps a record of how. @throws FactoryError as runDecisions */
+/** Builds an image in the state folder, on every requested platform, and keeps a record of the run. @throws FactoryError as buildStages */
 export const buildImage = async (project: Project, open: OpenImage, world: World, request: ImageRequest): Promise<BuiltImage> => {
   const started = world.now();
   const { state } = project;
-  const { remote, prefer, fresh } = request;
-  // What is made anew in any case is not looked for.
-  const asking: Asking = remote === null || fresh !== "no" ? null : { remote, prefer, warn: firstOnly(world) };
-  const work = await Promise.all(
-    request.plans.map(async (plan): Promise<{ plan: Plan; decisions: Decision[] }> => {
-      const cut = { ...plan, stages: plan.stages.slice(0, stageNames.indexOf(request.upTo) + 1) };
-      return { plan, decisions: decide(cut, await knowledgeOf(state, cut, asking, request.untrusted), fresh !== "no") };
-    }),
-  );
-  for (const { plan, decisions } of work) {
-    const executed = new Set(decisions.flatMap(({ action, stage }) => (action === "execute" ? [stage.stage] : [])));
-    const lacking = plan.notes.filter((note) => note.note === "lacking").filter(({ stage }) => executed.has(stage));
-    if (lacking.length > 0) throw lackingError(plan.image, lacking);
-  }
+  const { plans, upTo, cache, prefer, rebuild, untrusted } = request;
+  // A stage that is built again in any case is not looked up.
+  const lookup: CacheLookup = cache === null || rebuild !== "no" ? null : { cache, prefer, warn: warnOnce(world) };
+  const work = await decidePlans(storeOf(state), plans, { upTo, rebuild, lookup, untrusted });
   if (work.some(({ decisions }) => decisions.some(({ action }) => action === "execute"))) {
     for (const text of withheldNotes(request.plans[0]!.secrets, world.env, project.trust.level)) world.stderr(`note: ${text}\n`);
     await request.beforeExecution?.();
@@ -86,37 +84,19 @@ export const buildImage = async (project: Project, open: OpenImage, world: World
     log.write(event);
     display.event(event);
   };
-  const platforms: { plan: Plan; done: StageResult[] }[] = [];
+  const platforms: BuiltPlan[] = [];
+  const context = contextOf({ project, open, world, engine: engine.get, emit }, cache);
   try {
-    for (const { plan, decisions } of work) {
-      const done = await runDecisions({ project, open, world, engine: engine.get, remote, emit }, plan, decisions, fresh);
-      platforms.push({ plan, done });
-    }
+    for (const { plan, decisions } of work) platforms.push({ plan, done: await buildStages(context, plan, decisions, rebuild) });
   } finally {
     display.close();
     await engine.release();
     sweepRuns(state, runsKept, 20);
   }
-  const root = await rootOf(state.layout, platforms, world.signal);
+  const root = await imageRoot(context.store, platforms, world.signal);
   const record = recordOf(open.name, platforms, root, (world.now() - started) / 1000);
   log.finish(record);
   return { root, platforms, record, log: join(log.folder, "events.jsonl") };
-};
-
-/** The record of the last stage: never one that is only held by a stage above. */
-export const lastRecord = (done: readonly StageResult[]): StageRecord => done.at(-1)!.record!;
-
-const rootOf = async (layout: string, platforms: BuiltImage["platforms"], signal: AbortSignal): Promise<Descriptor> => {
-  const manifests = platforms.map(({ plan, done }): Descriptor => {
-    const { digest } = lastRecord(done);
-    const { size } = statSync(blobPath(layout, digest));
-    return { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(plan.platform) };
-  });
-  if (manifests.length === 1) return manifests[0]!;
-  const images = platforms.map(({ done }, at) => ({ manifest: manifests[at]!, last: done.at(-1)!.decision.stage }));
-  const index = await writeJson(layout, mediaTypes.index, imageIndex(images));
-  await nameInLayout(layout, `index-${platforms[0]!.plan.image}`, index, signal);
-  return index;
 };
 
 const recordOf = (image: string, platforms: BuiltImage["platforms"], root: Descriptor, seconds: number): BuildRecord => ({

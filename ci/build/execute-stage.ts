@@ -8,44 +8,29 @@ import type { Plan, PlannedStage } from "../../dagger/src/pipeline/plan/types.js
 import { labelsOf } from "../../dagger/src/pipeline/render/step-labels.js";
 import { architectureOf, parentOf } from "../../dagger/src/pipeline/common/stage.js";
 import { dropDamaged, readManifest } from "../../dagger/src/oci-layout/blobs.js";
-import type { Descriptor } from "../../dagger/src/pipeline/oci/manifest.js";
-import { openStageArtifact, writeStageArtifact } from "../../dagger/src/oci-layout/stage-store.js";
 import { bootstrapDebian } from "../bootstrap/debian.js";
 import type { Job } from "../engines/interface/engine.js";
 import { gatherSecrets, openProxies, type Secret, secretProxies } from "../host/secrets.js";
 import { stageContext } from "../state/staged-context.js";
-import { findStage, keepStage, type StageRecord } from "../state/records.js";
-import { stageTag } from "../../dagger/src/pipeline/oci/stage-artifact.js";
-import { lowestTrust, type TrustLevel } from "../../dagger/src/pipeline/common/trust-level.js";
-import type { Ground } from "./parent-stage.js";
-import { nameInLayout } from "../state/layout-index.js";
-import { ensureLocal } from "../remote/stage-source.js";
-import type { Workshop } from "./build-context.js";
+import { findStage, keepStage } from "../state/records.js";
+import type { EngineSite } from "./engine-site.js";
+import type { Execution } from "../../dagger/src/build/ports.js";
 
 /**
- * Executes one stage with the engine, on the one below as it is kept, and makes its stage ref.
- * @param made gets the stage as soon as the engine has made it, while its layers are still read for the ref: what is executed on it needs no
- * more, and the engine has nothing to do meanwhile
+ * Executes one stage with an engine, on its parent or on the base.
  * @throws FactoryError whatever an engine throws
  */
-export const execute = async (
-  shop: Workshop,
-  plan: Plan,
-  stage: PlannedStage,
-  ground: Ground | null,
-  noCache: boolean,
-  made: (ground: Ground) => void = () => undefined,
-): Promise<StageRecord> => {
-  const { project, world, emit } = shop;
-  const started = world.now();
-  emit({ type: "stage-started", at: started, stage: stage.stage, platform: plan.platform });
-  // Before anything is made or fetched for it: without an engine both would be for nothing.
-  const engine = await shop.engine();
-  const base = ground === null && plan.base.kind === "bootstrap" ? await ensureBase(shop, plan, plan.base) : null;
-  // A RUN step needs all of what is below it.
-  if (ground !== null) await ensureLocal(project.state, shop.remote, ground);
+export const executeStage = async (
+  site: EngineSite,
+  { plan, stage, parent, noCache }: Execution,
+): Promise<{ digest: string; engine: string }> => {
+  const { project, world, emit } = site;
+  // Before the base is bootstrapped or a layer is fetched: without an engine both would be in vain.
+  const engine = await site.engine();
+  const base = parent === null && plan.base.kind === "bootstrap" ? await ensureBase(site, plan, plan.base) : null;
+  await parent?.ensureLocal();
   const secrets = gatherSecrets(plan.secrets, world.env, project.trust.level).list;
-  const job = await jobFor(shop, plan, stage, { parent: ground?.digest ?? null, base, secrets, noCache });
+  const job = await jobFor(site, plan, stage, { parent: parent?.digest ?? null, base, secrets, noCache });
   const { digest } = await engine.execute(job, emit, world.signal);
   if (digest === null)
     throw new FactoryError("ENGINE_FAILED", {
@@ -53,70 +38,13 @@ export const execute = async (
       why: `${engine.name} (${engine.address})`,
       fix: "run it again with FACTORY_DEBUG=1",
     });
-  const ended = world.now();
-  emit({ type: "stage-ended", at: ended, stage: stage.stage, platform: plan.platform, digest });
-  const keeping = keepRef(shop, stage, digest, ground);
-  const trust = ground === null ? project.state.trust : lowestTrust(project.state.trust, ground.trust);
-  made(groundAhead(project.state.layout, stage, digest, trust, keeping));
-  const ref = await keeping;
-  return {
-    key: stage.key,
-    stage: stage.stage,
-    image: plan.image,
-    platform: plan.platform,
-    digest,
-    ref: ref.digest,
-    parent: ground?.digest ?? null,
-    trust,
-    elsewhere: null,
-    engine: `${engine.name} (${engine.address})`,
-    at: started,
-    seconds: (ended - started) / 1000,
-  };
+  return { digest, engine: `${engine.name} (${engine.address})` };
 };
-
-const keepRef = async (
-  { project, world }: Workshop,
-  stage: PlannedStage,
-  digest: string,
-  ground: Ground | null,
-): Promise<Descriptor> => {
-  const { layout } = project.state;
-  const below = ground === null ? null : { layers: ground.layers, index: await ground.fileIndex() };
-  const ref = await writeStageArtifact(layout, stage, digest, below, world.signal);
-  await nameInLayout(layout, stageTag(stage.stage, stage.key), ref, world.signal);
-  return ref;
-};
-
-/** A stage whose ref is under way, for another that is executed on it: all its layers are here. */
-const groundAhead = (
-  layout: string,
-  { stage, key }: PlannedStage,
-  digest: string,
-  trust: TrustLevel,
-  keeping: Promise<Descriptor>,
-): Ground => ({
-  stage,
-  trust,
-  digest,
-  elsewhere: null,
-  ref: null,
-  layers: readManifest(layout, digest).layers.length,
-  parentIndex() {
-    throw new Error(`nothing is assembled on ${stage} before its ref is there`);
-  },
-  fileIndex: async () => openStageArtifact(layout, (await keeping).digest, key)!.fileIndex(),
-});
 
 type Inputs = { parent: string | null; base: string | null; secrets: readonly Secret[]; noCache: boolean };
 
 /** One stage as an engine takes it. */
-const jobFor = async (
-  { project, open, world }: Pick<Workshop, "project" | "open" | "world">,
-  plan: Plan,
-  stage: PlannedStage,
-  inputs: Inputs,
-): Promise<Job> => {
+const jobFor = async ({ project, open, world }: EngineSite, plan: Plan, stage: PlannedStage, inputs: Inputs): Promise<Job> => {
   const below = parentOf(stage.stage);
   const { layout } = project.state;
   // A proxy's login goes the way of a declared secret. No key depends on it: those are made.
@@ -155,7 +83,7 @@ const entriesOf = (stage: PlannedStage, snapshot: ContextSnapshot): Entry[] => {
 
 /** The bootstrapped base of a plan: from the state folder, or made now. */
 export const ensureBase = async (
-  { project, world }: Pick<Workshop, "project" | "world">,
+  { project, world }: Pick<EngineSite, "project" | "world">,
   plan: Pick<Plan, "image" | "platform" | "epoch">,
   base: Extract<Base, { kind: "bootstrap" }>,
 ): Promise<string> => {

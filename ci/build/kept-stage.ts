@@ -1,8 +1,11 @@
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import type { Plan, PlannedStage } from "../../dagger/src/pipeline/plan/types.js";
 import type { World } from "../host/world.js";
-import { findStage, type StageRecord } from "../state/records.js";
-import { knowledgeOf } from "./knowledge.js";
+import { ensureLocal } from "../../dagger/src/build/ensure-local.js";
+import { knowledgeOf } from "../../dagger/src/build/knowledge.js";
+import type { StageRecord } from "../../dagger/src/build/stage-record.js";
+import { findStage } from "../state/records.js";
+import { storeOf } from "../state/store.js";
 import {
   buildCommand,
   type OpenImage,
@@ -14,7 +17,7 @@ import {
   readBuildArgs,
   stageOf,
 } from "../project/project.js";
-import { ensureLocal, remoteUseOf } from "../remote/stage-source.js";
+import { remoteUseOf } from "../remote/stage-source.js";
 import { lazyRemote } from "../remote/lazy-remote.js";
 
 /** A stage of today's plan that is kept on this machine with all its bytes, and the plan. */
@@ -45,7 +48,7 @@ export const keptStage = async (world: World, wish: Wish): Promise<Kept> => {
   const name = stageOf(wish.stage);
   const stage = plan.stages.find((one) => one.stage === name)!;
   // What is kept and was built on something that is here no more is not what a build would give.
-  const { known } = await knowledgeOf(project.state, plan, null);
+  const { known } = await knowledgeOf(storeOf(project.state), plan, null);
   const record = known.has(stage.key) ? findStage(project.state, stage.key) : null;
   if (record === null) {
     throw new FactoryError("INPUT_MISSING", {

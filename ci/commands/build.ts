@@ -1,11 +1,14 @@
 import { relative, resolve } from "node:path";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { command } from "../cli/command.js";
-import { rebuildDamaged } from "../build/rebuild-damaged.js";
+import { lastRecord } from "../../dagger/src/build/build-stages.js";
+import { ensureLocal } from "../../dagger/src/build/ensure-local.js";
+import { rebuildDamaged } from "../../dagger/src/build/rebuild-damaged.js";
 import { usingState } from "../state/state-lock.js";
 import { requireWritable } from "../state/state.js";
-import { lastRecord, buildImage } from "../build/build-image.js";
-import { ensureLocal, remoteUseOf } from "../remote/stage-source.js";
+import { storeOf } from "../state/store.js";
+import { buildImage } from "../build/build-image.js";
+import { remoteUseOf } from "../remote/stage-source.js";
 import { lazyRemote } from "../remote/lazy-remote.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs, stageOf } from "../project/project.js";
 import { buildSummary } from "../view/build.js";
@@ -51,17 +54,17 @@ export const build = command({
     const upTo = stageOf(flags.stage);
     const buildArgs = readBuildArgs(flags["build-arg"]);
     const plans = platformsOf(open.image, flags.platform).map((platform) => planOf(project, open, platform, buildArgs));
-    const fresh = flags["no-cache"] ? (flags.refresh ? "replace" : "compare") : "no";
+    const rebuild = flags["no-cache"] ? (flags.refresh ? "replace" : "compare") : "no";
     const { engine, verbose } = flags;
     const use = remoteUseOf(flags.remote);
-    const remote = lazyRemote(use, project.state, plans[0]!, world);
+    const cache = lazyRemote(use, project.state, plans[0]!, world);
     const warn = (text: string) => world.stderr(`note: ${text}\n`);
     let toOutput = false;
     const { record, log } = await usingState(project.state, world, async () => {
-      const made = await rebuildDamaged(project.state, plans, warn, async (untrusted) => {
-        const request = { plans, upTo, fresh, engine, verbose, remote, prefer: "kept", untrusted } as const;
+      const made = await rebuildDamaged(storeOf(project.state), plans, warn, async (untrusted) => {
+        const request = { plans, upTo, rebuild, engine, verbose, cache, prefer: "local", untrusted } as const;
         const made = await buildImage(project, open, world, request);
-        if (output !== null) for (const { done } of made.platforms) await ensureLocal(project.state, remote, lastRecord(done));
+        if (output !== null) for (const { done } of made.platforms) await ensureLocal(project.state, cache, lastRecord(done));
         return made;
       });
       if (output !== null) {

@@ -5,7 +5,8 @@ import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
 import { atCommit, type PlaceThen } from "../project/at-commit.js";
 import { command } from "../cli/command.js";
 import { findIngredients, lastKeys } from "../state/records.js";
-import { knowledgeOf } from "../build/knowledge.js";
+import { knowledgeOf } from "../../dagger/src/build/knowledge.js";
+import { storeOf } from "../state/store.js";
 import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project/project.js";
 import { buildArgFlag, imageFlag, jsonFlag, platformFlag, stageFlag } from "../cli/flags.js";
 
@@ -36,7 +37,7 @@ export const explain = command({
         : await atCommit(project, world, flags.since, (old) => planAt(old, open.name, platform, buildArgs));
     const decisions =
       flags.since === undefined
-        ? decide(plan, await knowledgeOf(project.state, plan, null), false)
+        ? decide(plan, await knowledgeOf(storeOf(project.state), plan, null), false)
         : decideSince(plan, was, { at: "commit" });
     const shown = decisions.filter(({ stage }) => only === null || stage.stage === only);
     world.stdout(

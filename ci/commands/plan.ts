@@ -4,9 +4,10 @@ import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { command } from "../cli/command.js";
 import { type World } from "../host/world.js";
 import { expectedTime } from "../state/build-times.js";
-import { type Asking, firstOnly, knowledgeOf } from "../build/knowledge.js";
+import { storeOf } from "../state/store.js";
+import { type CacheLookup, knowledgeOf } from "../../dagger/src/build/knowledge.js";
 import { remoteUseOf } from "../remote/stage-source.js";
-import { lazyRemote } from "../remote/lazy-remote.js";
+import { lazyRemote, warnOnce } from "../remote/lazy-remote.js";
 import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project/project.js";
 import { planJson, planTable, type PlanView } from "../../dagger/src/pipeline/explain/plan-text.js";
 import { buildArgFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag } from "../cli/flags.js";
@@ -36,11 +37,11 @@ export const plan = command({
     const views: PlanView[] = [];
     const buildArgs = readBuildArgs(flags["build-arg"]);
     const plans = platformsOf(open.image, flags.platform).map((platform) => planOf(project, open, platform, buildArgs));
-    const remote = lazyRemote(use, project.state, plans[0]!, world);
-    const asking: Asking = remote === null ? null : { remote, prefer: "kept", warn: firstOnly(world) };
+    const cache = lazyRemote(use, project.state, plans[0]!, world);
+    const lookup: CacheLookup = cache === null ? null : { cache, prefer: "local", warn: warnOnce(world) };
     for (const one of plans) {
       const { platform } = one;
-      const decisions = decide(one, await knowledgeOf(project.state, one, asking), false);
+      const decisions = decide(one, await knowledgeOf(storeOf(project.state), one, lookup), false);
       const executed = decisions.filter(({ action }) => action === "execute").map(({ stage }) => stage.stage);
       const engine = executed.length === 0 ? null : await engineFor(project, world);
       views.push({ plan: one, decisions, engine, expected: expectedTime(project.state, one.image, platform, executed) });

@@ -1,10 +1,11 @@
 import { type ImageReport, reportOf } from "../../dagger/src/pipeline/report/image-report.js";
 import { imageReportText } from "../../dagger/src/pipeline/report/report-text.js";
 import { command } from "../cli/command.js";
-import { openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project/project.js";
+import { buildCommand, openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project/project.js";
+import { storeOf } from "../state/store.js";
 import { remoteUseOf } from "../remote/stage-source.js";
 import { lazyRemote } from "../remote/lazy-remote.js";
-import { stageContents } from "../build/stage-contents.js";
+import { stageContents } from "../../dagger/src/build/stage-contents.js";
 import { buildArgFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag } from "../cli/flags.js";
 
 /** How many folders, files and copies a person is shown; programs get more. */
@@ -28,7 +29,8 @@ export const report = command({
     const reports: ImageReport[] = [];
     for (const one of platformsOf(open.image, platform)) {
       const plan = planOf(project, open, one, readBuildArgs(words));
-      const contents = await stageContents(project.state, open.snapshot, plan, lazyRemote(use, project.state, plan, world));
+      const cache = lazyRemote(use, project.state, plan, world);
+      const contents = await stageContents(storeOf(project.state), open.snapshot, plan, cache, buildCommand(plan));
       reports.push(reportOf({ image: plan.image, platform: one }, contents, json ? top.json : top.text));
     }
     world.stdout(

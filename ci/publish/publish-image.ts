@@ -19,11 +19,13 @@ import {
 } from "../../dagger/src/distribution/tags.js";
 import type { Repository } from "../../dagger/src/registry/client.js";
 import type { World } from "../host/world.js";
-import { rebuildDamaged } from "../build/rebuild-damaged.js";
+import { rebuildDamaged } from "../../dagger/src/build/rebuild-damaged.js";
 import { historyOf } from "../host/git.js";
-import { checkMade } from "../build/chain.js";
+import { checkChain } from "../../dagger/src/build/chain.js";
 import { findStage } from "../state/records.js";
-import { type UntrustedDigests, firstOnly, knowledgeOf } from "../build/knowledge.js";
+import { knowledgeOf, type UntrustedDigests } from "../../dagger/src/build/knowledge.js";
+import { warnOnce } from "../remote/lazy-remote.js";
+import { storeOf } from "../state/store.js";
 import { type ImageRequest, buildImage, type BuiltImage } from "../build/build-image.js";
 import type { OpenImage, Project } from "../project/project.js";
 import { findBefore, pushMade, requirePushRight, stays, withSiblingHint, writableOf } from "./push-built.js";
@@ -113,9 +115,9 @@ const publishTo = async (
   }
   const past = await compared();
   const warn = (text: string) => world.stderr(`note: ${text}\n`);
-  const { made, image, asked } = await rebuildDamaged(state, plans, warn, async (untrusted) => {
+  const { made, image, asked } = await rebuildDamaged(storeOf(state), plans, warn, async (untrusted) => {
     const made = await makeForAll(project, open, world, { remote, target }, request, untrusted);
-    checkMade(state, made);
+    checkChain(state, made);
     const pushed = await pushMade(state, remote, target, made, world, request.refresh, () =>
       tagStatesOf(target, tags, past, null, beside),
     );
@@ -147,10 +149,10 @@ const makeForAll = async (
   const request: ImageRequest = {
     plans,
     upTo: "runtime",
-    fresh: "no",
+    rebuild: "no",
     engine,
     verbose,
-    remote,
+    cache: remote,
     prefer: "registry",
     untrusted,
     beforeExecution: () => requirePushRight(target),
@@ -160,7 +162,7 @@ const makeForAll = async (
   const digests = () => plans.flatMap(({ stages }) => stages.map(({ key }) => findStage(state, key)?.digest)).join();
   const ours = digests();
   remote.forget();
-  const asking = { remote, prefer: "registry", warn: firstOnly(world) } as const;
-  await Promise.all(plans.map((plan) => knowledgeOf(state, plan, asking, untrusted)));
+  const lookup = { cache: remote, prefer: "registry", warn: warnOnce(world) } as const;
+  await Promise.all(plans.map((plan) => knowledgeOf(storeOf(state), plan, lookup, untrusted)));
   return digests() === ours ? made : buildImage(project, open, world, request);
 };

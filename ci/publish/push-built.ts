@@ -11,7 +11,8 @@ import { findPublished, type PublishedImage, wrongImage } from "../../dagger/src
 import { keyTag } from "../../dagger/src/distribution/tags.js";
 import type { World } from "../host/world.js";
 import { findStage } from "../state/records.js";
-import { knowledgeOf } from "../build/knowledge.js";
+import { knowledgeOf } from "../../dagger/src/build/knowledge.js";
+import { storeOf } from "../state/store.js";
 import type { State } from "../state/state.js";
 import type { BuiltImage } from "../build/build-image.js";
 import type { Remote } from "../remote/stage-source.js";
@@ -58,8 +59,9 @@ export const findBefore = async (
   if (!isKnownHere) for (const { stages } of plans) remote.ask(stages.filter(({ kind }) => kind === "executed"));
   const key = keyTag(plans);
   const isMade = async (plan: Plan, digest: string) =>
-    findStage(state, plan.stages.at(-1)!.key)?.digest === digest && isWholeHere(plan, await knowledgeOf(state, plan, null));
-  const found = await findPublished(target, key, plans, { isMade, refsOf: remote.refsOf }).catch(async (error: unknown) => {
+    findStage(state, plan.stages.at(-1)!.key)?.digest === digest &&
+    isWholeHere(plan, await knowledgeOf(storeOf(state), plan, null));
+  const found = await findPublished(target, key, plans, { isMade, refsOf: remote.tagsOf }).catch(async (error: unknown) => {
     await remote.beside.unread(target, error);
     return { state: "absent" } as const;
   });

@@ -3,9 +3,11 @@ import { wordOf } from "../../dagger/src/pipeline/config/arguments.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { type TestPolicy, testPolicies } from "../../dagger/src/pipeline/config/test-policy.js";
 import type { World } from "../host/world.js";
-import { lastRecord, type BuiltImage } from "../build/build-image.js";
+import { lastRecord } from "../../dagger/src/build/build-stages.js";
+import { ensureLocal } from "../../dagger/src/build/ensure-local.js";
+import type { BuiltImage } from "../build/build-image.js";
 import type { Project } from "../project/project.js";
-import { ensureLocal, type Remote } from "../remote/stage-source.js";
+import type { Remote } from "../remote/stage-source.js";
 
 /** @throws FactoryError USAGE */
 export const testPolicyOf = (text: string): TestPolicy =>

@@ -2,33 +2,11 @@ import { appendFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSy
 import { join } from "node:path";
 import type { BuildEvent } from "../../dagger/src/pipeline/common/build-event.js";
 import { type Ingredients, keyOf } from "../../dagger/src/pipeline/plan/key.js";
-import type { Platform, StageName } from "../../dagger/src/pipeline/common/stage.js";
-import { isTrustedAt, type TrustLevel } from "../../dagger/src/pipeline/common/trust-level.js";
-import { extendsImage, missingBlobs, readManifest } from "../../dagger/src/oci-layout/blobs.js";
-import { openStageArtifact } from "../../dagger/src/oci-layout/stage-store.js";
+import type { Platform } from "../../dagger/src/pipeline/common/stage.js";
+import type { StageKeys } from "../../dagger/src/build/ports.js";
+import { type StageRecord, usableRecord, wholeRecord } from "../../dagger/src/build/stage-record.js";
 import { readNote, writeNote } from "../host/note.js";
 import { notWritable, type State } from "./state.js";
-
-/** What this checkout knows of an executed stage (or base): the digest that its key led to. */
-export type StageRecord = {
-  key: string;
-  stage: StageName | "base";
-  image: string;
-  platform: Platform;
-  /** Of the image manifest. */
-  digest: string;
-  /** Of the stage ref of an executed stage; null for a base and for what is assembled. */
-  ref: string | null;
-  /** Manifest of the stage that it was built on: it is part of no image that is built on another. Null for a base, base-tools and what is pulled. */
-  parent: string | null;
-  /** The lowest trust level of the build that made or fetched it, of the repository that it came from, and of all it is built on. */
-  trust: TrustLevel;
-  /** A repository that holds the blobs which are not here, `host/name`; null where all of them must be here. */
-  elsewhere: string | null;
-  engine: string;
-  at: number;
-  seconds: number;
-};
 
 const recordFile = (state: State, key: string): string => join(state.root, "stages", `${key}.json`);
 
@@ -38,55 +16,11 @@ export const readRecord = (state: State, key: string): StageRecord | null => {
   return record?.key === key ? record : null;
 };
 
-/**
- * A stage that is recorded, whole, and trusted as far as this build must trust what it uses. Any other is as good as absent: it is built
- * again, never used, never fatal.
- */
-export const findStage = (state: State, key: string): StageRecord | null => {
-  const record = readRecord(state, key);
-  return record === null || !isTrustedAt(record.trust, state.trust) ? null : wholeRecord(state, record);
-};
-
-/** A record whose blobs are here or in its repository, and whose stage ref can be opened; null for any other. */
-const wholeRecord = (state: State, record: StageRecord): StageRecord | null => {
-  if (record.ref !== null && openStageArtifact(state.layout, record.ref, record.key) === null) return null;
-  const missing = missingBlobs(state.layout, record.ref ?? record.digest);
-  if (missing === null) return null;
-  if (missing.length === 0) return record;
-  if (record.elsewhere === null) return null;
-  if (record.ref !== null) return record;
-  // What was assembled here was pushed nowhere yet, as far as anybody knows: only what is below it may be elsewhere.
-  const below = new Set(record.parent === null ? [] : layersOf(state, record.parent));
-  return missing.every(({ digest }) => below.has(digest)) ? record : null;
-};
-
-const layersOf = (state: State, digest: string): string[] => {
-  try {
-    return readManifest(state.layout, digest).layers.map((layer) => layer.digest);
-  } catch {
-    return [];
-  }
-};
-
-/**
- * Whether a kept stage was built on this result of the stage below. What is executed or assembled here says so in its record. A stage
- * that was pulled holds all that is below it: there the layers must agree.
- */
-export const isBuiltOn = (state: State, record: StageRecord, below: { digest: string }): boolean =>
-  record.parent === null ? extendsImage(state.layout, record.digest, below.digest) : record.parent === below.digest;
+/** A stage that is recorded and that this build may use. */
+export const findStage = (state: State, key: string): StageRecord | null => usableRecord(state, readRecord(state, key));
 
 /** A stage that is recorded, whole or not. */
 export const hasRecord = (state: State, key: string): boolean => existsSync(recordFile(state, key));
-
-/** What is wrong with a stage that is recorded and that findStage does not find; null where nothing is recorded. */
-export const faultOf = (state: State, key: string): string | null => {
-  if (!hasRecord(state, key)) return null;
-  const record = readRecord(state, key);
-  if (record === null) return "its record cannot be read";
-  if (!isTrustedAt(record.trust, state.trust))
-    return `it comes from a build of a ${record.trust}, and this build is ${state.trust}`;
-  return wholeRecord(state, record) === null ? "a part of it is missing or damaged" : null;
-};
 
 export const keepStage = (state: State, record: StageRecord): void => writeNote(recordFile(state, record.key), record, 2);
 
@@ -102,21 +36,20 @@ export const findIngredients = (state: State, key: string): Ingredients | null =
   return ingredients !== null && keyOf(ingredients) === key ? ingredients : null;
 };
 
-type LastKeys = Partial<Record<StageName, string>>;
 const lastFile = (state: State, image: string, platform: Platform): string =>
   join(state.root, "last", `${image}-${platform.replace("/", "-")}.json`);
 
 /** The keys of the last build of an image, by stage. */
-export const lastKeys = (state: State, image: string, platform: Platform): LastKeys =>
-  readNote<LastKeys>(lastFile(state, image, platform)) ?? {};
+export const lastKeys = (state: State, image: string, platform: Platform): StageKeys =>
+  readNote<StageKeys>(lastFile(state, image, platform)) ?? {};
 
 /** The keys of the last builds of all images. */
 export const allLastKeys = (state: State): ReadonlySet<string> => {
-  const keys = (name: string): string[] => Object.values(readNote<LastKeys>(join(state.root, "last", name)) ?? {});
+  const keys = (name: string): string[] => Object.values(readNote<StageKeys>(join(state.root, "last", name)) ?? {});
   return new Set(namesIn(join(state.root, "last")).flatMap(keys));
 };
 
-export const keepLastKeys = (state: State, image: string, platform: Platform, keys: LastKeys): void => {
+export const keepLastKeys = (state: State, image: string, platform: Platform, keys: StageKeys): void => {
   const was = lastKeys(state, image, platform);
   const now = { ...was, ...keys };
   if (JSON.stringify(now) === JSON.stringify(was)) return;
@@ -134,7 +67,7 @@ export const recordedKeys = (state: State): string[] =>
 export const allStages = (state: State): StageRecord[] =>
   recordedKeys(state).flatMap((key) => {
     const record = readRecord(state, key);
-    return record === null ? [] : (wholeRecord(state, record) ?? []);
+    return record === null ? [] : (wholeRecord(state.layout, record) ?? []);
   });
 
 const namesIn = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder) : []);

@@ -3,13 +3,13 @@ import type { BuildEvent } from "../../dagger/src/pipeline/common/build-event.js
 import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
 import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
 import { countSteps, type EngineSteps, type Held } from "../../dagger/src/pipeline/verify/judge.js";
-import { isLayerStep } from "../build/assemble-stage.js";
-import { runDecisions } from "../build/run-decisions.js";
-import { type StageResult } from "../build/stage-result.js";
+import { isLayerStep } from "../../dagger/src/build/assemble-stage.js";
+import { buildStages } from "../../dagger/src/build/build-stages.js";
+import type { StageResult } from "../../dagger/src/build/stage-result.js";
 import type { World } from "../host/world.js";
 import { engineOf } from "../build/engine-on-demand.js";
 import { findStage, keepStage } from "../state/records.js";
-import { buildImage } from "../build/build-image.js";
+import { buildImage, contextOf } from "../build/build-image.js";
 import type { OpenImage, Project } from "../project/project.js";
 import { openLive, openPlain } from "../view/draw.js";
 import { engineMark, eventsIn, heldOf } from "./evidence.js";
@@ -31,8 +31,15 @@ export type Seen = {
 export const buildOnce = async ({ project, open, world, engine }: Site, plan: Plan, verbose: boolean): Promise<Seen> => {
   const mark = engineMark(project.state);
   // No registry: what is proven is what this machine makes.
-  const alone = { remote: null, prefer: "kept", untrusted: new Set<string>() } as const;
-  const made = await buildImage(project, open, world, { plans: [plan], upTo: "runtime", fresh: "no", engine, verbose, ...alone });
+  const alone = { cache: null, prefer: "local", untrusted: new Set<string>() } as const;
+  const made = await buildImage(project, open, world, {
+    plans: [plan],
+    upTo: "runtime",
+    rebuild: "no",
+    engine,
+    verbose,
+    ...alone,
+  });
   const { done } = made.platforms[0]!;
   return seen(project, done, eventsIn(made.log), mark);
 };
@@ -60,8 +67,8 @@ export const makeAgain = async (site: Site, plan: Plan, which: ReadonlySet<Stage
     return { stage, action: "reuse", reasons: [{ why: "kept", where: { at: "state" } }] };
   });
   try {
-    const shop = { project, open, world, engine: engine.get, remote: null, emit };
-    const done = await runDecisions(shop, plan, decisions, "replace");
+    const context = contextOf({ project, open, world, engine: engine.get, emit }, null);
+    const done = await buildStages(context, plan, decisions, "replace");
     return seen(project, done, events, mark);
   } finally {
     display.close();

@@ -9,7 +9,7 @@ import { canonical } from "../../dagger/src/pipeline/common/canonical.js";
 import type { StageEntry } from "../../dagger/src/pipeline/contents/file-entry.js";
 import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
 import type { Held, Layer } from "../../dagger/src/pipeline/verify/judge.js";
-import type { StageResult } from "../build/stage-result.js";
+import type { StageResult } from "../../dagger/src/build/stage-result.js";
 import type { OpenImage } from "../project/project.js";
 import type { State } from "../state/state.js";
 

@@ -6,7 +6,8 @@ import type { Before } from "../../dagger/src/pipeline/verify/judge.js";
 import type { Subject } from "../../dagger/src/pipeline/verify/case.js";
 import type { CaseResult } from "../../dagger/src/pipeline/verify/case-result.js";
 import { subjectOf } from "../../dagger/src/verification/run-cases.js";
-import { knowledgeOf } from "../build/knowledge.js";
+import { knowledgeOf } from "../../dagger/src/build/knowledge.js";
+import { storeOf } from "../state/store.js";
 import { type OpenImage, type planOf, platformsOf, type Project } from "../project/project.js";
 import type { State } from "../state/state.js";
 import { buildOnce, type Site } from "./builds.js";
@@ -56,7 +57,7 @@ export const openBench = async (scratch: Scratch, wish: Wish): Promise<Bench> =>
   const atHome = wish.planner(scratch.home.project, scratch.home.open, platform, {});
   await shareKept(scratch.home.project.state, project.state, plan, scratch.world);
   const subject = subjectOf(scratch.root, project, open, plan);
-  const missing = decide(plan, await knowledgeOf(project.state, plan, null), false)
+  const missing = decide(plan, await knowledgeOf(storeOf(project.state), plan, null), false)
     .filter(({ action }) => action === "execute")
     .map(({ stage }) => stage.stage);
   if (wish.depth === "fast" && missing.length > 0) {

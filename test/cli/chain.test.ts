@@ -1,11 +1,12 @@
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { runDecisions } from "../../ci/build/run-decisions.js";
-import { checkMade } from "../../ci/build/chain.js";
-import { readRecord, type StageRecord } from "../../ci/state/records.js";
+import { buildStages } from "../../dagger/src/build/build-stages.js";
+import { checkChain } from "../../dagger/src/build/chain.js";
+import type { StageRecord } from "../../dagger/src/build/stage-record.js";
+import { readRecord } from "../../ci/state/records.js";
 import { stateOf } from "../../ci/state/state.js";
-import { buildImage } from "../../ci/build/build-image.js";
+import { buildImage, contextOf } from "../../ci/build/build-image.js";
 import { openImage, openProject } from "../../ci/project/project.js";
 import type { Decision } from "../../dagger/src/pipeline/decide/decide.js";
 import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
@@ -94,7 +95,7 @@ describe("a stage in the middle that is lost", () => {
 });
 
 describe("whatever was decided", () => {
-  const shop = async (decide: (plan: Plan) => Decision[]) => {
+  const build = async (decide: (plan: Plan) => Decision[]) => {
     const { world } = worldAt(project, {
       FACTORY_STATE: state,
       FACTORY_REMOTE: "off",
@@ -103,15 +104,9 @@ describe("whatever was decided", () => {
     });
     const opened = await openProject(world);
     const engine = () => Promise.reject(new Error("no engine is asked for"));
-    const around = {
-      project: opened,
-      open: await openImage(opened, undefined),
-      world,
-      engine,
-      remote: null,
-      emit: () => undefined,
-    };
-    return runDecisions(around, plan, decide(plan), "no");
+    const open = await openImage(opened, undefined);
+    const context = contextOf({ project: opened, open, world, engine, emit: () => undefined }, null);
+    return buildStages(context, plan, decide(plan), "no");
   };
   const reuse = (stage: Plan["stages"][number]): Decision => ({
     stage,
@@ -138,7 +133,7 @@ describe("whatever was decided", () => {
   ])("no stage is %s", async (_, decisions) => {
     await forget("application");
     await forget("runtime");
-    await expect(shop(({ stages }) => stages.map((stage, at) => decisions[at]!(stage)))).rejects.toMatchObject({
+    await expect(build(({ stages }) => stages.map((stage, at) => decisions[at]!(stage)))).rejects.toMatchObject({
       code: "CACHE_BROKEN",
     });
   });
@@ -165,18 +160,18 @@ describe("before any tag, an image is held against its plan", () => {
     return buildImage(opened, await openImage(opened, undefined), world, {
       plans: [plan],
       upTo: "runtime",
-      fresh: "no",
+      rebuild: "no",
       engine: "auto",
       verbose: false,
-      remote: null,
-      prefer: "kept",
+      cache: null,
+      prefer: "local",
       untrusted: new Set(),
     });
   };
 
   test("one that is whole passes; one that lacks a stage, a layer or trust does not", async () => {
     const image = await made();
-    expect(() => checkMade(local(), image)).not.toThrow();
+    expect(() => checkChain(local(), image)).not.toThrow();
     const [one] = image.platforms;
     const withRecord = (at: number, change: (record: StageRecord) => StageRecord | null) => ({
       ...image,
@@ -198,6 +193,6 @@ describe("before any tag, an image is held against its plan", () => {
       { ...image, platforms: [{ ...one!, plan: { ...plan, platform: "linux/arm64" as const } }] },
       { ...image, root: { ...image.root, digest: one!.done[2]!.record!.digest } },
     ];
-    for (const [at, each] of wrong.entries()) expect(() => checkMade(local(), each), `case ${at}`).toThrow(broken);
+    for (const [at, each] of wrong.entries()) expect(() => checkChain(local(), each), `case ${at}`).toThrow(broken);
   });
 });

@@ -44,6 +44,7 @@ const floors: readonly (readonly [folder: string, packages: RegExp])[] = [
   ["dagger/src/filesystem", node],
   ["dagger/src/oci-layout", nodeAnd("fflate", "@bokuweb/zstd-wasm")],
   ["dagger/src/distribution", node],
+  ["dagger/src/build", node],
   ["dagger/src/dagger", nodeAnd("@dagger\\.io/dagger")],
   ["dagger/src/verification", node],
   ["dagger/src/module", nodeAnd("@dagger\\.io/dagger")],

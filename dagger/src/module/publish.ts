@@ -7,7 +7,8 @@ import { blobPath } from "../oci-layout/blobs.js";
 import { findPublished, type FoundImage, wrongImage } from "../distribution/published.js";
 import { taggedRef } from "../distribution/pull-stage.js";
 import { pushImage } from "../distribution/push-image.js";
-import { type Address, elsewhere, openHome, registryShelf } from "./registry-stage-cache.js";
+import { inRepository } from "../build/registry-stage-cache.js";
+import { type Address, openHome, registryShelf } from "./registry-stage-cache.js";
 import { type CacheMode, limited } from "./stage-cache.js";
 import { checkTags, keyTag, moveTags, refuseNarrower, tagStatesOf, tagImage } from "../distribution/tags.js";
 
@@ -57,7 +58,7 @@ export const publishCall = async (client: Client, asked: Asked & AskedSecrets, t
   const right = await home.canPush();
   if (right.state !== "allowed") throw right.error;
   const { layout, root } = await imageOfCall(call, asked, limited(registryShelf(home, beside), target.cache));
-  await pushImage(home, layout, root, elsewhere(layout, root));
+  await pushImage(home, layout, root, inRepository(layout, root));
   const image = { root, bytes: readFileSync(blobPath(layout, root.digest)) };
   // A function sees no commit: nothing is compared, and tags move to what is published.
   await moveTags(home, await tagStatesOf(home, target.tags, null, null, beside), image, null, beside);

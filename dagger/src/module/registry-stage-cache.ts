@@ -1,12 +1,13 @@
 import { readFileSync } from "node:fs";
 import type { Secret } from "@dagger.io/dagger";
 import type { BesideImage } from "../distribution/beside-image.js";
-import { blobPath, closure, hasBlob } from "../oci-layout/blobs.js";
+import { inRepository } from "../build/registry-stage-cache.js";
+import { blobPath } from "../oci-layout/blobs.js";
 import { FactoryError } from "../pipeline/common/error.js";
 import type { Descriptor } from "../pipeline/oci/manifest.js";
 import { stageTag } from "../pipeline/oci/stage-artifact.js";
 import { fetchBlobs, pullStage } from "../distribution/pull-stage.js";
-import { type Elsewhere, pushImage } from "../distribution/push-image.js";
+import { pushImage } from "../distribution/push-image.js";
 import { openRepository, type Repository } from "../registry/client.js";
 import { anonymous, explicitCredentials } from "../registry/auth/credentials.js";
 import { isLoopback } from "../registry/http/proxy.js";
@@ -64,16 +65,6 @@ const refuseLoopback = (registry: RepositoryName["registry"]): void => {
   });
 };
 
-/** What of an image is not in the layout is in the repository: it came from a ref there, of which only the small parts were brought. */
-export const elsewhere = (layout: string, root: Descriptor): Elsewhere => ({
-  present: new Set(
-    closure(layout, root)
-      .filter((blob) => !hasBlob(layout, blob))
-      .map(({ digest }) => digest),
-  ),
-  sources: [],
-});
-
 /** Stage refs in the image's own repository. One that the registry does not take is made again next time. */
 export const registryShelf = (home: Repository, beside: BesideImage): Shelf => ({
   async find(stage, layout) {
@@ -104,7 +95,7 @@ export const registryShelf = (home: Repository, beside: BesideImage): Shelf => (
   },
   async keep(stage, ref, layout) {
     try {
-      await pushImage(home, layout, ref, elsewhere(layout, ref));
+      await pushImage(home, layout, ref, inRepository(layout, ref));
       await tagImage(home, stageTag(stage.stage, stage.key), ref.mediaType, readFileSync(blobPath(layout, ref.digest)));
     } catch (error) {
       beside.unkept(error);

@@ -1,17 +1,14 @@
 import type { BuildEvent } from "../../dagger/src/pipeline/common/build-event.js";
-import type { World } from "../host/world.js";
 import type { Engine } from "../engines/interface/engine.js";
-import type { StageSource } from "../remote/stage-source.js";
+import type { World } from "../host/world.js";
 import type { OpenImage, Project } from "../project/project.js";
 
-/** What carrying out decisions needs beside them. */
-export type Workshop = {
+/** What executing a stage on this machine needs beside the stage. */
+export type EngineSite = {
   project: Project;
   open: OpenImage;
   world: World;
-  /** Asked for only when a stage must be executed. */
+  /** Called only when a stage is executed. */
   engine: () => Promise<Engine>;
-  /** Where layers come from that are not here. */
-  remote: StageSource | null;
   emit: (event: BuildEvent) => void;
 };

@@ -1,10 +1,9 @@
-import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { FactoryError } from "../pipeline/common/error.js";
 
 /**
  * A stage that would be built on something else than the result of the stage below, or an image that is not what its plan says. Nothing
- * was built or published. Whoever decided what to make may decide again, of what is there now (heal.ts).
+ * was built or published. A caller may decide again, from what is available now (rebuild-damaged.ts).
  */
-
 export class ChainBroken extends FactoryError {
   constructor(what: string, why: string) {
     super("CACHE_BROKEN", {
