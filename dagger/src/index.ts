@@ -13,7 +13,9 @@ import {
   type Secret,
   type Workspace,
 } from "@dagger.io/dagger";
-import { imageOfCall, asUserErrors, openCall, stageOfCall } from "./module/request.js";
+import { builtImage } from "./module/build.js";
+import { asUserErrors, openCall } from "./module/request.js";
+import { stageOfCall } from "./module/stage.js";
 import { asLayout, lintCall, testImage } from "./module/lint.js";
 import { explainCall } from "./module/explain.js";
 import { oneOf } from "./pipeline/config/arguments.js";
@@ -21,7 +23,7 @@ import { renderedFiles } from "./pipeline/render/rendered-files.js";
 import { planJsonText, planText, textFile } from "./module/plan.js";
 import { publishCall } from "./module/publish.js";
 import { reportCall } from "./module/report.js";
-import { cacheModes, noShelf } from "./module/stage-cache.js";
+import { cacheModes } from "./module/image-repository.js";
 
 // The functions that `dagger call` offers: each reads its arguments and hands on. Longer than other files: Dagger reads its functions from one class of one file, each argument with a comment of its own.
 
@@ -218,7 +220,7 @@ export class ImageFactory {
   ): Promise<Directory> {
     return asUserErrors(async () => {
       const call = await openCall(dag, { workspace, source, image, platform, buildArgs });
-      return asLayout(call, await imageOfCall(call, { secrets, ca, noCache }, noShelf));
+      return asLayout(call, await builtImage(call, { secrets, ca, noCache }));
     });
   }
 
@@ -370,7 +372,7 @@ export class ImageFactory {
   ): Promise<void> {
     await asUserErrors(async () => {
       const call = await openCall(dag, { workspace, source, image, platform, buildArgs });
-      const made = await imageOfCall(call, { secrets, ca, noCache }, noShelf);
+      const made = await builtImage(call, { secrets, ca, noCache });
       for (const plan of call.plans) await testImage(dag, plan, made, call.scratch);
     });
   }

@@ -1,7 +1,6 @@
 import { readManifest } from "../oci-layout/blobs.js";
 import { openStageArtifact } from "../oci-layout/stage-store.js";
 import type { TrustLevel } from "../pipeline/common/trust-level.js";
-import type { FileIndex } from "../pipeline/contents/file-entry.js";
 import type { ParentIndex } from "../pipeline/contents/parent-index.js";
 import { sizesOf } from "../pipeline/context/snapshot.js";
 import { assembleLayer } from "../pipeline/layer/plan-layer.js";

@@ -1,7 +1,8 @@
 import { existsSync, linkSync, mkdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import type { Client, Container, Directory, Workspace } from "@dagger.io/dagger";
-import { asDirectory, type PreparedRequest, type BuiltImage, openSourceCall } from "./request.js";
+import type { BuiltImage } from "./build.js";
+import { asDirectory, openSourceCall, type PreparedRequest } from "./request.js";
 import { enginePlatform } from "../dagger/sdk-types.js";
 import { blobPath, closure, readBlob, readManifest } from "../oci-layout/blobs.js";
 import { packLayout } from "../oci-layout/archive.js";

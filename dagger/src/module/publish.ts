@@ -1,15 +1,14 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Client, Secret } from "@dagger.io/dagger";
-import { type Asked, type AskedSecrets, imageOfCall, openCall } from "./request.js";
+import { buildImage, note, storeOf } from "./build.js";
+import { type Asked, type AskedSecrets, openCall } from "./request.js";
 import { besideImage } from "../distribution/beside-image.js";
 import { blobPath } from "../oci-layout/blobs.js";
 import { findPublished, type FoundImage, wrongImage } from "../distribution/published.js";
-import { taggedRef } from "../distribution/pull-stage.js";
 import { pushImage } from "../distribution/push-image.js";
 import { inRepository } from "../build/registry-stage-cache.js";
-import { type Address, openHome, registryShelf } from "./registry-stage-cache.js";
-import { type CacheMode, limited } from "./stage-cache.js";
+import { type Address, type CacheMode, openHome, repositoryCache } from "./image-repository.js";
 import { checkTags, keyTag, moveTags, refuseNarrower, tagStatesOf, tagImage } from "../distribution/tags.js";
 
 export type Target = Omit<Address, "name" | "caFile"> & {
@@ -38,18 +37,19 @@ export const publishCall = async (client: Client, asked: Asked & AskedSecrets, t
   if (platforms.length < call.open.image.platforms.length)
     await refuseNarrower(home, target.tags, platforms, "leave --platform away: all platforms of images.yaml are published");
   const key = keyTag(call.plans);
-  const warn = (text: string) => process.stderr.write(`note: ${text}\n`);
-  const beside = besideImage(warn);
+  const beside = besideImage(note);
+  const store = storeOf(call);
+  const cache = repositoryCache(store, home, beside, target.cache);
   const before = (): Promise<FoundImage> =>
     findPublished(home, key, call.plans, {
       isMade: async () => false,
-      refsOf: async (stage) => [{ from: home, tagged: await taggedRef(home, stage) }],
+      refsOf: cache.tagsOf,
     }).catch(async (error: unknown) => {
       await beside.unread(home, error);
       return { state: "absent" };
     });
   const found: FoundImage = asked.noCache || target.cache === "off" ? { state: "absent" } : await before();
-  if (found.state === "wrong") warn(wrongImage(home, key, found.what));
+  if (found.state === "wrong") note(wrongImage(home, key, found.what));
   if (found.state === "found") {
     const there = found.image;
     await moveTags(home, await tagStatesOf(home, target.tags, null, there.root.digest, beside), there, null, beside);
@@ -57,8 +57,11 @@ export const publishCall = async (client: Client, asked: Asked & AskedSecrets, t
   }
   const right = await home.canPush();
   if (right.state !== "allowed") throw right.error;
-  const { layout, root } = await imageOfCall(call, asked, limited(registryShelf(home, beside), target.cache));
-  await pushImage(home, layout, root, inRepository(layout, root));
+  const ports = { store, cache: target.cache === "off" ? null : cache };
+  const { layout, root } = await buildImage(call, asked, ports, async (image) => {
+    await pushImage(home, image.layout, image.root, inRepository(image.layout, image.root));
+    return image;
+  });
   const image = { root, bytes: readFileSync(blobPath(layout, root.digest)) };
   // A function sees no commit: nothing is compared, and tags move to what is published.
   await moveTags(home, await tagStatesOf(home, target.tags, null, null, beside), image, null, beside);

@@ -4,23 +4,15 @@
  * The functions of the Dagger module: from arguments to a plan, and from a plan to an image. They plan and build as the command line does, and
  * differ in where files come from.
  */
-import { randomUUID } from "node:crypto";
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync } from "node:fs";
 import { join, relative } from "node:path";
-import type { Client, Container, Directory, Secret, Workspace } from "@dagger.io/dagger";
-import { contextOf } from "../dagger/sdk-types.js";
-import { writeJson } from "../oci-layout/blobs.js";
-import { indexOf, layoutText } from "../oci-layout/archive.js";
-import { chainOf, buildImage, settle, type Workshop } from "./build.js";
-import { platformsOf, readBuildArgs, stageOf } from "../pipeline/config/arguments.js";
+import type { Client, Directory, Secret, Workspace } from "@dagger.io/dagger";
+import { platformsOf, readBuildArgs } from "../pipeline/config/arguments.js";
 import { FactoryError } from "../pipeline/common/error.js";
-import { type Descriptor, imageIndex, mediaTypes } from "../pipeline/oci/manifest.js";
 import { planImage } from "../pipeline/plan/plan.js";
 import { type Plan } from "../pipeline/plan/types.js";
 import { problemLines } from "../pipeline/common/error-text.js";
 import { type Platform, platformNames } from "../pipeline/common/stage.js";
-import { secretsOf } from "./secret-args.js";
-import type { Shelf } from "./stage-cache.js";
 import { type OpenImage, openImage, openSource, directoryReader, workspaceReader, type Source } from "./source.js";
 
 /** What every function is asked with. */
@@ -85,64 +77,6 @@ export const requireSinglePlatform = (plans: readonly Plan[], what: string): Pla
     why: `this asks for ${plans.map(({ platform }) => platform).join(", ")}`,
     fix: "name one: --platform linux/amd64; `image` and `publish` take several",
   });
-};
-
-const workshopOf = async ({ client, open, scratch }: PreparedRequest, plan: Plan, asked: AskedSecrets): Promise<Workshop> => ({
-  client,
-  plan,
-  context: contextOf((path, include) =>
-    client
-      .currentModule()
-      .workdir(relative(process.cwd(), join(open.folder, path)), include.length === 0 ? {} : { include: [...include] }),
-  ),
-  secrets: await secretsOf(plan.secrets, asked.secrets, asked.ca),
-  fresh: asked.noCache ? `${relative(process.cwd(), scratch)}-${randomUUID()}` : null,
-});
-
-/** The container of a stage; all that it needs has run when this returns, so that a failure is told in our words. */
-export const stageOfCall = async (client: Client, asked: Asked & AskedSecrets, name: string): Promise<Container> => {
-  const wanted = stageOf(name);
-  const call = await openCall(client, asked);
-  const plan = requireSinglePlatform(call.plans, "a container");
-  const shop = await workshopOf(call, plan, asked);
-  const chain = chainOf(
-    shop,
-    plan.stages.find(({ stage }) => stage === wanted)!,
-  );
-  for (const { stage, built } of chain) await settle(plan, stage, built);
-  return chain.at(-1)!.built.container;
-};
-
-/** An image in an OCI layout of this container: a manifest, or an index where several platforms were asked for. */
-export type BuiltImage = { layout: string; root: Descriptor };
-
-/** @param made as buildImage has it, for one platform after the other */
-export const imageOfCall = async (
-  call: PreparedRequest,
-  asked: AskedSecrets,
-  shelf: Shelf,
-  made?: Parameters<typeof buildImage>[2],
-): Promise<BuiltImage> => {
-  const { client, open, plans } = call;
-  const layout = join(call.scratch, "layout");
-  const manifests: Descriptor[] = [];
-  for (const plan of plans) {
-    const scratch = folderIn(call.scratch, plan.platform.replace("/", "-"));
-    const asFile = (path: string) => client.currentModule().workdirFile(relative(process.cwd(), path));
-    const shop = await workshopOf(call, plan, asked);
-    manifests.push(await buildImage(shop, { open, layout, scratch, asFile, shelf }, made));
-  }
-  const root =
-    manifests.length === 1
-      ? manifests[0]!
-      : await writeJson(
-          layout,
-          mediaTypes.index,
-          imageIndex(manifests.map((manifest, at) => ({ manifest, last: plans[at]!.stages.at(-1)! }))),
-        );
-  writeFileSync(join(layout, "oci-layout"), layoutText);
-  writeFileSync(join(layout, "index.json"), JSON.stringify(indexOf(root)));
-  return { layout, root };
 };
 
 /** A folder of this container as a directory that a function can return. */

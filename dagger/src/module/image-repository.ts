@@ -1,20 +1,12 @@
-import { readFileSync } from "node:fs";
 import type { Secret } from "@dagger.io/dagger";
+import type { Store } from "../build/ports.js";
+import { type RegistryCache, registryStageCache } from "../build/registry-stage-cache.js";
 import type { BesideImage } from "../distribution/beside-image.js";
-import { inRepository } from "../build/registry-stage-cache.js";
-import { blobPath } from "../oci-layout/blobs.js";
 import { FactoryError } from "../pipeline/common/error.js";
-import type { Descriptor } from "../pipeline/oci/manifest.js";
-import { stageTag } from "../pipeline/oci/stage-artifact.js";
-import { fetchBlobs, pullStage } from "../distribution/pull-stage.js";
-import { pushImage } from "../distribution/push-image.js";
-import { openRepository, type Repository } from "../registry/client.js";
 import { anonymous, explicitCredentials } from "../registry/auth/credentials.js";
+import { openRepository, type Repository } from "../registry/client.js";
 import { isLoopback } from "../registry/http/proxy.js";
 import { parseRepository, type RepositoryName } from "../registry/reference/reference.js";
-import type { Shelf } from "./stage-cache.js";
-import { openStageArtifact } from "../oci-layout/stage-store.js";
-import { tagImage } from "../distribution/tags.js";
 
 /** Where an image goes, and who sends it there. */
 export type Address = {
@@ -65,46 +57,41 @@ const refuseLoopback = (registry: RepositoryName["registry"]): void => {
   });
 };
 
-/** Stage refs in the image's own repository. One that the registry does not take is made again next time. */
-export const registryShelf = (home: Repository, beside: BesideImage): Shelf => ({
-  async find(stage, layout) {
-    const pulled = await pullStage(home, layout, stage);
-    switch (pulled.state) {
-      case "found":
-        return pulled.value.ref.digest;
-      case "absent":
-      // Made again, and repaired by `keep`.
-      case "damaged":
-        return null;
-      case "unknown":
-        if (await isLeftOut(home, beside, pulled.error)) return null;
-        throw new FactoryError("REGISTRY_UNREACHABLE", {
-          what: `cannot tell which stages ${home.name} has`,
-          why: pulled.why,
-          fix: "mend the connection or the login, or go on without what is there: --cache off",
-        });
-    }
-  },
-  async fileIndex(stage, ref, layout) {
-    const opened = openStageArtifact(layout, ref, stage.key)!;
-    await fetchBlobs([home], layout, [opened.parts.full]);
-    return opened.fileIndex();
-  },
-  async bring(missing, layout) {
-    await fetchBlobs([home], layout, missing);
-  },
-  async keep(stage, ref, layout) {
-    try {
-      await pushImage(home, layout, ref, inRepository(layout, ref));
-      await tagImage(home, stageTag(stage.stage, stage.key), ref.mediaType, readFileSync(blobPath(layout, ref.digest)));
-    } catch (error) {
-      beside.unkept(error);
-    }
-  },
-});
+/** Whether executed stages are neither looked up nor kept in the repository, looked up, or both. */
+export const cacheModes = ["off", "read", "write"] as const;
+export type CacheMode = (typeof cacheModes)[number];
 
-const isLeftOut = (home: Repository, beside: BesideImage, error: unknown): Promise<boolean> =>
-  beside.unread(home, error).then(
-    () => true,
-    () => false,
-  );
+/** The executed stages in an image's own repository. A stage that the registry does not take is executed again next time. */
+export function repositoryCache(store: Store, home: Repository, beside: BesideImage, mode: CacheMode): RegistryCache {
+  return registryStageCache({
+    store,
+    signal: new AbortController().signal,
+    now: Date.now,
+    unanswered: "fail",
+    read: [{ repository: home, trust: store.trust }],
+    keepIn: mode === "write" ? home : null,
+    repository: () => home,
+    async unread(_, pulled) {
+      try {
+        await beside.unread(home, pulled.error);
+        return { state: "absent" };
+      } catch {
+        return { ...pulled, error: unanswered(home, pulled.why) };
+      }
+    },
+    unstored(error) {
+      throw error;
+    },
+    unkept: beside.unkept,
+    fetching: () => undefined,
+    replaced: () => undefined,
+  });
+}
+
+function unanswered({ name }: Repository, why: string): FactoryError {
+  return new FactoryError("REGISTRY_UNREACHABLE", {
+    what: `cannot tell which stages ${name} has`,
+    why,
+    fix: "mend the connection or the login, or go on without what is there: --cache off",
+  });
+}
