@@ -3,7 +3,7 @@
  *
  * Resolves the parts of images.lock that are missing. A part that cannot be resolved stays as it was, and is told.
  */
-import { debianMirror, includeOf } from "../../dagger/src/pipeline/steps/debian-base.js";
+import { debianMirror, includeOf, resolvedOn } from "../../dagger/src/pipeline/steps/debian-base.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import type { PackageSet, PythonSet } from "../../dagger/src/pipeline/config/lock.js";
 import { pythonOf } from "../../dagger/src/pipeline/python/projects.js";
@@ -54,25 +54,26 @@ const packageParts = (at: Resolving): Part[] => {
     return platforms.flatMap((platform): Part[] => {
       const locked = at.lock.images[open.name];
       const bootstrapped = base.bootstrap !== undefined && stage === "base-tools";
+      const on = resolvedOn(base);
+      const [set, baseSet] = [locked?.packages?.[stage]?.[platform], locked?.bootstrap?.[platform]].map(onThis(on));
       const answered =
-        (requested.length === 0 || same(locked?.packages?.[stage]?.[platform]?.requested, requested)) &&
-        (!bootstrapped || same(locked?.bootstrap?.[platform]?.requested, include));
+        (requested.length === 0 || same(set?.requested, requested)) && (!bootstrapped || same(baseSet?.requested, include));
       if ((requested.length === 0 && !bootstrapped) || (answered && !update)) return [];
-      const keep = (set: PackageSet) => (((lockedImage(at).packages ??= {})[stage] ??= {})[platform] = set);
-      const keepBase = (set: PackageSet) => ((lockedImage(at).bootstrap ??= {})[platform] = set);
+      const keep = (found: PackageSet) => (((lockedImage(at).packages ??= {})[stage] ??= {})[platform] = found);
+      const keepBase = (found: PackageSet) => ((lockedImage(at).bootstrap ??= {})[platform] = found);
       return [
         {
           what: `${base.packages} packages of ${open.name} ${stage} for ${platform}`,
           resolve: async () => {
             // In other words the same request: its pins stay.
-            const held = bootstrapped ? stillMet(locked?.bootstrap?.[platform], include) : null;
-            const met = stillMet(locked?.packages?.[stage]?.[platform], requested, held?.packages);
+            const held = bootstrapped ? stillMet(baseSet, include) : null;
+            const met = stillMet(set, requested, held?.packages);
             if (!update && (held !== null || !bootstrapped) && (met !== null || requested.length === 0)) {
               if (held !== null) keepBase(held);
               if (met !== null) keep(met);
               return;
             }
-            if (base.packages === "dnf") return void keep(await resolveRpmSet(at, stage, platform, requested));
+            if (base.packages === "dnf") return void keep({ ...(await resolveRpmSet(at, stage, platform, requested)), on });
             if (base.bootstrap === undefined) throw notBootstrapped(open.name);
             await inWork(async (work) => {
               const found = await resolveDebian({
@@ -85,8 +86,8 @@ const packageParts = (at: Resolving): Part[] => {
                 cache: project.state.cache,
                 signal: world.signal,
               });
-              if (bootstrapped) keepBase(found.bootstrap);
-              if (requested.length > 0) keep(found.packages);
+              if (bootstrapped) keepBase({ ...found.bootstrap, on });
+              if (requested.length > 0) keep({ ...found.packages, on });
             });
           },
         },
@@ -94,6 +95,12 @@ const packageParts = (at: Resolving): Part[] => {
     });
   });
 };
+
+/** A set that was resolved on something else is as good as none. */
+const onThis =
+  (on: string) =>
+  (set: PackageSet | undefined): PackageSet | undefined =>
+    set?.on === undefined || set.on === on ? set : undefined;
 
 const notBootstrapped = (image: string): FactoryError =>
   new FactoryError("LOCK_MISSING", {

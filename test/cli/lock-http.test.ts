@@ -210,6 +210,6 @@ test("an index page in JSON", () => {
 
 test("the name that was meant", () => {
   expect(closest("pyhton3", ["python3", "perl", "python3.11"])).toBe("python3");
-  expect(closest("gti", ["git", "gt"])).toBe("gt");
+  expect(closest("gti", ["curl", "git"])).toBe("git");
   expect(closest("entirely-else", ["git", "curl"])).toBe(null);
 });

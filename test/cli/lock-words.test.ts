@@ -119,6 +119,25 @@ images:
     expect((await typed(folder, "lock", "--check")).code).toBe(0);
   });
 
+  test.each([
+    ["another suite", "{ bootstrap: debian, suite: trixie, packages: apt }"],
+    ["another base", "{ image: debian:13, packages: apt }"],
+  ])("on %s they are out of date: lock --check, plan and build say so, and nothing of them is pinned", async (_, other) => {
+    const held = lock("[git=1]", "[git]")
+      .replace(/requested: \[(ca|git)/g, '"on": debian bookworm, requested: [$1')
+      .replace("format: 1", `format: 1\nbases: { debian:13: sha256:${"a".repeat(64)} }`);
+    const of = (base: string) => project({ "images.yaml": images("{ packages: [git] }", "", base), "images.lock": held });
+    expect((await typed(of(base), "lock", "--check")).code).toBe(0);
+    const folder = of(other);
+    const checked = await typed(folder, "lock", "--check");
+    expect(checked.code).toBe(2);
+    expect(checked.stdout).toContain("-debian bookworm");
+    const { stdout } = await typed(folder, "plan", "--json", "--remote", "off");
+    const [{ step }] = JSON.parse(stdout).plans[0].stages[0].ingredients.steps;
+    expect(step).toMatchObject({ do: "install", pins: null });
+    expect((await typed(folder, "build")).code).toBe(67);
+  });
+
   test("a package that is included twice is included once", async () => {
     const twice = "{ bootstrap: debian, suite: bookworm, packages: apt, include: [ca-certificates, ca-certificates] }";
     const folder = project({ "images.yaml": images("{ packages: [git] }", "", twice), "images.lock": lock("[git=1]", "[git]") });

@@ -14,6 +14,8 @@ const pin = line().regex(/^[A-Za-z0-9][!-~]*$/, "expected a package with its ver
 const packageSet = z.strictObject({
   /** The names that images.yaml asks for, sorted. */
   requested: z.array(line()),
+  /** What they were resolved on (resolvedOn). Locks of before this was kept do not say. */
+  on: line().optional(),
   /** All packages the install brings, sorted, as the manager takes them: `name=version` for apt, `name-epoch:version-release.arch` for dnf. */
   packages: z.array(pin),
 });

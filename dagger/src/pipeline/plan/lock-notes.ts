@@ -1,4 +1,4 @@
-import { includeOf } from "../steps/debian-base.js";
+import { includeOf, resolvedOn } from "../steps/debian-base.js";
 import type { Lock } from "../config/lock.js";
 import type { Note, PlannedStage } from "./types.js";
 import type { PythonFinding } from "../python/projects.js";
@@ -27,8 +27,11 @@ export const notesOf = (
     stage: StageName,
     asked: readonly string[],
     held: readonly string[] | undefined,
+    on?: string,
   ) => {
     if (held === undefined) notes.push({ note: "floating", what, stage });
+    else if (on !== undefined && on !== resolvedOn(image.base))
+      notes.push({ note: "stale", what, stage, added: [resolvedOn(image.base)], removed: [on] });
     else if (held.join("\n") !== asked.join("\n")) {
       notes.push({
         note: "stale",
@@ -40,11 +43,15 @@ export const notesOf = (
     }
   };
   if (image.base.bootstrap !== undefined) {
-    compare("bootstrap", "base-tools", includeOf(image.base), locked?.bootstrap?.[platform]?.requested);
+    const held = locked?.bootstrap?.[platform];
+    compare("bootstrap", "base-tools", includeOf(image.base), held?.requested, held?.on);
   }
   for (const { stage, ingredients } of stages) {
     for (const { step } of ingredients.steps) {
-      if (step.do === "install") compare("packages", stage, step.names, locked?.packages?.[stage]?.[platform]?.requested);
+      if (step.do === "install") {
+        const held = locked?.packages?.[stage]?.[platform];
+        compare("packages", stage, step.names, held?.requested, held?.on);
+      }
       if (step.do === "python") {
         const held = locked?.python?.[platform];
         compare("python", stage, step.requires, held?.requested);

@@ -4,7 +4,7 @@
  * The one planner: from images.yaml, the lock and the context to four stages with their keys. Values in, values out: no file, process, clock
  * or network is asked.
  */
-import { debianMirror, includeOf } from "../steps/debian-base.js";
+import { debianMirror, includeOf, resolvedOn } from "../steps/debian-base.js";
 import { FactoryError } from "../common/error.js";
 import { type Ingredients, keyOf } from "./key.js";
 import { type Base } from "../steps/base.js";
@@ -148,7 +148,7 @@ export const baseOf = (name: string, image: ImageSpec, platform: Platform, lock:
       suite: base.suite!,
       mirror: base.mirror ?? debianMirror,
       include,
-      packages: answers(locked, include) ? locked!.packages : null,
+      packages: answers(locked, include, resolvedOn(base)) ? locked!.packages : null,
     };
   }
   const [reference, given] = base.image!.split("@");

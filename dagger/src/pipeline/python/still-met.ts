@@ -18,5 +18,5 @@ export const stillMet = (
   const asked = new Set(requested.map((word) => pinOf(word) ?? word));
   const dropped = locked.requested.some((word) => !asked.has(pinOf(word) ?? word));
   const unmet = requested.some((word) => pinOf(word) === undefined && !locked.requested.includes(word));
-  return dropped || unmet ? null : { requested: [...requested], packages: locked.packages };
+  return dropped || unmet ? null : { ...locked, requested: [...requested] };
 };

@@ -15,6 +15,12 @@ export const pinsFile = "image-factory-lock";
 /** The packages of a bootstrapped base beside its essential ones, each once. */
 export const includeOf = (base: ImageSpec["base"]): string[] => [...new Set(base.include ?? ["ca-certificates"])].sort();
 
+/** What packages are resolved on, beside their names: another release, other streams or repositories have other versions. */
+export const resolvedOn = ({ bootstrap, suite, image, modules = [], repositories = {} }: ImageSpec["base"]): string =>
+  [bootstrap === undefined ? image!.split("@")[0]! : `${bootstrap} ${suite}`, ...modules, ...Object.keys(repositories)]
+    .sort()
+    .join(" ");
+
 /** The lines of sources.list, the same for the resolver and inside the image. */
 export const sourceLines = (source: { suite: string; mirror: string; securityMirror?: string }): string[] => {
   const { suite, mirror, securityMirror } = source;

@@ -22,7 +22,10 @@ export type StepContext = {
 /** The entries of these roots: what a step reads of the context. */
 export const below = (snapshot: ContextSnapshot, roots: readonly string[]): Entry[] =>
   snapshot.entries.filter(({ path }) => roots.some((root) => root === "." || path === root || path.startsWith(`${root}/`)));
-/** Whether a locked set was resolved for exactly what is asked now. */
 
-export const answers = (locked: PackageSet | PythonSet | undefined, asked: readonly string[]): boolean =>
-  locked !== undefined && locked.requested.join("\n") === asked.join("\n");
+/** Whether a locked set was resolved for exactly what is requested now. @param on what packages are resolved on now */
+export const answers = (locked: PackageSet | PythonSet | undefined, requested: readonly string[], on?: string): boolean =>
+  locked !== undefined && locked.requested.join("\n") === requested.join("\n") && isOn(locked, on);
+
+const isOn = (locked: PackageSet | PythonSet, on: string | undefined): boolean =>
+  on === undefined || !("on" in locked) || locked.on === undefined || locked.on === on;

@@ -5,6 +5,7 @@
  * equal steps and equal commands, on every engine.
  */
 import { FactoryError } from "../common/error.js";
+import { resolvedOn } from "./debian-base.js";
 import { pythonFiles } from "./python-files.js";
 import type { StageSpec } from "../config/spec.js";
 import { type StageName } from "../common/stage.js";
@@ -38,7 +39,7 @@ const install = ({ image, imageName, lock, platform }: StepContext, name: StageN
       do: "install",
       manager: image.base.packages,
       names,
-      pins: answers(locked, names) ? locked!.packages : null,
+      pins: answers(locked, names, resolvedOn(image.base)) ? locked!.packages : null,
       modules: image.base.modules ?? [],
       repositories: image.base.repositories ?? {},
     },
