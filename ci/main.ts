@@ -37,7 +37,7 @@ const main = async (stdout: StandardOutput): Promise<number> => {
     env = withVariables(env, typed);
     const world = worldOf(env, stdout, colour);
     if (name === "help" || name === "--help") {
-      world.stdout(overview(commands));
+      world.stdout(overview(await Promise.all(Object.values(commands).map((load) => load()))));
       return await finished(0, stdout);
     }
     if (!isCommand(name)) {
@@ -48,7 +48,7 @@ const main = async (stdout: StandardOutput): Promise<number> => {
         fix: suggestion(name, known),
       });
     }
-    const command = await commands[name].load();
+    const command = await commands[name]();
     if (rest.includes("--help")) {
       world.stdout(usage(command));
       return await finished(0, stdout);

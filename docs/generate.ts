@@ -1,11 +1,12 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import * as z from "zod";
+import { commands } from "../ci/commands/index.js";
 import { exitCodes } from "../dagger/src/pipeline/common/error.js";
 import { specSchema } from "../dagger/src/pipeline/config/spec.js";
 
 /**
- * Writes the pages of docs/ that follow from the code: the keys of images.yaml, and the exit codes. With --check it writes nothing, and ends
+ * Writes what of the documentation follows from the code: the keys of images.yaml, the exit codes, the commands, the folders. With --check it writes nothing, and ends
  * with 2 where a page is not current.
  */
 type Schema = {
@@ -142,9 +143,41 @@ const exitCodesPage = (): string => {
   ].join("\n");
 };
 
+/** A part of a page between its marks. */
+const between = (page: string, mark: string, text: string): string => {
+  const marks = new RegExp(`(<!-- ${mark} -->\n)[^]*?(<!-- end -->)`);
+  if (!marks.test(page)) throw new Error(`no mark ${mark}`);
+  return page.replace(marks, (_, begin: string, end: string) => `${begin}\n${text}\n${end}`);
+};
+
+const readme = async (): Promise<string> => {
+  const verbs: Readonly<Record<string, string>> = { "test-image": "test:image" };
+  const all = await Promise.all(Object.values(commands).map((load) => load()));
+  const rows = all.map(({ name, about }) => `| \`./task ${verbs[name] ?? name}\` | ${about} |`);
+  return between(textOf("../README.md"), "commands", `| command | what it does |\n|---|---|\n${rows.join("\n")}\n`);
+};
+
+/** The folders of the program, each with what its opening file says of it, in the order of their floors (test/core/layers.test.ts). */
+const architecture = (): string => {
+  const folders = [...textOf("../test/core/layers.test.ts").matchAll(/^ {2}\["((?:ci|dagger)[^"]*)", /gm)].map(
+    ([, folder]) => folder!,
+  );
+  const rows = folders.map((folder) => {
+    const files = readdirSync(fileURLToPath(new URL(`../${folder}`, import.meta.url))).filter((name) => name.endsWith(".ts"));
+    const comments = files.map((name) => /^\/\*\*\n \* # \S+\n \*\n([^]*?)\*\//.exec(textOf(`../${folder}/${name}`))?.[1]);
+    const said = comments.find((comment) => comment !== undefined) ?? "The functions that `dagger call` offers.";
+    return `| \`${folder}/\` | ${said.replaceAll(/\s*\n? \* /g, " ").trim()} |`;
+  });
+  return between(textOf("../ARCHITECTURE.md"), "folders", `| folder | what it is |\n|---|---|\n${rows.join("\n")}\n`);
+};
+
+const textOf = (path: string): string => readFileSync(fileURLToPath(new URL(path, import.meta.url)), "utf8");
+
 const pages: readonly (readonly [name: string, text: string])[] = [
   ["images-yaml.md", imagesYaml()],
   ["exit-codes.md", exitCodesPage()],
+  ["../README.md", await readme()],
+  ["../ARCHITECTURE.md", architecture()],
 ];
 const isCheck = process.argv.includes("--check");
 for (const [name, text] of pages) {

@@ -21,7 +21,10 @@ export type Flags<S extends Record<string, FlagSpec>> = { [K in keyof S]: FlagVa
 
 export type Command = {
   name: string;
+  /** One sentence, which help, the Taskfile and the docs show. */
   about: string;
+  /** What its own help adds to that. */
+  more?: string;
   flags: Readonly<Record<string, FlagSpec>>;
   positional: readonly string[];
   /** Returns the exit code. @throws FactoryError USAGE for flags that do not exist */
@@ -35,12 +38,14 @@ export type Command = {
 export const command = <S extends Record<string, FlagSpec>>(spec: {
   name: string;
   about: string;
+  more?: string;
   flags: S;
   positional?: readonly string[];
   run(flags: Flags<S>, world: World, positionals: readonly string[]): Promise<number>;
 }): Command => ({
   name: spec.name,
   about: spec.about,
+  ...(spec.more === undefined ? {} : { more: spec.more }),
   flags: spec.flags,
   positional: spec.positional ?? [],
   async run(argv, world) {

@@ -2,8 +2,8 @@ import type { Command } from "./command.js";
 import { table } from "../../dagger/src/pipeline/common/format.js";
 
 /** All commands. */
-export const overview = (commands: Readonly<Record<string, { about: string }>>): string =>
-  `factory <command> [flags]\n\n${table(Object.entries(commands).map(([name, { about }]) => [name, about]))}\n\n./task <command> -- --help says more.\n`;
+export const overview = (commands: readonly Command[]): string =>
+  `factory <command> [flags]\n\n${table(commands.map(({ name, about }) => [name, about]))}\n\n./task <command> -- --help says more.\n`;
 
 /** Usage of one command. */
 export const usage = (one: Command): string => {
@@ -12,5 +12,5 @@ export const usage = (one: Command): string => {
     about + (value === undefined ? "" : ` (default: ${value})`),
   ]);
   const words = ["factory", one.name, ...one.positional.map((word) => `<${word}>`), flags.length > 0 ? "[flags]" : ""];
-  return `${words.join(" ").trim()}\n${one.about}\n\n${table(flags)}\n`;
+  return `${words.join(" ").trim()}\n${one.about}${one.more === undefined ? "" : `: ${one.more}`}\n\n${table(flags)}\n`;
 };

@@ -26,7 +26,7 @@ import {
 
 export const build = command({
   name: "build",
-  about: "Make every stage exist and print the digest of the image",
+  about: "Build every stage that is missing and print the digest of the image",
   flags: {
     image: imageFlag,
     stage: stageFlag,

@@ -14,7 +14,8 @@ import { bytes, plural } from "../../dagger/src/pipeline/common/format.js";
 
 export const clean = command({
   name: "clean",
-  about: "Forget what was built here and is not among the newest; with --all the whole state folder, never the user's cache",
+  about: "Remove results on this machine that are not among the newest",
+  more: "with --all the whole state folder, never the user's cache",
   flags: {
     keep: { type: "string", about: "how many results to keep of each stage of each image and platform", default: "2" },
     all: { type: "boolean", about: "remove the whole state folder" },

@@ -10,7 +10,8 @@ import { jsonFlag, platformFlag, registryFlag, remoteFlag } from "../cli/flags.j
 
 export const compare = command({
   name: "compare",
-  about: "Compare two images, config and every path of the root filesystem; exit 0: equal, 2: different",
+  about: "Compare two images: config and every path of the root filesystem",
+  more: "exit 0: equal, 2: different",
   positional: ["A", "B"],
   flags: {
     platform: { ...platformFlag, about: "which image of an index of several platforms, and of a stage" },

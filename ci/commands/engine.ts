@@ -11,7 +11,7 @@ const verbs = ["status", "start", "stop", "prune"] as const;
 
 export const engine = command({
   name: "engine",
-  about: "The engine that executes stages: status, start (keep it running), stop, prune (its cache)",
+  about: "Show, start and stop the engine that executes stages, and empty its cache",
   positional: ["status|start|stop|prune"],
   flags: { keep: { type: "string", about: "with prune: how many GB of cache to keep", default: "0" } },
   async run({ keep }, world, [verb = "status"]) {

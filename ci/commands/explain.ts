@@ -12,7 +12,8 @@ import { buildArgFlag, imageFlag, jsonFlag, platformFlag, stageFlag } from "../c
 
 export const explain = command({
   name: "explain",
-  about: "Show what decides a stage, beside what decided it at the last build or at another commit; builds nothing",
+  about: "Show what decides a stage, beside what decided it at the last build or at a commit",
+  more: "builds nothing",
   positional: ["stage"],
   flags: {
     image: imageFlag,

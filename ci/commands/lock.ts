@@ -29,7 +29,8 @@ import { imageFlag } from "../cli/flags.js";
 
 export const lock = command({
   name: "lock",
-  about: "Resolve versions and checksums into images.lock: what is missing, or with --update everything",
+  about: "Resolve versions and checksums into images.lock",
+  more: "what is missing, or with --update everything",
   flags: {
     image: { ...imageFlag, about: "only this image; all when absent" },
     update: { type: "boolean", about: "resolve again what the lock already answers, and show what moved" },

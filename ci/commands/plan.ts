@@ -17,7 +17,8 @@ const somethingToDo = 2;
 
 export const plan = command({
   name: "plan",
-  about: "Show the four stages with their keys, what would be executed and why; builds nothing and needs no engine",
+  about: "Show the four stages with their keys, and what would be built again and why",
+  more: "builds nothing and needs no engine",
   flags: {
     image: imageFlag,
     platform: platformFlag,

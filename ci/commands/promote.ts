@@ -18,7 +18,8 @@ import { imageFlag, jsonFlag, moveFlag, moveOf, registryFlag } from "../cli/flag
 
 export const promote = command({
   name: "promote",
-  about: "Move a tag to an image that the repository has, by its digest; builds nothing, and the digest stays what it is",
+  about: "Move a tag to an image that the repository has, without a build",
+  more: "the image is named by its digest, which stays what it is",
   positional: ["digest", "tag"],
   flags: {
     image: { ...imageFlag, about: "the image whose repository is meant; the first one when absent" },

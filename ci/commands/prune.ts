@@ -18,8 +18,8 @@ import { imageFlag, jsonFlag, registryFlag } from "../cli/flags.js";
 
 export const prune = command({
   name: "prune",
-  about:
-    "Show what of the registry nothing needs any more: stage refs and unnamed images that no person's tag, no plan of the newest commits and no grace time keeps; with --yes delete it",
+  about: "Show what of the registry nothing needs any more, and delete it with --yes",
+  more: "cached stages and unnamed images that no tag of yours, no plan of the newest commits and no grace time keeps",
   flags: {
     image: { ...imageFlag, about: "only the repository of this image; of all images when absent" },
     keep: { type: "string", about: "how many of the newest commits keep what their plans need", default: "10" },

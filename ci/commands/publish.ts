@@ -23,7 +23,8 @@ import {
 
 export const publish = command({
   name: "publish",
-  about: "Build what is missing, push the image by digest, then move tags; where the image is published already, only tags move",
+  about: "Build what is missing, push the image by digest, then move tags",
+  more: "where the image is published already, only tags move",
   flags: {
     image: imageFlag,
     platform: { ...platformFlag, about: "linux/amd64, linux/arm64, several with commas; all of images.yaml when absent" },

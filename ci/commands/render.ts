@@ -10,7 +10,7 @@ import { imageFlag, platformFlag, registryFlag } from "../cli/flags.js";
 
 export const render = command({
   name: "render",
-  about: "Write the Dockerfile of each image to builder/, for docker, buildah and podman",
+  about: "Write the Dockerfile of each image, for docker, buildah and podman",
   flags: {
     image: { ...imageFlag, about: "only this image; all when absent" },
     platform: { ...platformFlag, about: "with --stdout or --cache-args: platforms of the file; all of the image's when absent" },

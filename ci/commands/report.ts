@@ -13,7 +13,8 @@ const top = { text: 10, json: 1000 };
 
 export const report = command({
   name: "report",
-  about: "Show what the image consists of: sizes by stage, folder and file, and its packages; no layer is read or fetched for it",
+  about: "Show what the image consists of: sizes by stage, folder and file, and its packages",
+  more: "no layer is read or fetched for it",
   flags: {
     image: imageFlag,
     platform: platformFlag,

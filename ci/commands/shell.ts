@@ -7,7 +7,8 @@ import { buildArgFlag, imageFlag, platformFlag, registryFlag, remoteFlag, stageF
 
 export const shell = command({
   name: "shell",
-  about: "Open a shell in a stage that is kept, as root and with the host's network; what is changed there is lost",
+  about: "Open a shell in a stage that is built",
+  more: "as root and with the host's network; what is changed there is lost",
   flags: {
     image: imageFlag,
     stage: { ...stageFlag, about: "the stage to look into; runtime when absent" },

@@ -8,7 +8,8 @@ import { buildArgFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFl
 
 export const imageTest = command({
   name: "test-image",
-  about: "Test an image that is built against its plan, inside it and as its user; exit 0: passes, 2: fails, 3: not tested",
+  about: "Test a built image against its plan, inside it and as its user",
+  more: "exit 0: passes, 2: fails, 3: not tested",
   flags: {
     image: imageFlag,
     platform: platformFlag,

@@ -13,7 +13,8 @@ import { engineFlag, imageFlag, jsonFlag, platformFlag, secretFlag } from "../cl
 
 export const verifyCache = command({
   name: "verify:cache",
-  about: "Prove on a scratch copy that each kind of change makes again what it must and nothing else",
+  about: "Prove that the cache holds, on a scratch copy of the project",
+  more: "each kind of change builds again what it must and nothing else",
   flags: {
     image: imageFlag,
     platform: { ...platformFlag, about: "linux/amd64 or linux/arm64; this machine's when absent" },

@@ -87,7 +87,7 @@ const typed = async (folder: string, name: CommandName, ...flags: string[]) => {
     no_proxy: "127.0.0.1",
   };
   const { world, stdout, stderr } = worldAt(folder, env);
-  const code = await (await commands[name].load()).run(flags, world).catch((error: unknown) => {
+  const code = await (await commands[name]()).run(flags, world).catch((error: unknown) => {
     if (error instanceof FactoryError) return error.exitCode;
     throw error;
   });

@@ -39,7 +39,7 @@ const flagsOf = (text: string): string[] => /^# factory plan (.*)$/m.exec(text)?
 /** What the person sees on stderr; a plan that works is no mistake, and fails the test. */
 const told = async (cwd: string, flags: readonly string[]): Promise<string> => {
   const { world, stdout } = worldAt(cwd);
-  const plan = await commands.plan.load();
+  const plan = await commands.plan();
   try {
     await plan.run(flags, world);
   } catch (error) {

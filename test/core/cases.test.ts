@@ -33,7 +33,7 @@ describe("a project, its plan and its Dockerfile", () => {
 
 const printed = async (cwd: string, name: CommandName, flags: readonly string[]): Promise<string> => {
   const { world, stdout } = worldAt(cwd);
-  expect(await (await commands[name].load()).run(flags, world)).toBe(0);
+  expect(await (await commands[name]()).run(flags, world)).toBe(0);
   // Which engine there is is the machine's.
   return stdout().replaceAll(/ to execute, by [^;\n]+/g, " to execute");
 };

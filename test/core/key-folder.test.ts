@@ -34,7 +34,7 @@ const checkout = (folder: string, order: "forwards" | "backwards" = "forwards") 
 /** The keys that `plan --json` prints in a folder. */
 const keysIn = async (folder: string): Promise<string[]> => {
   const { world, stdout } = worldAt(at(folder), { FACTORY_STATE: at(".state") });
-  await (await commands.plan.load()).run(["--json"], world);
+  await (await commands.plan()).run(["--json"], world);
   const { plans } = JSON.parse(stdout()) as { plans: { stages: { key: string }[] }[] };
   return plans[0]!.stages.map(({ key }) => key);
 };

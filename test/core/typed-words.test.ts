@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
-import { commands, isCommand } from "../../ci/commands/index.js";
+import { type CommandName, commands, isCommand } from "../../ci/commands/index.js";
 import { refuseStray } from "../../ci/cli/task-variables.js";
 
 /** Whatever a person is told to type is taken by the command that it is shown with. */
@@ -21,7 +21,7 @@ const refuses = async (verb: string, words: readonly string[]): Promise<unknown>
   const name = commandOf(verb);
   if (name === undefined || !isCommand(name)) return `no command behind ${verb}`;
   try {
-    refuseStray(name, (await commands[name].load()).flags, { words, values });
+    refuseStray(name, (await commands[name]()).flags, { words, values });
     return null;
   } catch (error) {
     return error;
@@ -69,13 +69,20 @@ test("every flag that README and docs show behind a command is one of it", async
   for (const { page, verb, flags } of shown) {
     const name = commandOf(verb);
     if (name === undefined || !isCommand(name)) continue;
-    const known = Object.keys((await commands[name].load()).flags);
+    const known = Object.keys((await commands[name]()).flags);
     expect({ page, verb, unknown: flags.filter((flag) => !["help", ...known].includes(flag)) }).toEqual({
       page,
       verb,
       unknown: [],
     });
   }
+});
+
+test.each(Object.keys(commands))("%s has a verb in the Taskfile, described by its own sentence", async (name) => {
+  const verbs = Object.entries(taskfile.tasks).filter(([verb]) => commandOf(verb) === name);
+  expect(verbs).toHaveLength(1);
+  const { about } = await commands[name as CommandName]();
+  expect(verbs[0]![1].desc).toSatisfy((desc: string) => desc === about || desc.startsWith(`${about} (`));
 });
 
 test("the Taskfile hands each name over as it is typed", () => {

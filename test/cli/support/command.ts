@@ -27,7 +27,7 @@ export const command = async (
   const { world, stdout, stderr } = worldAt(project, { ...nowhere, ...env });
   const ended = (code: number, error: unknown): Outcome => ({ code, stdout: stdout(), stderr: stderr(), error });
   try {
-    return ended(await (await commands[name].load()).run(words, world), null);
+    return ended(await (await commands[name]()).run(words, world), null);
   } catch (caught) {
     const error = systemError(caught);
     return ended(error instanceof FactoryError ? error.exitCode : 1, error);

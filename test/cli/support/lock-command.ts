@@ -27,7 +27,7 @@ export const typed = async (folder: string, name: CommandName, ...words: (string
   const signal = words.find((word) => typeof word !== "string");
   const { world: usual, stdout, stderr } = worldAt(folder, env(folder));
   const world = signal === undefined ? usual : { ...usual, signal };
-  const code = await (await commands[name].load()).run(flags, world).catch((error: unknown) => {
+  const code = await (await commands[name]()).run(flags, world).catch((error: unknown) => {
     if (error instanceof FactoryError) return error;
     throw error;
   });

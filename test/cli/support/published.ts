@@ -111,7 +111,7 @@ export const openPublished = async (registry: string): Promise<PublishedProject>
     },
     async factory(name, words = [], env = {}) {
       const { world, stdout, stderr } = worldAt(folder, { ...state, FACTORY_REGISTRY: `${registry}/acme`, HOME: folder, ...env });
-      const code = await (await commands[name].load()).run(words, { ...world, now: () => clock.now });
+      const code = await (await commands[name]()).run(words, { ...world, now: () => clock.now });
       if (code !== 0) throw new Error(`${name} ended with ${code}`);
       return { stdout: stdout(), stderr: stderr() };
     },
