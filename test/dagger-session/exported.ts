@@ -13,7 +13,7 @@ import type { ImageConfig } from "../../dagger/src/pipeline/oci/image-config.js"
 import { layerType } from "../../dagger/src/pipeline/oci/manifest.js";
 import { layerBytes } from "../../dagger/src/oci-layout/read-layer.js";
 import type { Call } from "./query.js";
-import { type Answer, EngineError } from "./session.js";
+import { type Answer, EngineError, type Session } from "./session.js";
 
 /** What an engine would have executed of the small project: `export` of a container leaves layers of the stage that it is of. */
 export const exportAnswers = async (chain: readonly Call[]): Promise<unknown> => {
@@ -35,31 +35,42 @@ export const exportImported =
   (scratch: string, text: string): Answer =>
   async (chain, session) => {
     const last = chain.at(-1)!;
-    const source = chain.find(({ field }) => field === "import")?.args["source"];
-    if (last.field !== "export" || source === undefined) return undefined;
-    const file = session.chainOf(source)!.at(-1)!;
-    const layout = mkdtempSync(join(tmpdir(), "dagger-import-"));
-    try {
-      const image = await unpackLayout(resolve(scratch, String(file.args["path"])), layout);
-      const missing = missingBlobs(layout, image.digest);
-      if (missing?.length !== 0) throw new EngineError(`failed to import: ${missing?.[0]?.digest ?? image.digest}: not found`);
-      const { layers, config } = readManifest(layout, image.digest);
-      const { rootfs, config: run } = readBlob<ImageConfig>(layout, config.digest);
-      const below = layers.map(({ mediaType, digest }, at) => {
-        return { mediaType, bytes: readFileSync(blobPath(layout, digest)), diffId: rootfs.diff_ids[at]! };
-      });
-      const forced = [last, chain.at(-2)!].find(({ args }) => args["forcedCompression"] !== undefined)!;
-      const { word } = forced.args["forcedCompression"] as { word: string };
-      const all = [...below, await layerOf([{ name: "late", text }])];
-      const compression = word === "Zstd" ? "zstd" : "gzip";
-      await writeExport(chain, await Promise.all(all.map((one) => recompressed(one, compression))), run ?? {});
-      return last.args["path"];
-    } finally {
-      rmSync(layout, { recursive: true, force: true });
-    }
+    const imported = last.field === "export" ? await importedBy(chain, session, scratch) : null;
+    if (imported === null) return undefined;
+    const forced = [last, chain.at(-2)!].find(({ args }) => args["forcedCompression"] !== undefined)!;
+    const { word } = forced.args["forcedCompression"] as { word: string };
+    const all = [...imported.layers, await layerOf([{ name: "late", text }])];
+    const compression = word === "Zstd" ? "zstd" : "gzip";
+    await writeExport(chain, await Promise.all(all.map((one) => recompressed(one, compression))), imported.config);
+    return last.args["path"];
   };
 
-type File = Partial<Header> & { name: string; text?: string };
+/** The layers and the settings of the image that a container was imported from, which must be whole; null for any other container. */
+export const importedBy = async (
+  chain: readonly Call[],
+  session: Pick<Session, "chainOf">,
+  scratch: string,
+): Promise<{ layers: Layer[]; config: object } | null> => {
+  const source = chain.find(({ field }) => field === "import")?.args["source"];
+  if (source === undefined) return null;
+  const file = session.chainOf(source)!.at(-1)!;
+  const layout = mkdtempSync(join(tmpdir(), "dagger-import-"));
+  try {
+    const image = await unpackLayout(resolve(scratch, String(file.args["path"])), layout);
+    const missing = missingBlobs(layout, image.digest);
+    if (missing?.length !== 0) throw new EngineError(`failed to import: ${missing?.[0]?.digest ?? image.digest}: not found`);
+    const { layers, config } = readManifest(layout, image.digest);
+    const { rootfs, config: run } = readBlob<ImageConfig>(layout, config.digest);
+    const below = layers.map(({ mediaType, digest }, at) => {
+      return { mediaType, bytes: readFileSync(blobPath(layout, digest)), diffId: rootfs.diff_ids[at]! };
+    });
+    return { layers: below, config: run ?? {} };
+  } finally {
+    rmSync(layout, { recursive: true, force: true });
+  }
+};
+
+export type File = Partial<Header> & { name: string; text?: string | Buffer };
 
 const tarOf = async (files: readonly File[]): Promise<Buffer> => {
   const archive = pack();
@@ -70,9 +81,9 @@ const tarOf = async (files: readonly File[]): Promise<Buffer> => {
   return Buffer.concat(parts);
 };
 
-type Layer = { mediaType: string; bytes: Buffer; diffId: string };
+export type Layer = { mediaType: string; bytes: Buffer; diffId: string };
 
-const layerOf = async (files: readonly File[]): Promise<Layer> => {
+export const layerOf = async (files: readonly File[]): Promise<Layer> => {
   const tar = await tarOf(files);
   return { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", bytes: gzipSync(tar), diffId: digestOf(tar) };
 };
@@ -94,7 +105,7 @@ const digestOf = (bytes: string | Uint8Array): string => `sha256:${createHash("s
  * Writes an image of these layers as an engine exports one, of the platform of its container: an OCI layout in a tar, with Docker's
  * manifest.json beside, times of the export in the config, and a history that knows nothing of the base.
  */
-const writeExport = async (chain: readonly Call[], layers: readonly Layer[], config: object): Promise<void> => {
+export const writeExport = async (chain: readonly Call[], layers: readonly Layer[], config: object): Promise<void> => {
   const platform = chain.find(({ field }) => field === "container")?.args["platform"];
   const [os, architecture] = String(platform).split("/");
   const text = JSON.stringify({

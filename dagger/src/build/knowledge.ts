@@ -86,9 +86,7 @@ async function lookUp(
   untrusted: UntrustedDigests,
   damaged: Map<StageKey, string>,
 ): Promise<void> {
-  const last = plan.stages.at(-1);
   const isLocal = ({ key }: { key: StageKey }) => find(key) !== null;
-  if (last === undefined || (prefer === "local" && isLocal(last))) return;
   const executed = plan.stages.filter(({ kind }) => kind === "executed").reverse();
   const firstLocal = executed.findIndex(isLocal);
   const stages = prefer === "registry" || firstLocal < 0 ? executed : executed.slice(0, firstLocal);
