@@ -135,7 +135,7 @@ beforeAll(async () => {
     };
   });
   if (why !== null) return;
-  registries["basic"] = await startRegistry({ auth: login });
+  registries["basic"] = await startRegistry({ auth: login, delete: true });
   registries["tls"] = await startRegistry({ auth: login, tls: true });
   registries["tokens"] = await startTokenRegistry(login);
 });
@@ -154,6 +154,12 @@ const repositoryOf = (name: string) => (): Repository => {
   const { host, ca } = registries[name]!;
   const env = ca === undefined ? {} : { FACTORY_CA_FILE: ca };
   return clientOf(host, login, { env }).repository(`team/box-${++count}`, "push");
+};
+const lose = async ({ repository }: Repository, digest: string): Promise<void> => {
+  const authorization = `Basic ${Buffer.from(`${login.user}:${login.password}`).toString("base64")}`;
+  const url = `${registries["basic"]!.url}/v2/${repository}/blobs/${digest}`;
+  const answer = await fetch(url, { method: "DELETE", headers: { authorization } });
+  if (answer.status !== 202) throw new Error(`${answer.status} ${await answer.text()}`);
 };
 /** Nothing listens there: the port was given back. */
 const unreachable = (): Repository => clientOf("127.0.0.1:1").repository("team/box", "push");
@@ -175,6 +181,7 @@ for (const store of Object.keys(stores))
         ...{ store, cache, executor, openExecutor },
         skip: registry === null ? null : why,
         repository: registry === null ? null : repositoryOf(registry),
+        lose: registry === "basic" ? lose : null,
         unreachable: registry === null ? null : unreachable,
         root: () => root,
         plans: () => ({ plans, source }),

@@ -43,7 +43,7 @@ const failing = (chain: readonly Call[]): unknown => {
 };
 
 type Secrets = Record<"good" | "twin" | "odd" | "token", string>;
-const calls = (workspace: string, empty: string, source: string, odd: string, secrets: Secrets) => [
+const calls = (workspace: string, empty: string, source: string, odd: string, stale: string, secrets: Secrets) => [
   { name: "plan", args: { workspace } },
   { name: "planJson", args: { workspace, source, platform: "all", buildArgs: ["TASK_VERSION=1.0.0"] } },
   { name: "dockerfile", args: { workspace } },
@@ -66,6 +66,7 @@ const calls = (workspace: string, empty: string, source: string, odd: string, se
   { name: "publish", args: { workspace, cache: "wirte" } },
   { name: "publish", args: { workspace, tags: ["cache-x"] } },
   { name: "lint", args: { workspace: null, source: odd } },
+  { name: "image", args: { workspace: null, source: stale, platform: "linux/amd64" } },
   { name: "planJson", args: { workspace: null, source: odd, platform: "amd64,linux/amd64" } },
 ];
 
@@ -97,9 +98,13 @@ beforeAll(async () => {
   const [below, beside] = [join(project, "app", "src"), join(repository, "services", "other")];
   mkdirSync(join(folder, "odd"));
   writeFileSync(join(folder, "odd", "images.yaml"), oddYaml);
+  // A package that images.lock has no version of.
+  cpSync(fixture, join(folder, "stale"), { recursive: true });
+  const yaml = readFileSync(join(fixture, "images.yaml"), "utf8");
+  writeFileSync(join(folder, "stale", "images.yaml"), yaml.replace("packages: [jq]", "packages: [jq, tree]"));
   const workspaces = { below: { root: repository, cwd: below }, beside: { root: repository, cwd: beside } };
   session = await openSession(
-    treeAnswers({ workspaces, folders: { source: project, odd: join(folder, "odd") }, scratch }),
+    treeAnswers({ workspaces, folders: { source: project, odd: join(folder, "odd"), stale: join(folder, "stale") }, scratch }),
     failing,
     exportAnswers,
     (chain) => (chain.at(-1)?.field === "defaultPlatform" ? "linux/arm64/v8" : undefined),
@@ -115,8 +120,12 @@ beforeAll(async () => {
     token: id("secret", { uri: "env://TOKEN" }),
   };
   const [workspace, empty] = [id("testWorkspace", { name: "below" }), id("testWorkspace", { name: "beside" })];
-  const [source, odd] = [id("testDirectory", { name: "source" }), id("testDirectory", { name: "odd" })];
-  told = await callModule(session, scratch, calls(workspace, empty, source, odd, secrets));
+  const [source, odd, stale] = ["source", "odd", "stale"].map((name) => id("testDirectory", { name })) as [
+    string,
+    string,
+    string,
+  ];
+  told = await callModule(session, scratch, calls(workspace, empty, source, odd, stale, secrets));
 });
 afterAll(async () => {
   await session.close();

@@ -82,7 +82,7 @@ for (const [store, cache] of [
   buildContract({
     ...{ store, cache, executor: "BuildKit", openExecutor: byBuildKit, skip: absent },
     repository: cache === "no cache" ? null : () => clientOf(registry.host, login).repository(`team/box-${++count}`, "push"),
-    unreachable: null,
+    ...{ lose: null, unreachable: null },
     root: () => tiny.root,
     plans: () => ({ plans: [plan], source: { folder: open.folder, snapshot: open.snapshot } }),
   });

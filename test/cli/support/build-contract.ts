@@ -78,6 +78,8 @@ export type Backend = {
   skip: string | null;
   /** An empty repository of the registry; null where there is none. */
   repository: (() => Repository) | null;
+  /** Loses a blob of a repository behind the manifests that name it; null where this registry cannot. */
+  lose: ((from: Repository, digest: string) => Promise<void>) | null;
   /** A repository of a registry that does not answer. */
   unreachable: (() => Repository) | null;
   root: () => string;
@@ -308,6 +310,22 @@ export const buildContract = (backend: Backend): void => {
       await expect(build(machine, { around })).rejects.toThrow("the step failed");
       expect(await build(machine)).toMatchObject({ executed: ["dependencies"] });
     });
+
+    const { lose } = backend;
+    if (lose !== null)
+      held("a layer that the registry lost: its stage is executed here, and the registry has it again", async () => {
+        const machine = open();
+        const { platforms } = await build(machine, { upTo: "base-tools" });
+        const { layers } = readManifest(machine.store.layout, platforms[0]!.done[0]!.record!.digest);
+        const lost = layers.toSorted((a, b) => b.size - a.size)[0]!;
+        await lose(machine.home!, lost.digest);
+        const other = open(machine.home);
+        const built = await build(other);
+        expect(built.executed).toEqual(["base-tools", "dependencies"]);
+        expect(built.warnings).toEqual([expect.stringContaining("going on without the stages that hold it")]);
+        expect(built.root).toBe((await build(open(null))).root);
+        expect(await machine.home!.headBlob(lost.digest)).toMatchObject({ state: "found" });
+      });
 
     if (backend.unreachable === null) return;
     const { unreachable } = backend;
