@@ -4,6 +4,7 @@
  * Where the process starts: it finds the command, runs it and sets the exit code. Only this file ends the process.
  */
 import { FactoryError } from "../dagger/src/pipeline/common/error.js";
+import { taskWording } from "./cli/fix-words.js";
 import { isOn } from "./cli/command.js";
 import { type World } from "./host/world.js";
 import { commands, isCommand } from "./commands/index.js";
@@ -58,7 +59,7 @@ const main = async (stdout: StandardOutput): Promise<number> => {
   } catch (caught) {
     const error = systemError(caught);
     const json = rest.includes("--json") || isOn(env["FACTORY_JSON"]);
-    process.stderr.write(problemText(error, { colour, json, verbose: env["FACTORY_DEBUG"] !== undefined }));
+    process.stderr.write(problemText(error, { colour, json, verbose: env["FACTORY_DEBUG"] !== undefined, wording: taskWording }));
     return error instanceof FactoryError ? error.exitCode : 1;
   }
 };

@@ -15,6 +15,7 @@ import { version as versionSchema } from "../../dagger/src/pipeline/config/spec.
 import { type Platform, stageNames } from "../../dagger/src/pipeline/common/stage.js";
 import { suggestion } from "../../dagger/src/pipeline/common/suggest.js";
 import { toolsOf } from "../../dagger/src/pipeline/context/inputs.js";
+import { taskWording } from "../cli/fix-words.js";
 import { command } from "../cli/command.js";
 import { engineOf } from "../build/engine-on-demand.js";
 import { ensureBase } from "../build/execute-stage.js";
@@ -110,7 +111,7 @@ const resolveAll = async (parts: readonly Part[], say: (text: string) => void, s
       await resolve();
     } catch (error) {
       if (!(error instanceof FactoryError) || signal.aborted) throw error;
-      say(problemText(error, { colour: false, json: false, verbose: false }));
+      say(problemText(error, { colour: false, json: false, verbose: false, wording: taskWording }));
       failures.push(error);
     }
   }

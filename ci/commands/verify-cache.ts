@@ -44,10 +44,10 @@ export const verifyCache = command({
       world.stdout(flags.json ? verifyJson(report) : verifyMatrix(report));
       return report;
     });
-    refuseFaults(
-      report,
-      "mend what is named there; a single case again, with its builds: ./task verify:cache -- --verbose --case ID",
-    );
+    refuseFaults(report, [
+      "fix what is named there; a single case again, with its builds: ",
+      { run: "verify:cache", flags: "--verbose --case ID" },
+    ]);
     return 0;
   },
 });

@@ -3,6 +3,8 @@
  *
  * Which engine executes stages, and which one is next when it cannot be used. A choice is said once, with its reason.
  */
+import { taskWording } from "../cli/fix-words.js";
+import { fixText } from "../../dagger/src/pipeline/common/fix.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import type { HostEnv } from "../host/programs.js";
 import type { State } from "../state/state.js";
@@ -97,7 +99,7 @@ const lookAt = async (one: Listed, setup: Setup, wish: EngineName | "auto"): Pro
     return await one.look(setup, wish !== "auto");
   } catch (error) {
     if (!(error instanceof FactoryError) || error.code === "INTERRUPTED" || isNamed(setup.env, wish)) throw error;
-    return failed(`${error.explanation.what}: ${error.explanation.why}`, error.explanation.fix);
+    return failed(`${error.explanation.what}: ${error.explanation.why}`, fixText(error.explanation.fix, taskWording));
   }
 };
 

@@ -1,3 +1,4 @@
+import { mapFix } from "../../dagger/src/pipeline/common/fix.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import type { BuildEvent } from "../../dagger/src/pipeline/common/build-event.js";
 import type { Secret } from "./secrets.js";
@@ -128,7 +129,7 @@ export const masking = async <T>(
   } catch (error) {
     if (!(error instanceof FactoryError)) throw error;
     const { what, why, fix, problems } = error.explanation;
-    const shown = { what: mask.text(what), why: mask.text(why), fix: mask.text(fix) };
+    const shown = { what: mask.text(what), why: mask.text(why), fix: mapFix(fix, mask.text) };
     // Its cause may hold the client's own words.
     throw new FactoryError(error.code, problems === undefined ? shown : { ...shown, problems });
   }

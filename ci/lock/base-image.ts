@@ -1,3 +1,4 @@
+import type { Fix } from "../../dagger/src/pipeline/common/fix.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { openRepository } from "../../dagger/src/registry/client.js";
 import { parseReference, type Reference } from "../../dagger/src/registry/reference/reference.js";
@@ -20,7 +21,12 @@ export async function resolveBaseDigest(ref: string, net: Net): Promise<string> 
   if (head.state === "found") return head.value.digest;
   if (head.state === "absent") throw unreachable(ref, `${repository.name} has no ${reference.tag ?? "latest"}`, named);
   const { code, explanation } = head.error;
-  throw unreachable(ref, explanation.why, code === "REGISTRY_DENIED" ? `${explanation.fix}\nor ${named}` : network, head.error);
+  throw unreachable(
+    ref,
+    explanation.why,
+    code === "REGISTRY_DENIED" ? [...[explanation.fix].flat(), `\nor ${named}`] : network,
+    head.error,
+  );
 }
 
 const readReference = (ref: string): Reference => {
@@ -37,5 +43,5 @@ const named = "correct the name and tag of `base` in images.yaml, or write its d
 const network =
   "check the network and HTTPS_PROXY, or use a base that is bootstrapped from a package mirror (`bootstrap: debian`)";
 
-const unreachable = (ref: string, why: string, fix: string, cause?: Error): FactoryError =>
+const unreachable = (ref: string, why: string, fix: Fix, cause?: Error): FactoryError =>
   new FactoryError("BASE_UNREACHABLE", { what: `cannot read the base image ${ref}`, why, fix, cause });

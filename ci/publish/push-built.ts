@@ -34,7 +34,11 @@ export const withSiblingHint = (error: unknown, target: Repository, { level: sco
   if (scope !== "branch" || !refused || !error.explanation.what.includes(target.name)) return error;
   const { fix } = error.explanation;
   const hint = `create the repository ${target.repository} on ${target.registry}, which branches publish to, and let this login push to it`;
-  return new FactoryError(error.code, { ...error.explanation, fix: `${hint}; if it is there: ${fix}`, cause: error });
+  return new FactoryError(error.code, {
+    ...error.explanation,
+    fix: [`${hint}; if it is there: `, ...[fix].flat()],
+    cause: error,
+  });
 };
 
 /** Asked before a stage is executed: minutes of work that end at a refused push were for nothing. @throws FactoryError of the registry */

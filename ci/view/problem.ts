@@ -1,16 +1,21 @@
 import colours from "yoctocolors";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
+import { fixText, type Wording } from "../../dagger/src/pipeline/common/fix.js";
 import { visible } from "../../dagger/src/pipeline/common/printable.js";
 import { problemLines } from "../../dagger/src/pipeline/common/error-text.js";
 
-type Style = { colour: boolean; json: boolean; verbose: boolean };
+/** `wording`: how what is to be done is typed. */
+type Style = { colour: boolean; json: boolean; verbose: boolean; wording: Wording };
 
 /** An error as a person or, with `json`, a program reads it; what is no FactoryError is a bug of ours. */
 export const problemText = (error: unknown, style: Style): string => {
   if (!(error instanceof FactoryError)) return style.json ? bugJson(error) : bug(error);
   const { code, explanation } = error;
-  if (style.json) return `${visible(JSON.stringify({ error: { code, exitCode: error.exitCode, ...explanation } }), "line")}\n`;
-  const lines = style.colour ? problemLines(error, colours) : problemLines(error);
+  const { wording } = style;
+  const fix = fixText(explanation.fix, wording);
+  if (style.json)
+    return `${visible(JSON.stringify({ error: { code, exitCode: error.exitCode, ...explanation, fix } }), "line")}\n`;
+  const lines = problemLines(error, wording, style.colour ? colours : undefined);
   if (style.verbose && error.cause instanceof Error) lines.push(visible(String(error.cause.stack), "lines"));
   return `${lines.join("\n")}\n`;
 };

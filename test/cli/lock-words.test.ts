@@ -69,7 +69,7 @@ describe.skipIf(noUv !== null)(`Python requirements in other words${noUv === nul
     const check = await typed(folder, "lock", "--check");
     expect([check.code, check.stdout]).toEqual([
       2,
-      "base-tools: images.lock is behind in Python requirements: +Python 3.10 -Python 3.11; type: ./task lock\n",
+      "base-tools: images.lock is out of date in Python requirements: +Python 3.10 -Python 3.11; lock it again\n",
     ]);
     expect(await typed(folder, "lock")).toMatchObject({ code: 0, stdout: expect.stringMatching(/tomli +\+ 2\.0\.1/) });
     expect((await typed(folder, "lock", "--check")).code).toBe(0);

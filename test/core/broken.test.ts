@@ -1,3 +1,4 @@
+import { taskWording } from "../../ci/cli/fix-words.js";
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -44,7 +45,7 @@ const told = async (cwd: string, flags: readonly string[]): Promise<string> => {
     await plan.run(flags, world);
   } catch (error) {
     if (!(error instanceof FactoryError)) throw error;
-    return problemText(error, { colour: false, json: false, verbose: false });
+    return problemText(error, { colour: false, json: false, verbose: false, wording: taskWording });
   }
   throw new Error(`this images.yaml is not broken:\n${stdout()}`);
 };

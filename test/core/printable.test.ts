@@ -1,3 +1,4 @@
+import { taskWording } from "../../ci/cli/fix-words.js";
 import { expect, test } from "vitest";
 import * as z from "zod";
 import { clean } from "../../ci/view/line.js";
@@ -89,7 +90,7 @@ test("an error shows what it quotes without control characters: what, why, fix, 
   ];
   for (const error of errors)
     for (const json of [false, true]) {
-      const said = problemText(error, { colour: false, json, verbose: true });
+      const said = problemText(error, { colour: false, json, verbose: true, wording: taskWording });
       expect(said.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Cs}\u200e\u2028\u2029\u202e\u2066]/u);
       expect(said).toContain("a\\u001bb");
     }

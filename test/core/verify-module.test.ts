@@ -63,7 +63,7 @@ describe("a proof inside a function", () => {
     expect(report).toContain("it for linux/amd64\n");
     expect(report).toMatch(/\n {2}a dependency added +reuse +execute +assemble +assemble +plan +3 of 4 keys moved +PASS\n/);
     expect(report).toMatch(/\n {2}a README that no stage reads +reuse +reuse +reuse +reuse +plan +no key moved +PASS\n/);
-    expect(report).toContain("  on plans, ./task verify:cache builds it too: nothing, a line of code and ");
+    expect(report).toContain("  on plans, verify:cache of the command line builds it too: nothing, a line of code and ");
     expect(report).toMatch(
       new RegExp(
         `\n${isRoot ? 23 : 22} passed \\(0 by building, ${isRoot ? 23 : 22} on plans\\), 0 failed, ${isRoot ? 1 : 2} n/a; `,

@@ -139,8 +139,8 @@ function refuseStale(plan: Plan, decisions: readonly Decision[]): void {
   const stale = plan.notes.filter((note) => note.note === "stale" && executed.has(note.stage));
   if (stale.length === 0) return;
   throw new FactoryError("LOCK_STALE", {
-    what: "images.lock does not answer what images.yaml asks",
+    what: "images.lock is out of date",
     why: stale.map(noteText).join("\n"),
-    fix: `./task lock IMAGE=${plan.image}`,
+    fix: { run: "lock", words: { IMAGE: plan.image } },
   });
 }

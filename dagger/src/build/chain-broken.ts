@@ -1,3 +1,4 @@
+import { rebuild } from "../oci-layout/missing-blob.js";
 import { FactoryError } from "../pipeline/common/error.js";
 
 /**
@@ -9,7 +10,7 @@ export class ChainBroken extends FactoryError {
     super("CACHE_BROKEN", {
       what,
       why,
-      fix: "build the image again: ./task build NO_CACHE=1 REFRESH=1; ./task clean -- --all forgets all of it",
+      fix: ["build the image again: ", rebuild, "; to remove all that is kept: ", { run: "clean", flags: "--all" }],
     });
     this.name = "ChainBroken";
   }

@@ -1,5 +1,5 @@
 import { closure, dropDamaged, hasBlob, missingBlobs } from "../oci-layout/blobs.js";
-import { MissingBlob } from "../oci-layout/missing-blob.js";
+import { MissingBlob, rebuild } from "../oci-layout/missing-blob.js";
 import { FactoryError } from "../pipeline/common/error.js";
 import type { Descriptor } from "../pipeline/oci/manifest.js";
 import type { StageCache, Store } from "./ports.js";
@@ -46,6 +46,6 @@ function notLocal(digest: string): FactoryError {
   return new FactoryError("INPUT_MISSING", {
     what: `blobs of ${digest.slice(0, 19)} are not here`,
     why: "they are in the registry, and it is not to be asked",
-    fix: "leave REMOTE=off away, or build it here: NO_CACHE=1 REFRESH=1",
+    fix: ["leave REMOTE=off away, or build it here: ", rebuild],
   });
 }

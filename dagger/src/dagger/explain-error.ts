@@ -1,4 +1,5 @@
 import type { Piece } from "./stage-container.js";
+import type { Fix } from "../pipeline/common/fix.js";
 import { FactoryError } from "../pipeline/common/error.js";
 import { readTook } from "../pipeline/render/dagger-script.js";
 import { parentOf, type Platform, type StageName } from "../pipeline/common/stage.js";
@@ -25,7 +26,7 @@ export const asFailure = (error: unknown, { stage, platform, pieces }: Place): F
   const failed = isFailedExec(error) ? error : null;
   const below = parentOf(stage);
   const said = failed === null ? message : [message, failed.stderr].join("\n");
-  const because = (code: FactoryError["code"], what: string, why: string, fix: string) =>
+  const because = (code: FactoryError["code"], what: string, why: string, fix: Fix) =>
     new FactoryError(code, { what, why, fix, cause: error });
   if (patterns.diskFull.test(said)) {
     return because(
@@ -50,7 +51,7 @@ export const asFailure = (error: unknown, { stage, platform, pieces }: Place): F
     );
   }
   if (patterns.checksum.test(message)) {
-    const fix = "if the publisher replaced the file, look at why; then: ./task lock --update";
+    const fix: Fix = ["if the publisher replaced the file, look at why; then: ", { run: "lock", flags: "--update" }];
     return because("CHECKSUM_MISMATCH", `a download of ${stage} is not what images.lock says`, lastLines(message), fix);
   }
   if (patterns.base.test(message)) {

@@ -53,7 +53,7 @@ const refuseLoopback = (registry: RepositoryName["registry"]): void => {
   throw new FactoryError("USAGE", {
     what: `${registry} cannot be reached from a function`,
     why: "a function runs in a container of the engine, and loopback is that container's own",
-    fix: "name the registry by an address that the engine's machine knows (its host name or network address), or publish from here: ./task publish",
+    fix: "name the registry by an address that the engine's machine knows (its host name or network address), or publish from here with the command line of image-factory",
   });
 };
 

@@ -95,14 +95,14 @@ export const lintCall = async (workspace: Workspace, given: Directory | undefine
     for (const { notes } of plans) for (const note of notes) if (isBehind(note)) findings.add(`${name}: ${noteText(note)}`);
     for (const { path, text } of renderedFiles(spec, name, plans, open.wanted)) {
       const file = join(committed, path);
-      if (existsSync(file) && readFileSync(file, "utf8") !== text) findings.add(`${path} is not current; type: ./task render`);
+      if (existsSync(file) && readFileSync(file, "utf8") !== text) findings.add(`${path} is not current: render it again`);
     }
   }
   if (findings.size === 0) return;
   throw new FactoryError("LOCK_STALE", {
     what: `${findings.size} ${findings.size === 1 ? "thing is" : "things are"} behind images.yaml`,
     why: [...findings].join("\n"),
-    fix: "./task lock && ./task render",
+    fix: [{ run: "lock" }, ", then ", { run: "render" }],
   });
 };
 

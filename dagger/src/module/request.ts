@@ -8,6 +8,7 @@ import { mkdirSync, mkdtempSync } from "node:fs";
 import { join, relative } from "node:path";
 import type { Client, Directory, Secret, Workspace } from "@dagger.io/dagger";
 import { platformsOf, readBuildArgs } from "../pipeline/config/arguments.js";
+import { callWording } from "./fix-words.js";
 import { FactoryError } from "../pipeline/common/error.js";
 import { planImage } from "../pipeline/plan/plan.js";
 import { type Plan } from "../pipeline/plan/types.js";
@@ -88,14 +89,7 @@ export const asUserErrors = async <T>(work: () => Promise<T>): Promise<T> => {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof FactoryError) throw new Error(asArguments(problemLines(error).join("\n")), { cause: error });
+    if (error instanceof FactoryError) throw new Error(problemLines(error, callWording).join("\n"), { cause: error });
     throw error;
   }
 };
-
-/** The registry's client speaks of the command line's settings; a function has arguments for them. */
-const asArguments = (text: string): string =>
-  text
-    .replaceAll(/FACTORY_PLAIN_HTTP=\S+/g, "--plain-http")
-    .replaceAll(/FACTORY_CA_FILE=\S+/g, "--ca file:/path/to/ca.pem")
-    .replaceAll(/docker login \S+(?: +\(.*\))?/g, "--username NAME --token env:TOKEN");

@@ -11,7 +11,7 @@ import { runCases, type Proving, subjectOf } from "../verification/run-cases.js"
 import { type Declared, readCheckout, type ReadImage, writeCheckout } from "./source.js";
 
 /** What to say of a change whose keys are all that a function looks at. */
-const unbuilt = "./task verify:cache builds it too";
+const unbuilt = "verify:cache of the command line builds it too";
 
 /** @throws FactoryError of openCall, and CACHE_BROKEN */
 export const verifyCall = async (client: Client, asked: Asked): Promise<string> =>
@@ -50,6 +50,6 @@ export const provePlans = async (
   };
   const cases = await runCases(proving, null, { now: Date.now, told: () => undefined });
   const report = { format: 1, image: open.name, platform, cases, seconds: (Date.now() - began) / 1000 } as const;
-  refuseFaults(report, "mend what is named there; each case with its builds: ./task verify:cache -- --verbose");
+  refuseFaults(report, "fix what is named there; verify:cache of the command line shows each case with its builds");
   return verifyMatrix(report);
 };

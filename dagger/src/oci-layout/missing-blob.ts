@@ -1,5 +1,8 @@
 import { FactoryError } from "../pipeline/common/error.js";
 
+/** Builds everything again, and keeps the new result. */
+export const rebuild = { run: "build", words: { NO_CACHE: "1", REFRESH: "1" } } as const;
+
 /**
  * A blob that a kept stage names, and that can be had from nowhere: neither from the layout nor from any repository. The stage is as
  * good as absent: who can make it again does so (ci/build/rebuild-damaged.ts), and for everybody else this is an error like others.
@@ -19,7 +22,7 @@ export class MissingBlob extends FactoryError {
     super(code, {
       what: `a part of a kept stage cannot be had: ${digest.slice(0, 19)}`,
       why: `${digest}: ${where}`,
-      fix: "build the stage again: ./task build NO_CACHE=1 REFRESH=1",
+      fix: ["build the stage again: ", rebuild],
       cause,
     });
     this.name = "MissingBlob";

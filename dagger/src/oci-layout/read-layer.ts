@@ -117,7 +117,7 @@ export const damaged = ({ digest }: LayerBlob, cause: unknown, fix?: string): Fa
   return new FactoryError("CHECKSUM_MISMATCH", {
     what: `the layer ${digest} cannot be read`,
     why: cause instanceof Error ? cause.message : String(cause),
-    fix: fix ?? "forget what is kept and build it again: ./task clean -- --all",
+    fix: fix ?? ["remove what is kept and build it again: ", { run: "clean", flags: "--all" }],
     cause,
   });
 };

@@ -1,4 +1,5 @@
 import type { FactoryError, Problem } from "./error.js";
+import { fixText, type Wording } from "./fix.js";
 import { visible } from "./printable.js";
 
 /** How the parts of a message are set off; plain text where nothing can be. */
@@ -8,13 +9,15 @@ const plain: Paint = { red: String, dim: String, bold: String, cyan: String };
 const shown = (text: string): string => visible(text, "line");
 
 /** An error as a person reads it, without control characters of what it quotes: what, why, what to type next; problems of a text with their place and excerpt. */
-export const problemLines = ({ code, explanation }: FactoryError, paint: Paint = plain): string[] => {
+export const problemLines = ({ code, explanation }: FactoryError, wording: Wording, paint: Paint = plain): string[] => {
   const problems = explanation.problems ?? [];
   return [
     `${paint.red("error")} ${paint.bold(code)}: ${shown(explanation.what)}`,
     ...problems.flatMap((problem) => linesOf(problem, paint.dim)),
     ...(problems.length > 0 ? [] : explanation.why.split("\n").map((line) => `  ${shown(line)}`)),
-    ...explanation.fix.split("\n").map((line) => `  ${paint.cyan("→")} ${shown(line)}`),
+    ...fixText(explanation.fix, wording)
+      .split("\n")
+      .map((line) => `  ${paint.cyan("→")} ${shown(line)}`),
   ];
 };
 

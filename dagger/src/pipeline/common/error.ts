@@ -4,6 +4,8 @@
  * What every other folder of the core may use: errors, stages, platforms, text for people, canonical JSON. It knows nothing of images, and
  * imports no other folder.
  */
+import type { Fix } from "./fix.js";
+
 /**
  * Every way in which the pipeline can fail, with the exit code of the process that meets it.
  * The numbers follow sysexits(3) where it has a fitting one, so that a script can tell a typo from an outage.
@@ -68,7 +70,7 @@ export type Explanation = {
   /** Why, as far as it is known; may hold several lines (a tool's own words). */
   why: string;
   /** What to type or change next. */
-  fix: string;
+  fix: Fix;
   /** For problems of a text: all of them, each with its place. */
   problems?: readonly Problem[];
 };

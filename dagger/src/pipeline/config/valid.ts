@@ -13,7 +13,7 @@ export const valid = <T>(code: "CONFIG_INVALID" | "LOCK_INVALID", file: string, 
     why: parsed.problems.map(({ message }) => message).join("\n"),
     fix:
       code === "LOCK_INVALID"
-        ? "mend it, or take what git has (git checkout images.lock); or remove it, then ./task lock"
+        ? ["correct it, or take what git has (git checkout images.lock); or remove it, then ", { run: "lock" }]
         : `mend ${file}; its schema is images.schema.json`,
     problems: parsed.problems,
   });

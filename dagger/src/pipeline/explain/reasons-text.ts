@@ -114,7 +114,7 @@ const notes = {
     `${stage}: images.lock holds no ${things[what]}; the mirror's newest are taken, and the key cannot see them move`,
   stale: ({ what, stage, added, removed }) => {
     const moved = [...added.map((word) => `+${word}`), ...removed.map((word) => `-${word}`)].join(" ");
-    return `${stage}: images.lock is behind in ${things[what]}: ${moved}; type: ./task lock`;
+    return `${stage}: images.lock is out of date in ${things[what]}: ${moved}; lock it again`;
   },
   lacking: ({ stage, by, programs, packages }) =>
     `${stage}: ${by} needs ${programs.join(" and ")}, which no package before it brings; add ${packages.join(", ")} to the packages of base-tools`,

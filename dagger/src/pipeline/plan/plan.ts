@@ -157,7 +157,7 @@ export const baseOf = (name: string, image: ImageSpec, platform: Platform, lock:
     throw new FactoryError("LOCK_MISSING", {
       what: `no digest for the base ${reference}`,
       why: "a tag names another image tomorrow; neither images.yaml nor images.lock holds its digest",
-      fix: `./task lock IMAGE=${name}`,
+      fix: { run: "lock", words: { IMAGE: name } },
     });
   }
   return { kind: "image", reference: reference!, digest };

@@ -28,7 +28,7 @@ export const pythonOf = (imageName: string, image: ImageSpec, snapshot: ContextS
         throw new FactoryError("LOCK_MISSING", {
           what: `the requirements of ${input.path} are not known`,
           why: `${project.why}: only its build backend can say, and images.lock holds no answer`,
-          fix: `./task lock IMAGE=${imageName}`,
+          fix: { run: "lock", words: { IMAGE: imageName } },
         });
       }
       if (held.inputs !== inputsHash(input, snapshot)) stale.push(input.path);

@@ -61,6 +61,6 @@ export const lackingError = (image: string, lacking: readonly Lacking[]): Factor
       )
       .join("; "),
     why: "none of the locked packages that are installed before it brings it",
-    fix: `add ${packages} to images.${image}.stages.base-tools.packages, then ./task lock`,
+    fix: [`add ${packages} to images.${image}.stages.base-tools.packages, then `, { run: "lock" }],
   });
 };

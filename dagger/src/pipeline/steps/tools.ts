@@ -20,7 +20,10 @@ const unlocked = (missing: readonly Missing[], platform: Platform): FactoryError
   new FactoryError("VERSION_UNKNOWN", {
     what: `no checksum for ${missing.map(({ missing: name, version }) => `${name} ${version}`).join(", ")} on ${platform}`,
     why: missing.map(({ missing: name, source, known }) => `images.lock holds ${name} (${source}) in: ${known}`).join("\n"),
-    fix: missing.map(({ tool, version }) => `./task lock TOOL=${tool} VERSION=${version}`).join("\n"),
+    fix: missing.flatMap(({ tool, version }, at) => [
+      ...(at === 0 ? [] : ["\n"]),
+      { run: "lock", words: { TOOL: tool, VERSION: version } },
+    ]),
   });
 
 /** One tool at one version. Also asked for the other locked versions, which the rendered Dockerfile offers as build arguments. */

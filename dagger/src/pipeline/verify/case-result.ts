@@ -1,3 +1,4 @@
+import type { Fix } from "../common/fix.js";
 import { FactoryError } from "../common/error.js";
 import type { Platform, StageName } from "../common/stage.js";
 import { plural } from "../common/format.js";
@@ -127,14 +128,17 @@ export const faultLines = ({ cases }: Pick<CacheReport, "cases">): string[] =>
  * @param fix what to do about a fault
  * @throws FactoryError CACHE_BROKEN with every fault of a report, VERIFY_FAILED where all of them are the proof's own
  */
-export const refuseFaults = (report: CacheReport, fix: string): void => {
+export const refuseFaults = (report: CacheReport, fix: Fix): void => {
   const faults = faultLines(report);
   if (faults.length === 0) return;
   if (countOf(report, "fail") === 0) {
     throw new FactoryError("VERIFY_FAILED", {
       what: `${plural(countOf(report, "error"), "case")} of the cache of ${report.image} could not be proved`,
       why: faults.join("\n"),
-      fix: "this says nothing about the cache: fix what is named there, or report it; the other cases alone: ./task verify:cache -- --case IDS",
+      fix: [
+        "this says nothing about the cache: fix what is named there, or report it; the other cases alone: ",
+        { run: "verify:cache", flags: "--case IDS" },
+      ],
     });
   }
   const what = `the cache of ${report.image} does not hold: ${plural(faults.length, "fault")}`;

@@ -1,4 +1,5 @@
 import { FactoryError } from "../../pipeline/common/error.js";
+import type { Fix } from "../../pipeline/common/fix.js";
 import type { Broken } from "./broken.js";
 import type { Call, Whole } from "./types.js";
 import { shownUrl } from "./proxy.js";
@@ -57,10 +58,10 @@ export const failureOf = (call: Pick<Call, "method" | "url">, broken: Broken, tr
     cause: broken,
   });
 
-const fixFor = (url: URL, { kind, code, message }: Broken): string => {
+const fixFor = (url: URL, { kind, code, message }: Broken): Fix => {
   if (kind === "tls" && /wrong version number|packet length too long|EPROTO/i.test(`${message} ${code}`))
-    return `if ${url.host} speaks plain http and you trust the network to it: FACTORY_PLAIN_HTTP=${url.host}`;
-  if (kind === "tls") return `if ${url.host} has a certificate of your own CA, name it: FACTORY_CA_FILE=/path/to/ca.pem`;
+    return [`if ${url.host} speaks plain http and you trust the network to it: `, { plainHttp: url.host }];
+  if (kind === "tls") return [`if ${url.host} has a certificate of your own CA, name it: `, { trustFile: "/path/to/ca.pem" }];
   if (kind === "proxy") return `correct HTTPS_PROXY, or reach it without: NO_PROXY=${url.hostname}`;
   if (kind === "connect" && /^(127\.|localhost|\[::1\])/.test(url.hostname))
     return `start the registry on ${url.host}; inside a container or a Dagger module, ${url.hostname} is the container's own: give the host's address`;
@@ -90,13 +91,12 @@ const loginWords = ({ source, asked, registry }: Login): string => {
   return asked ? `no login for ${registry} was found` : "it refused without asking for a login";
 };
 
-const loginFix = (registry: string): string =>
-  `docker login ${registry}   (or podman login; in CI set FACTORY_REGISTRY_USER and FACTORY_REGISTRY_TOKEN)`;
+const loginFix = (registry: string): Fix => ({ login: registry });
 
-const rightsFix = (registry: string): string =>
+const rightsFix = (registry: string): Fix =>
   registry === "ghcr.io"
     ? "give the token write:packages; in GitHub Actions `permissions: packages: write`, and in the package's settings write access for this repository (Manage Actions access)"
-    : `check that this login may do it, or log in with another: docker login ${registry}`;
+    : ["check that this login may do it, or log in with another: ", { login: registry }];
 
 /** Any answer that is not the one hoped for. @param doing `push …`, `read …` */
 export const refusal = (doing: string, answer: Whole, login: Login): FactoryError => {

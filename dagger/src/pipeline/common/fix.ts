@@ -1,0 +1,27 @@
+/**
+ * Something to do that the command line and the Dagger module each call by other words. The core says what; who prints an error says how it is
+ * typed there (ci/cli/fix-words.ts, dagger/src/module/fix-words.ts).
+ */
+export type Action =
+  /** A command of the program. `words` are its inputs, `flags` what stands behind them. */
+  | { run: string; words?: Readonly<Record<string, string>>; flags?: string }
+  /** Allow plain http for a registry, `host:port`. */
+  | { plainHttp: string }
+  /** Trust a certificate authority, by a file. */
+  | { trustFile: string }
+  | { login: string };
+
+/** What to do next: text, an action, or both in the order in which they are read. */
+export type Fix = string | Action | readonly (string | Action)[];
+
+/** How one user types an action. */
+export type Wording = (action: Action) => string;
+
+export const fixText = (fix: Fix, wording: Wording): string =>
+  (isPieces(fix) ? fix : [fix]).map((piece) => (typeof piece === "string" ? piece : wording(piece))).join("");
+
+const isPieces = (fix: Fix): fix is readonly (string | Action)[] => Array.isArray(fix);
+
+/** A fix with its texts changed; actions stay what they are. */
+export const mapFix = (fix: Fix, change: (text: string) => string): Fix =>
+  (isPieces(fix) ? fix : [fix]).map((piece) => (typeof piece === "string" ? change(piece) : piece));
