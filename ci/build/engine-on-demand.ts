@@ -4,14 +4,18 @@ import type { Engine, EngineName, Feature } from "../engines/interface/engine.js
 import type { Gone } from "../engines/choose-engine.js";
 import type { Project } from "../project/project.js";
 
-/** An engine that is looked for when it is first asked for, and never otherwise: most builds need none. `needs`: what it must be able to do. */
+/**
+ * An engine that is chosen when it is first needed: most builds need none.
+ * @param engine auto, or the name of an engine
+ * @param needs a feature that it must have
+ */
 export const engineOf = (
   project: Project,
   world: World,
-  wish: string,
+  engine: string,
   needs: Feature | null = null,
 ): { get(): Promise<Engine>; release(): Promise<void> } => {
-  const name = wishOf(wish);
+  const name = engineName(engine);
   let chosen: Promise<Engine> | null = null;
   const report = (line: string) => world.stderr(`engine: ${line}\n`);
   const choose = async () => {
@@ -28,14 +32,14 @@ export const engineOf = (
   };
   return {
     get: () => (chosen ??= choose()),
-    // Whatever went wrong while choosing was told to whoever asked for the engine; and a build has ended as it has ended.
+    // A failure to choose an engine was thrown by `get`. A failure to release one does not change the result of the build.
     release: async () => {
-      const engine = await chosen?.catch(() => null);
-      await engine?.release().catch((error: unknown) => report(`it could not be released: ${String(error)}`));
+      const used = await chosen?.catch(() => null);
+      await used?.release().catch((error: unknown) => report(`it could not be released: ${String(error)}`));
     },
   };
 };
 
 const names: readonly (EngineName | "auto")[] = ["auto", "dagger", "buildkit"];
 
-const wishOf = (wish: string): EngineName | "auto" => wordOf(wish, names, { what: `no engine ${wish}`, known: "engines" });
+const engineName = (text: string): EngineName | "auto" => wordOf(text, names, { what: `no engine ${text}`, known: "engines" });

@@ -47,7 +47,7 @@ type Inputs = { parent: string | null; base: string | null; secrets: readonly Se
 const jobFor = async ({ project, open, world }: EngineSite, plan: Plan, stage: PlannedStage, inputs: Inputs): Promise<Job> => {
   const below = parentOf(stage.stage);
   const { layout } = project.state;
-  // A proxy's login goes the way of a declared secret. No key depends on it: those are made.
+  // The login of a proxy is passed as a declared secret. Keys are computed already, so none depends on it.
   const caches = cachesOf(plan.repository, project.state.trust);
   const { declared, list } = secretProxies(world.env);
   return {
@@ -71,7 +71,7 @@ const jobFor = async ({ project, open, world }: EngineSite, plan: Plan, stage: P
   };
 };
 
-/** What a stage reads of the context: all that is sent for it. */
+/** The entries of the context that a stage reads: nothing else is sent for it. */
 const entriesOf = (stage: PlannedStage, snapshot: ContextSnapshot): Entry[] => {
   const all = stage.ingredients.steps.flatMap(({ step }): readonly Entry[] => {
     if (step.do !== "file") return "entries" in step ? step.entries : [];
@@ -88,12 +88,12 @@ export const ensureBase = async (
   base: Extract<Base, { kind: "bootstrap" }>,
 ): Promise<string> => {
   const key = baseKeyOf(base, plan.platform, plan.epoch);
+  const recorded = findStage(project.state, key);
+  // The engine reads its layers: a damaged one is removed, and the base bootstrapped again.
+  if (recorded !== null)
+    await dropDamaged(project.state.layout, readManifest(project.state.layout, recorded.digest).layers, world.signal);
   const whole = findStage(project.state, key);
-  // Its bytes are what the engine gets: what is damaged is bootstrapped again.
-  if (whole !== null)
-    await dropDamaged(project.state.layout, readManifest(project.state.layout, whole.digest).layers, world.signal);
-  const kept = findStage(project.state, key);
-  if (kept !== null) return kept.digest;
+  if (whole !== null) return whole.digest;
   const started = world.now();
   const { digest } = await bootstrapDebian({
     suite: base.suite,

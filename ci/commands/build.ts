@@ -8,7 +8,7 @@ import { usingState } from "../state/state-lock.js";
 import { requireWritable } from "../state/state.js";
 import { storeOf } from "../state/store.js";
 import { buildImage } from "../build/build-image.js";
-import { remoteUseOf } from "../remote/stage-source.js";
+import { remoteUseOf } from "../remote/remote.js";
 import { lazyRemote } from "../remote/lazy-remote.js";
 import { openImage, openProject, planOf, platformsOf, readBuildArgs, stageOf } from "../project/project.js";
 import { buildSummary } from "../view/build.js";

@@ -3,7 +3,7 @@ import { allAllowances, compareImages } from "../../dagger/src/pipeline/compare/
 import { answers, FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { command } from "../cli/command.js";
 import { formsText, imageValues, openAnyImage } from "../images/index.js";
-import { keptStage } from "../build/kept-stage.js";
+import { findLocalStage } from "../build/local-stage.js";
 import { platformsOf } from "../project/project.js";
 import { comparisonJson, comparisonText, rulesText } from "../view/compare.js";
 import { jsonFlag, platformFlag, registryFlag, remoteFlag } from "../cli/flags.js";
@@ -40,7 +40,7 @@ export const compare = command({
       platform: flags.platform === undefined ? null : platformsOf({ platforms: [] }, flags.platform)[0]!,
       stage: async (name: string) => {
         const [image, stage] = name.split("/");
-        const { project, record } = await keptStage(world, { image, stage, platform: flags.platform, remote: flags.remote });
+        const { project, record } = await findLocalStage(world, { image, stage, platform: flags.platform, remote: flags.remote });
         return { layout: project.state.layout, digest: record.digest };
       },
     };

@@ -6,7 +6,7 @@ import { type World } from "../host/world.js";
 import { expectedTime } from "../state/build-times.js";
 import { storeOf } from "../state/store.js";
 import { type CacheLookup, knowledgeOf } from "../../dagger/src/build/knowledge.js";
-import { remoteUseOf } from "../remote/stage-source.js";
+import { remoteUseOf } from "../remote/remote.js";
 import { lazyRemote, warnOnce } from "../remote/lazy-remote.js";
 import { openImage, openProject, planOf, platformsOf, type Project, readBuildArgs, stageOf } from "../project/project.js";
 import { planJson, planTable, type PlanView } from "../../dagger/src/pipeline/explain/plan-text.js";

@@ -3,7 +3,7 @@ import { imageReportText } from "../../dagger/src/pipeline/report/report-text.js
 import { command } from "../cli/command.js";
 import { buildCommand, openImage, openProject, planOf, platformsOf, readBuildArgs } from "../project/project.js";
 import { storeOf } from "../state/store.js";
-import { remoteUseOf } from "../remote/stage-source.js";
+import { remoteUseOf } from "../remote/remote.js";
 import { lazyRemote } from "../remote/lazy-remote.js";
 import { stageContents } from "../../dagger/src/build/stage-contents.js";
 import { buildArgFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag } from "../cli/flags.js";

@@ -2,7 +2,7 @@ import { command } from "../cli/command.js";
 import { runInRoot } from "../runc/container.js";
 import { openRoot } from "../runc/rootfs.js";
 import { usingState } from "../state/state-lock.js";
-import { keptStage } from "../build/kept-stage.js";
+import { findLocalStage } from "../build/local-stage.js";
 import { buildArgFlag, imageFlag, platformFlag, registryFlag, remoteFlag, stageFlag } from "../cli/flags.js";
 
 export const shell = command({
@@ -19,7 +19,7 @@ export const shell = command({
     registry: registryFlag,
   },
   async run({ image, stage, platform, "build-arg": buildArgs, command: text, remote }, world) {
-    const { project, record } = await keptStage(world, { image, stage, platform, buildArgs, remote });
+    const { project, record } = await findLocalStage(world, { image, stage, platform, buildArgs, remote });
     const report = (line: string) => world.stderr(`${line}\n`);
     const around = { state: project.state, env: world.env, signal: world.signal, report };
     return usingState(project.state, world, async () => {

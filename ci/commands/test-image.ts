@@ -1,7 +1,7 @@
 import { answers } from "../../dagger/src/pipeline/common/error.js";
 import { command } from "../cli/command.js";
 import { usingState } from "../state/state-lock.js";
-import { keptStage } from "../build/kept-stage.js";
+import { findLocalStage } from "../build/local-stage.js";
 import { testImage, type TimedResult } from "../image-test/test-image.js";
 import { imageTestHead, imageTestLine, imageTestTail } from "../view/image-test.js";
 import { buildArgFlag, imageFlag, jsonFlag, platformFlag, registryFlag, remoteFlag } from "../cli/flags.js";
@@ -19,7 +19,7 @@ export const imageTest = command({
     registry: registryFlag,
   },
   async run({ image, platform, "build-arg": buildArgs, remote, json }, world) {
-    const { project, plan, record } = await keptStage(world, { image, stage: "runtime", platform, buildArgs, remote });
+    const { project, plan, record } = await findLocalStage(world, { image, stage: "runtime", platform, buildArgs, remote });
     if (!json) world.stdout(imageTestHead({ image: plan.image, platform: plan.platform, digest: record.digest }));
     const told = (result: TimedResult) => {
       if (!json) world.stdout(imageTestLine(result));

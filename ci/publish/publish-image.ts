@@ -30,14 +30,14 @@ import { type ImageRequest, buildImage, type BuiltImage } from "../build/build-i
 import type { OpenImage, Project } from "../project/project.js";
 import { findBefore, pushMade, requirePushRight, stays, withSiblingHint, writableOf } from "./push-built.js";
 import { testMade } from "./test-gate.js";
-import type { Remote } from "../remote/stage-source.js";
+import type { Remote } from "../remote/remote.js";
 
 export type PublishRequest = {
   plans: readonly Plan[];
   tags: readonly string[];
   /** any: a tag that moves with a branch goes back in history too. */
   move: "forward" | "any";
-  /** Look behind what is published already: every blob is asked for, and what is missing is pushed. */
+  /** Check what is published already: ask for every blob, and push the missing ones. */
   refresh: boolean;
   test: TestPolicy;
   engine: string;
@@ -93,7 +93,7 @@ const publishTo = async (
     );
   }
   const history = tags.some(isMoving) ? historyOf(project.root, world.signal) : null;
-  // Whoever awaits it hears of the failure.
+  // Prevents an unhandled rejection: `compared` awaits it, or nothing does.
   history?.catch(() => undefined);
   const compared = async (): Promise<History | null> => {
     const found = await history;
@@ -135,7 +135,8 @@ const publishTo = async (
 };
 
 /**
- * Makes the image as all others will: where somebody else pushed a stage while it was executed here, the image is put on that one.
+ * Builds the image that every other machine will build: where another machine pushed a stage while it was executed here, the image is built on
+ * that one.
  */
 const makeForAll = async (
   project: Project,
@@ -160,9 +161,9 @@ const makeForAll = async (
   const made = await buildImage(project, open, world, request);
   if (made.record.platforms.every(({ stages }) => stages.every(({ action }) => action !== "execute"))) return made;
   const digests = () => plans.flatMap(({ stages }) => stages.map(({ key }) => findStage(state, key)?.digest)).join();
-  const ours = digests();
+  const before = digests();
   remote.forget();
   const lookup = { cache: remote, prefer: "registry", warn: warnOnce(world) } as const;
   await Promise.all(plans.map((plan) => knowledgeOf(storeOf(state), plan, lookup, untrusted)));
-  return digests() === ours ? made : buildImage(project, open, world, request);
+  return digests() === before ? made : buildImage(project, open, world, request);
 };

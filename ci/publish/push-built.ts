@@ -15,7 +15,7 @@ import { knowledgeOf } from "../../dagger/src/build/knowledge.js";
 import { storeOf } from "../state/store.js";
 import type { State } from "../state/state.js";
 import type { BuiltImage } from "../build/build-image.js";
-import type { Remote } from "../remote/stage-source.js";
+import type { Remote } from "../remote/remote.js";
 import type { FoundTrust } from "../trust/trust-level.js";
 
 /** Where this build's image, stage refs and tags go. @throws FactoryError REGISTRY_DENIED for a fork: before anything is asked */
@@ -77,7 +77,7 @@ export const findBefore = async (
 const isWholeHere = (plan: Plan, knowledge: Knowledge): boolean =>
   decide(plan, knowledge, false).every(({ reasons }) => reasons.every(({ why }) => why === "kept" || why === "held"));
 
-/** A stage ref that an image stands on. */
+/** A stage artifact that an image is built on. */
 type UsedRef = { tag: string; ref: Descriptor };
 
 const usedRefs = (state: State, { platforms }: BuiltImage): UsedRef[] =>
@@ -92,8 +92,8 @@ const usedRefs = (state: State, { platforms }: BuiltImage): UsedRef[] =>
 /**
  * Pushes an image by digest: first all that it reaches, then its manifest, then the stage refs that nobody has yet. Nothing is put under
  * a tag before it is whole; tags that people use are not touched.
- * @param doubt take nothing for granted: what a ref was seen to hold is asked for too
- * @param meanwhile what can be asked while the manifest is on its way, or the refs are
+ * @param doubt ask also for the blobs of artifacts that were found in the repository
+ * @param meanwhile questions to send while the manifest or the artifacts are being pushed
  * @throws FactoryError as openPush
  */
 export const pushMade = async <T>(
@@ -107,7 +107,7 @@ export const pushMade = async <T>(
 ): Promise<{ image: PublishedImage; asked: T }> => {
   const { read } = remote;
   const refs = usedRefs(state, made);
-  // What stands behind a ref that was seen need not be asked for blob by blob.
+  // An artifact that was found in the repository has its blobs there: none of them is asked for.
   const seen = refs.filter(({ ref }) => !doubt && remote.holders(ref.digest).has(target.name));
   const present = new Set(seen.flatMap(({ ref }) => closure(state.layout, ref)).map(({ digest }) => digest));
   const elsewhere = made.platforms.flatMap(({ done }) => done.flatMap(({ record }) => record?.elsewhere ?? []));
@@ -117,7 +117,7 @@ export const pushMade = async <T>(
   const push = openPush(target, state.layout, made.root, { present, sources });
   await push.below();
   const root = () => push.root(made.root.digest);
-  // A ref that is in the image's repository need not be in the one of the branches too.
+  // An artifact that is in the image's repository need not be in the sibling too.
   const missing = refs.filter(({ ref }) => doubt || !read.some(({ name }) => remote.holders(ref.digest).has(name)));
   const bytes = blobBytes(state.layout, made.root.digest);
   const image = { root: made.root, bytes };
@@ -126,7 +126,7 @@ export const pushMade = async <T>(
     return { image, asked };
   }
   await root();
-  // Base first: a ref of a stage is only worth something where the ones below it are.
+  // From base-tools upwards: an artifact is useful only where those below it are.
   const inImage = new Set(closure(state.layout, made.root).map(({ digest }) => digest));
   try {
     for (const ref of missing) await pushRef(state, target, ref, { present: inImage, sources }, world);
@@ -146,7 +146,7 @@ const pushRef = async (
   await pushImage(to, state.layout, ref, elsewhere, tag).catch((error: unknown) => stays(error, `${to.name}:${tag}`, world));
 };
 
-/** A tag of ours that may not be moved: somebody was first, or it cannot be repaired there. The image is none the worse. */
+/** A tag of image-factory that may not be moved: another machine was first, or it cannot be replaced there. The image is not affected. */
 export const stays = (error: unknown, name: string, world: Pick<World, "stderr">): void => {
   if (!(error instanceof FactoryError) || error.code !== "TAG_IMMUTABLE") throw error;
   world.stderr(`note: ${name} stays as it is: tags cannot be moved there\n`);

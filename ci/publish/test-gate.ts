@@ -7,7 +7,7 @@ import { lastRecord } from "../../dagger/src/build/build-stages.js";
 import { ensureLocal } from "../../dagger/src/build/ensure-local.js";
 import type { BuiltImage } from "../build/build-image.js";
 import type { Project } from "../project/project.js";
-import type { Remote } from "../remote/stage-source.js";
+import type { Remote } from "../remote/remote.js";
 
 /** @throws FactoryError USAGE */
 export const testPolicyOf = (text: string): TestPolicy =>

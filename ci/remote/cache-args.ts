@@ -10,8 +10,8 @@ import { findStage } from "../state/records.js";
 import { openRemote } from "./open-remote.js";
 import type { Project } from "../project/project.js";
 
-/** An image that stands for a stage (or the base) of the rendered Dockerfile, and where a builder finds it. */
-export type Replacement = { stands: string } & (
+/** An image that replaces a stage (or the base) of the rendered Dockerfile, and where a builder finds it. */
+export type Replacement = { replaces: string } & (
   | { at: "layout"; layout: string; name: string; key: string; digest: string }
   | { at: "registry"; reference: string }
 );
@@ -20,35 +20,35 @@ const builders = ["docker", "buildah"] as const;
 type Builder = (typeof builders)[number];
 
 /** @throws FactoryError USAGE */
-export const builderOf = (asked: string): Builder => wordOf(asked, builders, { what: `no builder ${asked}`, known: "builders" });
+export const builderOf = (text: string): Builder => wordOf(text, builders, { what: `no builder ${text}`, known: "builders" });
 
 /**
- * How a builder is told of an image: its argument, and what to run before. buildah makes a repository's name of a layout's path, which takes no
- * capitals and no `.factory`: for it the image goes through its own storage.
+ * The argument that names an image to a builder, and the command to run before. buildah makes a repository name of the path of a layout, and a
+ * repository name holds no capitals and no `.factory`: the image is copied to its storage first.
  */
 export const contextFor = (builder: Builder, one: Replacement): { argument: string; first?: string } => {
-  if (one.at === "registry") return { argument: `--build-context ${one.stands}=docker-image://${one.reference}` };
-  const { stands, layout, name, key, digest } = one;
-  if (builder === "docker") return { argument: `--build-context ${stands}=oci-layout://${layout}@${digest}` };
-  const image = `localhost/image-factory/${stands}:${key.slice(0, 12)}`;
+  if (one.at === "registry") return { argument: `--build-context ${one.replaces}=docker-image://${one.reference}` };
+  const { replaces, layout, name, key, digest } = one;
+  if (builder === "docker") return { argument: `--build-context ${replaces}=oci-layout://${layout}@${digest}` };
+  const image = `localhost/image-factory/${replaces}:${key.slice(0, 12)}`;
   return {
-    argument: `--build-context ${stands}=docker-image://${image}`,
+    argument: `--build-context ${replaces}=docker-image://${image}`,
     first: `skopeo copy oci:${layout}:${name} containers-storage:${image}`,
   };
 };
 
 /**
- * What replaces the executed stages kept on this machine: a builder starts from them, runs nothing of theirs, and nothing of what
- * only they stand on.
- * @throws FactoryError INPUT_MISSING where none is kept
+ * The executed stages that are on this machine: a builder starts from them, and runs neither their steps nor those of the stages that only
+ * they are built on.
+ * @throws FactoryError INPUT_MISSING where there is none
  */
 export const replacementsFromState = ({ state }: Project, plan: Plan): Replacement[] => {
   const { layout } = state;
   const found = executed(plan).flatMap(({ stage, key }): Replacement[] => {
-    const kept = findStage(state, key);
-    // A builder reads the layout itself: what is only in the registry it would not find there.
-    const isWhole = kept !== null && missingBlobs(layout, kept.digest)?.length === 0;
-    return isWhole ? [{ stands: stage, at: "layout", layout, name: `${stage}-${key}`, key, digest: kept.digest }] : [];
+    const record = findStage(state, key);
+    // A builder reads the layout itself: blobs that are in the registry alone are missing there.
+    const isWhole = record !== null && missingBlobs(layout, record.digest)?.length === 0;
+    return isWhole ? [{ replaces: stage, at: "layout", layout, name: `${stage}-${key}`, key, digest: record.digest }] : [];
   });
   if (found.length === 0) {
     throw new FactoryError("INPUT_MISSING", {
@@ -61,12 +61,12 @@ export const replacementsFromState = ({ state }: Project, plan: Plan): Replaceme
   const base = plan.base.kind === "bootstrap" ? findStage(state, baseKeyOf(plan.base, plan.platform, plan.epoch)) : null;
   if (base === null) return found;
   const { key, digest } = base;
-  return [{ stands: baseContextOf(plan), at: "layout", layout, name: `base-${key}`, key, digest }, ...found];
+  return [{ replaces: baseContextOf(plan), at: "layout", layout, name: `base-${key}`, key, digest }, ...found];
 };
 
 /**
- * The same, from the stage refs that publish left in the image's repository: for any machine that can pull from there.
- * What a branch wrote to its sibling repository counts for a branch.
+ * The same, from the cached stages that `publish` left in the image's repository, for any machine that can pull from there. A build of a branch
+ * uses those of the sibling repository too.
  * @throws FactoryError INPUT_MISSING where there is none, REGISTRY_UNREACHABLE where the registry gives no answer
  */
 export const replacementsFromRegistry = async ({ state }: Project, plan: Plan, world: World): Promise<Replacement[]> => {
@@ -78,7 +78,7 @@ export const replacementsFromRegistry = async ({ state }: Project, plan: Plan, w
       if (pulled.state === "unknown") throw unanswered(from.name, pulled.why);
       if (pulled.state === "damaged") world.stderr(`note: ${stage.stage} is left out: ${pulled.what}\n`);
       if (pulled.state !== "found") continue;
-      found.push({ stands: stage.stage, at: "registry", reference: `${from.name}@${pulled.value.image.digest}` });
+      found.push({ replaces: stage.stage, at: "registry", reference: `${from.name}@${pulled.value.image.digest}` });
       break;
     }
   }
@@ -92,9 +92,9 @@ export const replacementsFromRegistry = async ({ state }: Project, plan: Plan, w
       fix: `./task publish IMAGE=${plan.image}`,
     });
   }
-  // The bootstrapped base itself is in no registry. Where its stage is replaced nothing of it is used, and whatever stands there will do.
-  const isBaseReplaced = first.stands === plan.stages[0]!.stage;
-  return plan.base.kind === "bootstrap" && isBaseReplaced ? [{ ...first, stands: baseContextOf(plan) }, ...found] : found;
+  // A bootstrapped base is in no registry. Where its stage is replaced nothing of it is used, so any image will do.
+  const isBaseReplaced = first.replaces === plan.stages[0]!.stage;
+  return plan.base.kind === "bootstrap" && isBaseReplaced ? [{ ...first, replaces: baseContextOf(plan) }, ...found] : found;
 };
 
 const executed = (plan: Plan): PlannedStage[] => plan.stages.filter(({ kind }) => kind === "executed");

@@ -2,7 +2,7 @@ import type { StageCache } from "../../dagger/src/build/ports.js";
 import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
 import type { World } from "../host/world.js";
 import type { State } from "../state/state.js";
-import type { Remote, RemoteUse } from "./stage-source.js";
+import type { Remote, RemoteUse } from "./remote.js";
 
 /**
  * The registry of an image as a stage cache that is only read; null where it may not be asked. It is opened, and its client loaded, with the

@@ -12,7 +12,7 @@ import { storeOf } from "../state/store.js";
 import { siblingOf } from "../trust/trust-level.js";
 import { bytes } from "../../dagger/src/pipeline/common/format.js";
 import { registryFor, type Traffic } from "./registry-client.js";
-import type { Remote } from "./stage-source.js";
+import type { Remote } from "./remote.js";
 
 export type RemoteOptions = {
   /** `push` asks for one token that serves reading and writing, and retries longer. */

@@ -16,11 +16,11 @@ export const baseContainer = (client: Client, plan: Plan, secrets: ReadonlyMap<s
   const platform = enginePlatform(plan.platform);
   if (base.kind === "image")
     return { container: client.container({ platform }).from(`${base.reference}@${base.digest}`), pieces: [] };
-  const workshop = client.container({ platform }).from(`docker.io/library/debian:${base.suite}-slim`).withUser("0:0");
+  const debian = client.container({ platform }).from(`docker.io/library/debian:${base.suite}-slim`).withUser("0:0");
   const statements = [...hostCaExports.map(oneLine), ...bootstrapStatements(base, epoch)];
   // mmdebstrap mounts /proc and /dev for the packages' own scripts.
   const asRoot = { insecureRootCapabilities: true };
-  const { text, ran } = mountedExec(workshop, statements, secretMounting(secrets, hostCa.id, hostCa.target), epoch, asRoot);
+  const { text, ran } = mountedExec(debian, statements, secretMounting(secrets, hostCa.id, hostCa.target), epoch, asRoot);
   // A copy of its own: the folder of a container brings all that the container holds.
   const root = client.directory().withDirectory("/", ran.directory(rootFolder));
   return {

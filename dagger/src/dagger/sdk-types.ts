@@ -5,8 +5,8 @@ import type { Plan } from "../pipeline/plan/types.js";
 import type { Platform } from "../pipeline/common/stage.js";
 
 /**
- * Our words as the library's types have them: branded texts and enums, whose members are called differently in an engine's generated SDK
- * and in the npm package. The words themselves are the engine's and the same in both.
+ * Values in the types of the library: branded strings and enums, whose members have other names in an engine's generated SDK than in the npm
+ * package. The values are the same in both.
  */
 export const enginePlatform = (platform: Platform): EnginePlatform => platform as string as EnginePlatform;
 
@@ -17,7 +17,7 @@ export const engineCompression = ({ compression }: Pick<Plan, "compression">): I
 /** A path as a pattern of Docker's dialect that matches nothing else. */
 export const literal = (path: string): string => path.replaceAll(/[\\*?[\]]/g, String.raw`\$&`);
 
-/** @param open a folder below the context's own, as the engine takes it from the machine that it stands on */
+/** @param open gives a folder of the context as a directory of the engine */
 export const contextOf = (open: (path: string, include: readonly string[]) => Directory): Context => ({
   folder: (path) => open(path, []),
   file: (path) => open(join(dirname(path)), [literal(basename(path))]).file(basename(path)),

@@ -20,7 +20,7 @@ import type { Owner, Step, StepOf } from "../pipeline/steps/step.js";
  */
 export type Sources = {
   client: Client;
-  /** The container that the stage stands on. */
+  /** The container of the stage below, or of the base. */
   below: Container;
   context: Context;
   /** By id: the host's CA bundle and what images.yaml declares. What is not given is not mounted, and no step fails for it. */
@@ -58,10 +58,10 @@ export const stageContainers = (plan: Plan, planned: PlannedStage, sources: Sour
   const packages = compiles.length > 0 ? steps.filter(({ do: what }) => what === "install") : [];
   const render = new Renderer(plan, planned, sources);
   const below = sources.fresh === null ? sources.below : sources.below.withEnvVariable(freshVariable, sources.fresh);
-  const ground = render.steps(below, packages, new Map());
-  const compiled = new Map(compiles.map((step) => [step.name, render.compiled(ground, step)]));
+  const prepared = render.steps(below, packages, new Map());
+  const compiled = new Map(compiles.map((step) => [step.name, render.compiled(prepared, step)]));
   const done = render.steps(
-    ground,
+    prepared,
     steps.filter((step) => !packages.includes(step)),
     compiled,
   );

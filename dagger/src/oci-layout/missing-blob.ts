@@ -5,7 +5,7 @@ export const rebuild = { run: "build", words: { NO_CACHE: "1", REFRESH: "1" } } 
 
 /**
  * A blob that a kept stage names, and that can be had from nowhere: neither from the layout nor from any repository. The stage is as
- * good as absent: who can make it again does so (ci/build/rebuild-damaged.ts), and for everybody else this is an error like others.
+ * good as absent: who can make it again does so (dagger/src/build/rebuild-damaged.ts), and for everybody else this is an error like others.
  */
 export class MissingBlob extends FactoryError {
   readonly digest: string;

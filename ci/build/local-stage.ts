@@ -17,14 +17,14 @@ import {
   readBuildArgs,
   stageOf,
 } from "../project/project.js";
-import { remoteUseOf } from "../remote/stage-source.js";
+import { remoteUseOf } from "../remote/remote.js";
 import { lazyRemote } from "../remote/lazy-remote.js";
 
-/** A stage of today's plan that is kept on this machine with all its bytes, and the plan. */
-export type Kept = { project: Project; open: OpenImage; plan: Plan; stage: PlannedStage; record: StageRecord };
+/** A stage of the current plan whose blobs are all on this machine. */
+export type LocalStage = { project: Project; open: OpenImage; plan: Plan; stage: PlannedStage; record: StageRecord };
 
-/** What a person says of it; absent words mean the first image, runtime, this machine's platform. */
-export type Wish = {
+/** Which stage; what is undefined means the first image, runtime, and this machine's platform. */
+export type StageRequest = {
   image: string | undefined;
   stage: string | undefined;
   platform: string | undefined;
@@ -34,27 +34,26 @@ export type Wish = {
 };
 
 /**
- * Finds what a plan's stage left, under its key (what was built from other inputs is another stage), and fetches what of it stands
- * in the registry.
+ * Finds the result of a stage under its key, and fetches the blobs of it that are in the registry alone.
  * @throws FactoryError INPUT_MISSING when it is not built, and what opening a project or asking a registry throws
  */
-export const keptStage = async (world: World, wish: Wish): Promise<Kept> => {
-  const use = remoteUseOf(wish.remote);
+export const findLocalStage = async (world: World, request: StageRequest): Promise<LocalStage> => {
+  const use = remoteUseOf(request.remote);
   const project = await openProject(world);
-  const open = await openImage(project, wish.image);
-  const [platform, ...others] = platformsOf(open.image, wish.platform);
+  const open = await openImage(project, request.image);
+  const [platform, ...others] = platformsOf(open.image, request.platform);
   if (others.length > 0) throw several(open.name, [platform!, ...others]);
-  const plan = planOf(project, open, platform!, readBuildArgs(wish.buildArgs ?? []));
-  const name = stageOf(wish.stage);
+  const plan = planOf(project, open, platform!, readBuildArgs(request.buildArgs ?? []));
+  const name = stageOf(request.stage);
   const stage = plan.stages.find((one) => one.stage === name)!;
-  // What is kept and was built on something that is here no more is not what a build would give.
+  // A stage whose parent is not available any more is not what a build would give.
   const { known } = await knowledgeOf(storeOf(project.state), plan, null);
   const record = known.has(stage.key) ? findStage(project.state, stage.key) : null;
   if (record === null) {
     throw new FactoryError("INPUT_MISSING", {
       what: `${name} of ${open.name} for ${plan.platform} is not built`,
       why: `nothing is kept under its key ${stage.key.slice(0, 12)}`,
-      fix: buildCommand(plan, { stage: name, buildArgs: wish.buildArgs ?? [] }),
+      fix: buildCommand(plan, { stage: name, buildArgs: request.buildArgs ?? [] }),
     });
   }
   await ensureLocal(project.state, lazyRemote(use, project.state, plan, world), record);
