@@ -49,7 +49,8 @@ describe("what the folder holds", () => {
 
   test("each package is the one that the command line uses, and the lock names no registry", () => {
     const [here, there] = [json("dagger/package-lock.json") as Locked, json("package-lock.json") as Locked];
-    for (const name of Object.keys(own.dependencies)) {
+    // The module is compiled by the TypeScript of Dagger's SDK, which is another one.
+    for (const name of Object.keys(own.dependencies).filter((one) => one !== "typescript")) {
       const [module, cli] = [here, there].map(({ packages }) => packages[`node_modules/${name}`]!);
       expect([name, module!.version, module!.integrity]).toEqual([name, cli!.version, cli!.integrity]);
     }

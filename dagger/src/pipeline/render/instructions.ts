@@ -68,12 +68,12 @@ const caseOf = ({ over, scripts }: Variants, exports: readonly string[]): string
 
 const joined = (lines: readonly string[]): string =>
   lines
-    .filter((line, index) => !(line === ";" && index === lines.length - 1))
-    .reduce<string[]>((out, line, index, all) => {
-      if (line !== ";") return [...out, line];
-      // A statement that a `;;` follows needs no `;` of its own.
-      return all[index + 1]?.trim() === ";;" ? out : [...out.slice(0, -1), `${out.at(-1)};`];
-    }, [])
+    .flatMap((line, index) => {
+      if (line === ";") return [];
+      // A statement that a `;;` follows, or nothing, needs no `;` of its own.
+      const isEnded = lines[index + 1] === ";" && index + 2 < lines.length && lines[index + 2]?.trim() !== ";;";
+      return isEnded ? [`${line};`] : [line];
+    })
     .join(" \\\n");
 
 /** A statement as one line of a shell script. */
