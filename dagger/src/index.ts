@@ -14,15 +14,15 @@ import {
   type Workspace,
 } from "@dagger.io/dagger";
 import { builtImage } from "./module/build.js";
-import { asUserErrors, openCall } from "./module/request.js";
-import { stageOfCall } from "./module/stage.js";
+import { asUserErrors, openRequest } from "./module/request.js";
+import { stageContainer } from "./module/stage.js";
 import { asLayout, lintCall, testImage } from "./module/lint.js";
 import { explainCall } from "./module/explain.js";
 import { oneOf } from "./pipeline/config/arguments.js";
 import { renderedFiles } from "./pipeline/render/rendered-files.js";
 import { planJsonText, planText, textFile } from "./module/plan.js";
 import { publishCall } from "./module/publish.js";
-import { reportCall } from "./module/report.js";
+import { imageReport } from "./module/report.js";
 import { cacheModes } from "./module/image-repository.js";
 
 // The functions that `dagger call` offers: each reads its arguments and hands on. Longer than other files: Dagger reads its functions from one class of one file, each argument with a comment of its own.
@@ -56,7 +56,7 @@ export class ImageFactory {
     noCache: boolean = false,
   ): Promise<Container> {
     return asUserErrors(() =>
-      stageOfCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, "base-tools"),
+      stageContainer(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, "base-tools"),
     );
   }
 
@@ -83,7 +83,7 @@ export class ImageFactory {
     noCache: boolean = false,
   ): Promise<Container> {
     return asUserErrors(() =>
-      stageOfCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, "dependencies"),
+      stageContainer(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, "dependencies"),
     );
   }
 
@@ -110,7 +110,7 @@ export class ImageFactory {
     noCache: boolean = false,
   ): Promise<Container> {
     return asUserErrors(() =>
-      stageOfCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, "application"),
+      stageContainer(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, "application"),
     );
   }
 
@@ -137,7 +137,7 @@ export class ImageFactory {
     noCache: boolean = false,
   ): Promise<Container> {
     return asUserErrors(() =>
-      stageOfCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, "runtime"),
+      stageContainer(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, "runtime"),
     );
   }
 
@@ -165,7 +165,7 @@ export class ImageFactory {
     ca?: Secret,
     noCache: boolean = false,
   ): Promise<Container> {
-    return asUserErrors(() => stageOfCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, name));
+    return asUserErrors(() => stageContainer(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, name));
   }
 
   /**
@@ -192,7 +192,7 @@ export class ImageFactory {
     noCache: boolean = false,
   ): Promise<Container> {
     return asUserErrors(() =>
-      stageOfCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, "runtime"),
+      stageContainer(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }, "runtime"),
     );
   }
 
@@ -219,7 +219,7 @@ export class ImageFactory {
     noCache: boolean = false,
   ): Promise<Directory> {
     return asUserErrors(async () => {
-      const call = await openCall(dag, { workspace, source, image, platform, buildArgs });
+      const call = await openRequest(dag, { workspace, source, image, platform, buildArgs });
       return asLayout(call, await builtImage(call, { secrets, ca, noCache }));
     });
   }
@@ -283,7 +283,7 @@ export class ImageFactory {
     platform?: string,
     buildArgs: string[] = [],
   ): Promise<string> {
-    return asUserErrors(async () => planText(await openCall(dag, { workspace, source, image, platform, buildArgs })));
+    return asUserErrors(async () => planText(await openRequest(dag, { workspace, source, image, platform, buildArgs })));
   }
 
   /**
@@ -328,7 +328,7 @@ export class ImageFactory {
     buildArgs: string[] = [],
   ): Promise<File> {
     return asUserErrors(async () =>
-      textFile(dag, "plan.json", planJsonText(await openCall(dag, { workspace, source, image, platform, buildArgs }))),
+      textFile(dag, "plan.json", planJsonText(await openRequest(dag, { workspace, source, image, platform, buildArgs }))),
     );
   }
 
@@ -341,7 +341,7 @@ export class ImageFactory {
   @func({ cache: "session" })
   async dockerfile(workspace: Workspace, @argument({ ignore: neverSent }) source?: Directory, image?: string): Promise<File> {
     return asUserErrors(async () => {
-      const call = await openCall(dag, { workspace, source, image, platform: "all", buildArgs: [] });
+      const call = await openRequest(dag, { workspace, source, image, platform: "all", buildArgs: [] });
       const [{ text }] = renderedFiles(call.source.spec, call.open.name, call.plans, call.open.wanted);
       return textFile(dag, "Dockerfile", text);
     });
@@ -371,7 +371,7 @@ export class ImageFactory {
     noCache: boolean = false,
   ): Promise<void> {
     await asUserErrors(async () => {
-      const call = await openCall(dag, { workspace, source, image, platform, buildArgs });
+      const call = await openRequest(dag, { workspace, source, image, platform, buildArgs });
       const made = await builtImage(call, { secrets, ca, noCache });
       for (const plan of call.plans) await testImage(dag, plan, made, call.scratch);
     });
@@ -400,7 +400,7 @@ export class ImageFactory {
     ca?: Secret,
     noCache: boolean = false,
   ): Promise<string> {
-    return asUserErrors(() => reportCall(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }));
+    return asUserErrors(() => imageReport(dag, { workspace, source, image, platform, buildArgs, secrets, ca, noCache }));
   }
 
   /**

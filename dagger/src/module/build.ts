@@ -12,7 +12,7 @@ import { type ContainerSite, containerExecutor } from "../dagger/container-execu
 import { contextOf } from "../dagger/sdk-types.js";
 import { indexOf, layoutText } from "../oci-layout/archive.js";
 import { cachesOf } from "../pipeline/steps/cache-names.js";
-import { type AskedSecrets, folderIn, type PreparedRequest } from "./request.js";
+import { type BuildArguments, folderIn, type PreparedRequest } from "./request.js";
 import { secretsOf } from "./secret-args.js";
 
 /** An image in an OCI layout of this container. */
@@ -34,7 +34,7 @@ export const storeOf = ({ scratch }: PreparedRequest): Store => layoutStore(join
  */
 export async function buildImage<T>(
   call: PreparedRequest,
-  asked: AskedSecrets,
+  args: BuildArguments,
   { store, cache }: { store: Store; cache: StageCache | null },
   use: (image: BuiltImage) => Promise<T>,
 ): Promise<T> {
@@ -49,14 +49,14 @@ export async function buildImage<T>(
   const context: BuildContext = {
     store,
     cache,
-    executor: containerExecutor(await siteOf(call, asked), place),
+    executor: containerExecutor(await siteOf(call, args), place),
     source: { folder: open.folder, snapshot: open.snapshot },
     emit: () => undefined,
     signal,
     now: Date.now,
     howToReplace: "--cache off neither compares nor keeps",
   };
-  const rebuild = asked.noCache ? "compare" : "no";
+  const rebuild = args.noCache ? "compare" : "no";
   return rebuildDamaged(store, plans, note, async (untrusted) => {
     const lookup = cache === null ? null : ({ cache, prefer: "local", warn: note } as const);
     const decided = await decidePlans(store, plans, { upTo: "runtime", rebuild, lookup, untrusted });
@@ -72,11 +72,11 @@ export async function buildImage<T>(
 }
 
 /** The image of a call, without any registry. */
-export const builtImage = (call: PreparedRequest, asked: AskedSecrets): Promise<BuiltImage> =>
-  buildImage(call, asked, { store: storeOf(call), cache: null }, async (image) => image);
+export const builtImage = (call: PreparedRequest, args: BuildArguments): Promise<BuiltImage> =>
+  buildImage(call, args, { store: storeOf(call), cache: null }, async (image) => image);
 
 /** What the containers of a call are made of. */
-export async function siteOf({ client, open, plans, scratch }: PreparedRequest, asked: AskedSecrets): Promise<ContainerSite> {
+export async function siteOf({ client, open, plans, scratch }: PreparedRequest, args: BuildArguments): Promise<ContainerSite> {
   const { repository, secrets } = plans[0]!;
   return {
     client,
@@ -85,7 +85,7 @@ export async function siteOf({ client, open, plans, scratch }: PreparedRequest, 
         .currentModule()
         .workdir(relative(process.cwd(), join(open.folder, path)), include.length === 0 ? {} : { include: [...include] }),
     ),
-    secrets: await secretsOf(secrets, asked.secrets, asked.ca),
+    secrets: await secretsOf(secrets, args.secrets, args.ca),
     caches: cachesOf(repository, trust),
     call: `${relative(process.cwd(), scratch)}-${randomUUID()}`,
   };

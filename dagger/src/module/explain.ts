@@ -1,5 +1,5 @@
 import type { Client, Directory } from "@dagger.io/dagger";
-import { type Asked, folderIn, requireSinglePlatform, openCall } from "./request.js";
+import { type RequestArguments, folderIn, requireSinglePlatform, openRequest } from "./request.js";
 import { readBuildArgs, stageOf } from "../pipeline/config/arguments.js";
 import { decide } from "../pipeline/decide/decide.js";
 import { FactoryError } from "../pipeline/common/error.js";
@@ -14,15 +14,15 @@ type Question = { stage: string | undefined; since: Directory | undefined; all: 
 
 /**
  * What decides each stage, beside what decided it in another state of the project; a function keeps nothing that it could compare with.
- * @throws FactoryError of openCall; of the other state its message begins with --since
+ * @throws FactoryError of openRequest; of the other state its message begins with --since
  */
-export const explainCall = async (client: Client, asked: Asked, question: Question): Promise<string> => {
+export const explainCall = async (client: Client, args: RequestArguments, question: Question): Promise<string> => {
   // An argument that was not given may arrive as null.
   const [name, since] = [question.stage ?? null, question.since ?? null];
   const wanted = name === null ? null : stageOf(name);
-  const call = await openCall(client, asked);
+  const call = await openRequest(client, args);
   const plan = requireSinglePlatform(call.plans, "an explanation");
-  const was: Was = since === null ? new Map() : await stateOf(since, plan, asked, folderIn(call.scratch, "since"));
+  const was: Was = since === null ? new Map() : await stateOf(since, plan, args, folderIn(call.scratch, "since"));
   const decisions = since === null ? decide(plan, nothingKnown, false) : decideSince(plan, was, { at: "folder" });
   const shown = decisions.filter(({ stage }) => wanted === null || stage.stage === wanted);
   return explainStages(shown, was, { all: question.all, more: "--all" });
@@ -32,7 +32,7 @@ export const explainCall = async (client: Client, asked: Asked, question: Questi
 const stateOf = async (
   since: Directory,
   { image, platform }: Plan,
-  { buildArgs }: Pick<Asked, "buildArgs">,
+  { buildArgs }: Pick<RequestArguments, "buildArgs">,
   scratch: string,
 ): Promise<Was> => {
   try {

@@ -2,7 +2,7 @@ import { existsSync, linkSync, mkdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import type { Client, Container, Directory, Workspace } from "@dagger.io/dagger";
 import type { BuiltImage } from "./build.js";
-import { asDirectory, openSourceCall, type PreparedRequest } from "./request.js";
+import { asDirectory, openSourceRequest, type PreparedRequest } from "./request.js";
 import { enginePlatform } from "../dagger/sdk-types.js";
 import { blobPath, closure, readBlob, readManifest } from "../oci-layout/blobs.js";
 import { packLayout } from "../oci-layout/archive.js";
@@ -77,7 +77,7 @@ const outcomeOf = async (container: Container, command: readonly string[]): Prom
  * @throws FactoryError LOCK_STALE with every finding; what cannot be planned throws for itself
  */
 export const lintCall = async (workspace: Workspace, given: Directory | undefined): Promise<void> => {
-  const { source, scratch } = await openSourceCall({ workspace, source: given });
+  const { source, scratch } = await openSourceRequest({ workspace, source: given });
   const { spec, lock, reach } = source;
   const findings = new Set<string>();
   const committed = join(scratch, "committed");

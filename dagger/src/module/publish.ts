@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Client, Secret } from "@dagger.io/dagger";
 import { buildImage, note, storeOf } from "./build.js";
-import { type Asked, type AskedSecrets, openCall } from "./request.js";
+import { type RequestArguments, type BuildArguments, openRequest } from "./request.js";
 import { besideImage } from "../distribution/beside-image.js";
 import { blobPath } from "../oci-layout/blobs.js";
 import { findPublished, type FoundImage, wrongImage } from "../distribution/published.js";
@@ -19,18 +19,18 @@ export type Target = Omit<Address, "name" | "caFile"> & {
 };
 
 /**
- * Publishes the image of a call. Where it is published already, under the tag of its keys, only tags move; else the right to push is asked for
- * before anything runs, blobs go first and tags last, so that nothing is half there under a name.
+ * Publishes an image. Where it is published already, under the tag of its keys, only tags move; else the right to push is checked before
+ * anything runs, blobs go first and tags last, so that no tag names an incomplete image.
  * @returns `registry/repository@digest`
  * @throws FactoryError of the registry, and whatever making the image throws
  */
-export const publishCall = async (client: Client, asked: Asked & AskedSecrets, target: Target): Promise<string> => {
+export const publishCall = async (client: Client, args: RequestArguments & BuildArguments, target: Target): Promise<string> => {
   checkTags(target.tags);
-  // A tag is for whoever pulls it: all platforms of images.yaml, where nothing else is asked for.
-  const call = await openCall(client, { ...asked, platform: asked.platform ?? "all" });
+  // A tag is pulled on any platform: without --platform all platforms of images.yaml are published.
+  const call = await openRequest(client, { ...args, platform: args.platform ?? "all" });
   const { spec } = call.source;
   const repository = target.repository ?? spec.images[call.open.name]!.repository;
-  const caFile = await fileOf(asked.ca, join(call.scratch, "ca.pem"));
+  const caFile = await fileOf(args.ca, join(call.scratch, "ca.pem"));
   const address = { ...target, name: `${target.registry ?? spec.registry}/${repository}`, caFile };
   const home = await openHome(address);
   const platforms = call.plans.map(({ platform }) => platform);
@@ -48,7 +48,7 @@ export const publishCall = async (client: Client, asked: Asked & AskedSecrets, t
       await beside.unread(home, error);
       return { state: "absent" };
     });
-  const found: FoundImage = asked.noCache || target.cache === "off" ? { state: "absent" } : await before();
+  const found: FoundImage = args.noCache || target.cache === "off" ? { state: "absent" } : await before();
   if (found.state === "wrong") note(wrongImage(home, key, found.what));
   if (found.state === "found") {
     const there = found.image;
@@ -58,7 +58,7 @@ export const publishCall = async (client: Client, asked: Asked & AskedSecrets, t
   const right = await home.canPush();
   if (right.state !== "allowed") throw right.error;
   const ports = { store, cache: target.cache === "off" ? null : cache };
-  const { layout, root } = await buildImage(call, asked, ports, async (image) => {
+  const { layout, root } = await buildImage(call, args, ports, async (image) => {
     await pushImage(home, image.layout, image.root, inRepository(image.layout, image.root));
     return image;
   });

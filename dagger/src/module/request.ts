@@ -16,41 +16,42 @@ import { problemLines } from "../pipeline/common/error-text.js";
 import { type Platform, platformNames } from "../pipeline/common/stage.js";
 import { type OpenImage, openImage, openSource, directoryReader, workspaceReader, type Source } from "./source.js";
 
-/** What every function is asked with. */
-export type Asked = {
+/** The arguments of every function that plans. */
+export type RequestArguments = {
   workspace: Workspace;
   source: Directory | undefined;
   image: string | undefined;
   platform: string | undefined;
   buildArgs: readonly string[];
 };
-export type AskedSecrets = { secrets: readonly Secret[]; ca: Secret | undefined; noCache: boolean };
+/** The arguments of every function that builds. */
+export type BuildArguments = { secrets: readonly Secret[]; ca: Secret | undefined; noCache: boolean };
 
-/** A function's call, as far as it was prepared: nothing has run yet. */
+/** What a function starts from. Nothing has run yet. */
 export type PreparedRequest = { client: Client; source: Source; open: OpenImage; plans: readonly Plan[]; scratch: string };
 
 /**
  * Reads what a function needs of the source and plans.
  * @throws FactoryError of source.ts, argument.ts and plan.ts
  */
-export const openCall = async (client: Client, asked: Asked): Promise<PreparedRequest> => {
-  const { source, scratch } = await openSourceCall(asked);
-  const open = await openImage(source, asked.image ?? undefined, folderIn(scratch, "image"));
-  const wished = asked.platform ?? undefined;
-  const own = wished === undefined ? await ownPlatform(client) : platformNames[0];
-  const platforms = platformsOf(open.image, wished, own);
-  return { client, source, open, scratch, plans: platforms.map((platform) => planOf(source, open, platform, asked.buildArgs)) };
+export const openRequest = async (client: Client, args: RequestArguments): Promise<PreparedRequest> => {
+  const { source, scratch } = await openSourceRequest(args);
+  const open = await openImage(source, args.image ?? undefined, folderIn(scratch, "image"));
+  const platform = args.platform ?? undefined;
+  const own = platform === undefined ? await ownPlatform(client) : platformNames[0];
+  const platforms = platformsOf(open.image, platform, own);
+  return { client, source, open, scratch, plans: platforms.map((one) => planOf(source, open, one, args.buildArgs)) };
 };
 
 /** The spec and the lock alone. */
-export const openSourceCall = async (
-  asked: Pick<Asked, "workspace" | "source">,
+export const openSourceRequest = async (
+  args: Pick<RequestArguments, "workspace" | "source">,
 ): Promise<{ source: Source; scratch: string }> => {
   // The working directory is the one that the engine gives files back from.
   const scratch = mkdtempSync(join(process.cwd(), "image-factory-"));
   // An argument that was not given may arrive as null.
-  const given = asked.source ?? null;
-  const reach = given === null ? await workspaceReader(asked.workspace) : directoryReader(given);
+  const given = args.source ?? null;
+  const reach = given === null ? await workspaceReader(args.workspace) : directoryReader(given);
   return { source: await openSource(reach, folderIn(scratch, "source")), scratch };
 };
 

@@ -6,18 +6,18 @@ import { type BuiltStage, stageContainers } from "../dagger/stage-container.js";
 import { stageOf } from "../pipeline/config/arguments.js";
 import type { Plan, PlannedStage } from "../pipeline/plan/types.js";
 import { siteOf } from "./build.js";
-import { type Asked, type AskedSecrets, openCall, requireSinglePlatform } from "./request.js";
+import { type RequestArguments, type BuildArguments, openRequest, requireSinglePlatform } from "./request.js";
 
 /** The container of a stage. All of its commands have run when this returns, so that a failure is explained. */
-export async function stageOfCall(client: Client, asked: Asked & AskedSecrets, name: string): Promise<Container> {
+export async function stageContainer(client: Client, args: RequestArguments & BuildArguments, name: string): Promise<Container> {
   const last = stageOf(name);
-  const call = await openCall(client, asked);
+  const call = await openRequest(client, args);
   const plan = requireSinglePlatform(call.plans, "a container");
   const chain = containersOf(
-    await siteOf(call, asked),
+    await siteOf(call, args),
     plan,
     plan.stages.findIndex(({ stage }) => stage === last),
-    asked.noCache,
+    args.noCache,
   );
   for (const { stage, built } of chain) {
     try {

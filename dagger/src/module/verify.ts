@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Client } from "@dagger.io/dagger";
-import { type Asked, type PreparedRequest, requireSinglePlatform, openCall } from "./request.js";
+import { type RequestArguments, type PreparedRequest, requireSinglePlatform, openRequest } from "./request.js";
 import { readBuildArgs } from "../pipeline/config/arguments.js";
 import { planImage } from "../pipeline/plan/plan.js";
 import { planned } from "../pipeline/verify/judge.js";
@@ -13,9 +13,9 @@ import { type Declared, readCheckout, type ReadImage, writeCheckout } from "./so
 /** What to say of a change whose keys are all that a function looks at. */
 const unbuilt = "verify:cache of the command line builds it too";
 
-/** @throws FactoryError of openCall, and CACHE_BROKEN */
-export const verifyCall = async (client: Client, asked: Asked): Promise<string> =>
-  provePlans(await openCall(client, asked), readBuildArgs(asked.buildArgs), planImage);
+/** @throws FactoryError of openRequest, and CACHE_BROKEN */
+export const verifyCall = async (client: Client, args: RequestArguments): Promise<string> =>
+  provePlans(await openRequest(client, args), readBuildArgs(args.buildArgs), planImage);
 
 /**
  * Proves on plans that the keys of a call's image hold: each kind of change is made in a copy of what was sent, in this container.
