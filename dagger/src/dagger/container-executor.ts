@@ -39,8 +39,9 @@ export function containerExecutor(
   // Layers come by this program's own client, with its login and its certificates: the engine need not know the registry at all.
   const imported = async ({ platform }: Plan, parent: ParentStage): Promise<Container> => {
     await parent.ensureLocal();
-    const tar = join(scratch, `${parent.stage}.tar`);
     const { digest } = parent;
+    // The engine may cache a file by its path: an image has a path of its own.
+    const tar = join(scratch, `${digest.replace(":", "-")}.tar`);
     const size = blobBytes(layout, digest).length;
     await packLayout(layout, { mediaType: mediaTypes.manifest, digest, size, platform: platformParts(platform) }, tar);
     return client.container({ platform: enginePlatform(platform) }).import_(asFile(tar));
@@ -57,7 +58,7 @@ export function containerExecutor(
         below: base.container,
         fresh: noCache ? site.call : null,
       });
-      const tar = join(scratch, `${stage.stage}.tar`);
+      const tar = join(scratch, `${stage.stage}-${stage.key}.tar`);
       try {
         await container.sync();
         await container.asTarball({ forcedCompression: engineCompression(plan) }).export(tar);
