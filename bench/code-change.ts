@@ -97,7 +97,7 @@ try {
       remarks: [
         "crane append takes its base from a registry only, never from an OCI layout: here from one on this machine, into which it also uploads the",
         "layer (gzip, BestSpeed), config and manifest; it leaves the base's layers where they are, selects and hashes no files, makes no user and",
-        "needs a tar, which is packed in the same command. Without a base (-o) it writes one tar and knows nothing of what it stands on.",
+        "needs a tar, which is packed in the same command. Without a base (-o) it writes one tar and knows nothing of what it is built on.",
         "./task build selects and hashes files, plans four stages, writes layer (zstd), configs and manifests into an OCI layout, and a record of the run.",
       ],
     },

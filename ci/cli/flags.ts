@@ -14,7 +14,7 @@ export const buildArgFlag = { type: "string", many: true, about: "TOOL_VERSION=â
 export const jsonFlag = { type: "boolean", about: "print JSON" } as const;
 export const remoteFlag = {
   type: "string",
-  about: "the registry's stage refs: auto (use them, go on without an answer), require or off",
+  about: "the registry's cached stages: auto (use them, go on without an answer), require or off",
   default: "auto",
 } as const;
 export const registryFlag = {

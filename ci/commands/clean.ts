@@ -33,7 +33,7 @@ const forgetAll = async (state: State, world: World): Promise<number> => {
   for (const part of stateParts) rmSync(join(state.root, part), { recursive: true, force: true });
   const left = existsSync(state.root) ? readdirSync(state.root) : [];
   if (left.length === 0) rmSync(state.root, { recursive: true, force: true });
-  else world.stderr(`note: left in ${state.root}, because it is none of ours: ${left.slice(0, 5).join(", ")}\n`);
+  else world.stderr(`note: left in ${state.root}, because it was not created by image-factory: ${left.slice(0, 5).join(", ")}\n`);
   world.stdout(`removed ${left.length === 0 ? "" : "what was built here from "}${state.root}\n`);
   return 0;
 };

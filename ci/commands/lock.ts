@@ -35,7 +35,7 @@ export const lock = command({
   flags: {
     image: { ...imageFlag, about: "only this image; all when absent" },
     update: { type: "boolean", about: "resolve again what the lock already answers, and show what moved" },
-    check: { type: "boolean", about: "resolve nothing; exit 2 when the lock does not answer images.yaml" },
+    check: { type: "boolean", about: "resolve nothing; exit 2 when the lock is out of date" },
     tool: { type: "string", about: "add a version of this tool" },
     version: { type: "string", about: "with --tool: the version to add" },
   },
@@ -49,7 +49,7 @@ export const lock = command({
         open.image.platforms.flatMap((platform) => planOf(project, open, platform, {}).notes),
       );
       for (const text of new Set(behind.map(noteText))) world.stdout(`${text}\n`);
-      if (behind.length === 0) world.stderr(`${lockFile} answers images.yaml\n`);
+      if (behind.length === 0) world.stderr(`${lockFile} is up to date\n`);
       return behind.some(isBehind) ? 2 : 0;
     }
     const net = { env: world.env, signal: world.signal };

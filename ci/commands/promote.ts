@@ -90,7 +90,7 @@ const absent = ({ name }: Repository, digest: string): FactoryError =>
 
 const notAnImage = ({ name }: Repository, digest: string): FactoryError =>
   new FactoryError("USAGE", {
-    what: `${name}@${digest} is a stage ref, not an image`,
+    what: `${name}@${digest} is a cached stage, not an image`,
     why: "it is what the cache keeps of one stage",
     fix: "name the digest that ./task publish printed",
   });
@@ -104,10 +104,10 @@ const notProtected = (name: string, { level: scope, why }: FoundTrust): FactoryE
 
 const elsewhere = ({ name }: Repository, tag: string, digest: string, now: string | undefined): FactoryError =>
   new FactoryError("REGISTRY_FAILED", {
-    what: `${name}:${tag} does not stand on ${digest}`,
+    what: `${name}:${tag} does not are built on ${digest}`,
     why:
       now === undefined
         ? "the registry took the tag and does not have it"
-        : `it stands on ${now}: somebody else moved it at the same time`,
+        : `it is built on ${now}: somebody else moved it at the same time`,
     fix: "run the same command again if it is meant to stand there",
   });

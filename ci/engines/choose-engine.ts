@@ -137,6 +137,6 @@ const missing = (wish: EngineName | "auto", only: string | undefined, tried: rea
   return new FactoryError("ENGINE_MISSING", {
     what: wish === "auto" ? "no engine can execute a stage here" : `engine '${wish}' cannot be used here`,
     why: lines.length > 0 ? lines.join("\n") : `FACTORY_BUILDKIT=${only ?? ""} is none of: ${names}`,
-    fix: "mend one of them as the line below it says; a build that only changes application or runtime needs no engine",
+    fix: "fix one of them as the line below it says; a build that only changes application or runtime needs no engine",
   });
 };

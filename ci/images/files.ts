@@ -121,7 +121,7 @@ const missing = (name: string, why: string): FactoryError =>
   new FactoryError("INPUT_MISSING", {
     what: `cannot read ${name}`,
     why,
-    fix: "mend the path; it is taken from the project's folder",
+    fix: "fix the path; it is taken from the project's folder",
   });
 
 export const notAnImage = (name: string, why: string, fix: string, cause?: unknown): FactoryError =>

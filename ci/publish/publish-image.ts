@@ -82,7 +82,8 @@ const publishTo = async (
   const { state, trust: scope } = project;
   const { plans, tags } = request;
   const { beside } = remote;
-  if (scope.level === "branch") world.stderr(`scope: branch (${scope.why}): image, tags and stage refs go to ${target.name}\n`);
+  if (scope.level === "branch")
+    world.stderr(`scope: branch (${scope.why}): image, tags and cached stages go to ${target.name}\n`);
   if (request.move === "forward" && plans.length < open.image.platforms.length) {
     const fix = "leave PLATFORM= away (all platforms of images.yaml are published), or MOVE=any to take them from the tag";
     await refuseNarrower(

@@ -18,7 +18,7 @@ import type { BuiltImage } from "../build/build-image.js";
 import type { Remote } from "../remote/remote.js";
 import type { FoundTrust } from "../trust/trust-level.js";
 
-/** Where this build's image, stage refs and tags go. @throws FactoryError REGISTRY_DENIED for a fork: before anything is asked */
+/** Where this build's image, stage artifacts and tags go. @throws FactoryError REGISTRY_DENIED for a fork: before anything is asked */
 export const writableOf = ({ read, write }: Remote, { level: scope, why }: FoundTrust): Repository => {
   if (scope !== "fork" && write !== null) return write;
   throw new FactoryError("REGISTRY_DENIED", {
@@ -90,7 +90,7 @@ const usedRefs = (state: State, { platforms }: BuiltImage): UsedRef[] =>
   );
 
 /**
- * Pushes an image by digest: first all that it reaches, then its manifest, then the stage refs that nobody has yet. Nothing is put under
+ * Pushes an image by digest: first all that it reaches, then its manifest, then the stage artifacts that nobody has yet. Nothing is put under
  * a tag before it is whole; tags that people use are not touched.
  * @param doubt ask also for the blobs of artifacts that were found in the repository
  * @param meanwhile questions to send while the manifest or the artifacts are being pushed

@@ -103,5 +103,5 @@ const unanswered = (name: string, why: string): FactoryError =>
   new FactoryError("REGISTRY_UNREACHABLE", {
     what: `cannot tell which stages ${name} has`,
     why,
-    fix: "mend the connection or the login; without the registry: ./task render -- --cache-args",
+    fix: "fix the connection or the login; without the registry: ./task render -- --cache-args",
   });

@@ -67,7 +67,7 @@ export function openRemote(state: State, plan: Pick<Plan, "repository">, world: 
     unstored: (error) => unstored(state, error),
     unkept: beside.unkept,
     fetching: (from, size) => world.stderr(`fetching ${bytes(size)} of ${from}\n`),
-    replaced: (from, { stage }) => note(`${from} has ${stage} of this key from another machine: the image stands on that one`),
+    replaced: (from, { stage }) => note(`${from} has ${stage} of this key from another machine: the image is built on that one`),
   });
   return { ...cache, read: branches === null ? [home] : [home, branches], write, traffic, beside, repository };
 }

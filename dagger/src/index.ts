@@ -427,7 +427,7 @@ export class ImageFactory {
   }
 
   /**
-   * Checks without building: every image plans on every platform, images.lock answers images.yaml, committed Dockerfiles are current.
+   * Checks without building: every image plans on every platform, images.lock is up to date, committed Dockerfiles are current.
    * @param workspace where the function is called: Dagger fills it in
    * @param source the folder that holds images.yaml; without it the nearest one above the folder where this is called, of which only declared inputs are sent
    */

@@ -62,7 +62,7 @@ test("the newest results of each stage stay, executed or assembled; older ones a
   }
 });
 
-test("what the last build of an image stands on stays, however old it is", async () => {
+test("what the last build of an image is built on stays, however old it is", async () => {
   for (const at of [11, 12, 13]) await result(`dependencies-${at}`, "dependencies", at);
   keepLastKeys(state, "box", "linux/amd64", { dependencies: "dependencies-11" });
   const { world } = worldAt(folder, {});

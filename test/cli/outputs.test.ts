@@ -195,7 +195,7 @@ describe("a layout", () => {
     expect(held(at("empty"))).toBe(second.digest);
   });
 
-  test("whose blobs were damaged is mended, and shares no file with what is kept", async () => {
+  test("whose blobs were damaged is fixed, and shares no file with what is kept", async () => {
     await write(`oci:${at("out")}`, first);
     for (const name of readdirSync(at("out/blobs/sha256"))) writeFileSync(at("out/blobs/sha256", name), "bad");
     await write(`oci:${at("out")}`, first);

@@ -79,7 +79,7 @@ describe.each<["one platform" | "two platforms"]>([["one platform"], ["two platf
         history: config.history!.filter((_, place) => !entries.includes(place)),
       },
     });
-  const notes = (stderr: string) => stderr.match(/^note: the image under \S+ does not hold up .*$/gm) ?? [];
+  const notes = (stderr: string) => stderr.match(/^note: the image under \S+ is damaged .*$/gm) ?? [];
 
   test.each<[string, (image: Opened) => Opened | Promise<Opened>, RegExp]>([
     ["dependencies", without([1], [1]), /it lacks layers of dependencies/],

@@ -51,7 +51,7 @@ describe("publish", () => {
       const executed = (await Promise.all(digests.map((digest) => layersOf(repository, digest)))).map((layers) =>
         layers.slice(0, 2),
       );
-      // No image stands on one builder's base and another's dependencies: two images share both of these layers, or none.
+      // No image is built on one builder's base and another's dependencies: two images share both of these layers, or none.
       expect(new Set(executed.flat()).size).toBe(2 * new Set(executed.map(String)).size);
 
       // From here on there is one answer, on every machine.
@@ -73,7 +73,7 @@ describe("publish", () => {
     expect((await at.run(project, other, ["build"], { ...env, FACTORY_REMOTE: "off" })).code).toBe(0);
     const done = await at.publish(project, other, [], env);
     expect(done.stderr).toMatch(
-      /note: \S+\/adopt\/small has dependencies of this key from another machine: the image stands on that one/,
+      /note: \S+\/adopt\/small has dependencies of this key from another machine: the image is built on that one/,
     );
     expect((await layersOf(repository, done.digest)).slice(0, 2)).toEqual((await layersOf(repository, first.digest)).slice(0, 2));
     expect(await at.publish(project, await at.box.machine("empty"), [], env)).toMatchObject({ digest: done.digest });

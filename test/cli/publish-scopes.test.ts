@@ -31,7 +31,7 @@ describe("scopes", () => {
   test("a branch writes nothing but its sibling repository: image, tags and stage refs", async () => {
     const { stderr, name } = await at.publish(project, builder, ["--tag", "pr-7", "--tag", "latest"], branch);
     const sibling = `${at.front.host}/team/small-branches`;
-    expect(stderr).toContain(`scope: branch (FACTORY_SCOPE): image, tags and stage refs go to ${sibling}\n`);
+    expect(stderr).toContain(`scope: branch (FACTORY_SCOPE): image, tags and cached stages go to ${sibling}\n`);
     expect(name).toBe(sibling);
     expect(known(await at.repository().tags()) ?? []).toEqual([]);
     expect(await tagsOf("small-branches")).toEqual(["cache-base-tools", "cache-dependencies", "key", "latest", "pr-7"]);
@@ -50,7 +50,7 @@ describe("scopes", () => {
     }
   });
 
-  test("another branch build stands on the sibling's refs, and pushes them no more", async () => {
+  test("another branch build is built on the sibling's refs, and pushes them no more", async () => {
     await appendFile(join(project, "app/main.sh"), "# more\n");
     const done = await at.publish(project, await at.box.machine("empty"), ["--tag", "pr-8"], branch);
     expect(done.published).toBe("now");

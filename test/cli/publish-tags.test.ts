@@ -64,7 +64,7 @@ describe("tags", () => {
     const late = await at.run(project, machine, ["publish", "--tag", "latest", "--tag", "0.9.9"]);
     expect(late.code, late.stderr).toBe(0);
     expect(late.stdout).toContain(
-      `tags: latest stays where it is, 0.9.9 moved\n  latest: it stands on ${newer.slice(0, 12)}, which comes after ${older.slice(0, 12)}; to move it all the same: MOVE=any\n`,
+      `tags: latest stays where it is, 0.9.9 moved\n  latest: it is built on ${newer.slice(0, 12)}, which comes after ${older.slice(0, 12)}; to move it all the same: MOVE=any\n`,
     );
     expect(await digestAt("latest")).toBe(two.digest);
     // Also where only tags are to move.
@@ -133,8 +133,8 @@ describe("tags", () => {
     const again = await at.publish(project, builder, ["--tag", "latest"]);
     expect(again.tags).toMatchObject([{ outcome: "kept", why: expect.stringContaining("it was put there by hand, at ") }]);
     expect(await digestAt("latest")).toBe(image.digest);
-    await writeFile(join(project, "NEWS.md"), "mended\n");
-    history.commit("mended", Date.now() + 60_000);
+    await writeFile(join(project, "NEWS.md"), "fixed\n");
+    history.commit("fixed", Date.now() + 60_000);
     expect(await at.publish(project, builder, ["--tag", "latest"])).toMatchObject({
       digest: main.digest,
       tags: [{ outcome: "moved" }],

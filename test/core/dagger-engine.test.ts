@@ -119,7 +119,7 @@ describe("a stage", () => {
     expect(readdirSync(layout).filter((name) => name.startsWith(".dagger-"))).toEqual([]);
   });
 
-  test("stands on its parent, which the engine is given as a tar", async () => {
+  test("is built on its parent, which the engine is given as a tar", async () => {
     const layout = join(folder, "layout");
     const parent = (await execute(jobOf("base-tools"))).digest!;
     session.asked.length = 0;

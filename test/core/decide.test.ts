@@ -53,7 +53,7 @@ describe("decisions", () => {
     expect(new Set(of(knowledge(plan), true))).toEqual(new Set(["NO_CACHE asks for it"]));
     const [first] = plan.stages;
     expect(of(knowledge(plan, { known: new Map(), damaged: new Map([[first!.key, "a blob is gone"]]) }))[0]).toBe(
-      "what is kept does not hold up: a blob is gone",
+      "what is kept is damaged: a blob is gone",
     );
   });
 

@@ -33,7 +33,7 @@ describe("a staged context", () => {
     expect(await stageContext(at(""), await gather(["app/sub"]), store())).not.toBe(staged);
   });
 
-  test("is made once, and mended when it was damaged", async () => {
+  test("is made once, and fixed when it was damaged", async () => {
     const entries = (put("a", "one"), put("b", "two"), await gather(["a", "b"]));
     const staged = await stageContext(at(""), entries, store());
     const made = lstatSync(join(staged, "a")).ino;

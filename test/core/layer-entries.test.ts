@@ -146,7 +146,7 @@ describe("files and directories", () => {
   });
 });
 
-test("the next stage stands on what this one left", () => {
+test("the next stage is built on what this one left", () => {
   const { next } = assemble(copy([{ kind: "directory", path: "app" }, entry("app/x")], "/opt/app"), make("/root", "700"));
   expect(assembleLayer([text("/opt/app/y")], next, sizes).entries.map(({ path }) => path)).toEqual(["/var/opt/app/y"]);
   expect(() => assembleLayer([make("/opt/app/x")], next, sizes)).toThrow("/var/opt/app/x is a file");

@@ -37,7 +37,7 @@ const holds = (name: string, settings = "{}"): Held => ({
 const names: readonly StageName[] = ["base-tools", "dependencies", "application", "runtime"];
 const held = (changed: Partial<Record<StageName, Held>> = {}) =>
   new Map(names.map((name) => [name, changed[name] ?? holds(name)]));
-/** A stage that stands on another one: an image of its own with the layers of before. */
+/** A stage that is built on another one: an image of its own with the layers of before. */
 const restood = (name: StageName): Held => ({ ...holds(name), digest: `image of ${name} elsewhere` });
 
 const before: Before = { plan: was, stages: held() };
@@ -88,7 +88,7 @@ describe("a change that did what it may", () => {
     });
   });
 
-  test("may execute what stands on a changed base, and move the bytes that read its account files", () => {
+  test("may execute what is built on a changed base, and move the bytes that read its account files", () => {
     const tool = change({ must: ["base-tools"], may: ["base-tools"], bytes: ["base-tools"] });
     const stages = held({
       "base-tools": holds("t"),

@@ -80,7 +80,7 @@ describe("a proof that fails itself", () => {
     };
   const refused = (report: CacheReport): FactoryError => {
     try {
-      refuseFaults(report, "mend it");
+      refuseFaults(report, "fix it");
     } catch (error) {
       if (error instanceof FactoryError) return error;
     }

@@ -242,7 +242,7 @@ tools:
       );
     });
 
-    test("a stage that runs something on an assembled one stands on what the assembler made", async () => {
+    test("a stage that runs something on an assembled one is built on what the assembler made", async () => {
       await compared("stage:odd", `oci:${await call("image", { image: "odd" })}`);
       await compared("stage:odd", `tar:${await call("build", { image: "odd" })}`);
     });

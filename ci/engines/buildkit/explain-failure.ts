@@ -72,7 +72,7 @@ export function explainFailure(job: Job, address: string, failure: Failure): Fac
     return new FactoryError("STEP_FAILED", {
       what: `a step of ${job.stage} failed with exit code ${exit[1]}: ${oneLine(failed.name)}`,
       why: failed.tail.length === 0 ? "it printed nothing" : failed.tail.join("\n"),
-      fix: "mend the step in images.yaml, or look around in the stage below it: ./task shell STAGE=…",
+      fix: "fix the step in images.yaml, or look around in the stage below it: ./task shell STAGE=…",
     });
   }
   if (patterns.base.test(failed?.name ?? "") || patterns.base.test(words)) {
@@ -86,7 +86,7 @@ export function explainFailure(job: Job, address: string, failure: Failure): Fac
     return new FactoryError("STEP_FAILED", {
       what: `a step of ${job.stage} failed: ${oneLine(failed.name)}`,
       why: excerpt(failed, failed.error),
-      fix: "mend the step in images.yaml",
+      fix: "fix the step in images.yaml",
     });
   }
   return gaveUp(job, address, words === "" ? `its client ended with exit code ${failure.exitCode} and said nothing` : words);

@@ -69,7 +69,7 @@ function checkPlatform(store: Pick<Store, "layout" | "trust">, plan: Plan, done:
 
 function checkArtifact(layout: string, { key }: PlannedStage, record: StageRecord, refuse: (why: string) => never): void {
   const opened = record.ref === null ? null : openStageArtifact(layout, record.ref, key);
-  if (opened === null) return refuse("its stage ref is missing or damaged");
-  if (opened.image.digest !== record.digest) refuse("its stage ref is of another image");
-  if (keyOf(opened.ingredients()) !== key) refuse("its stage ref was made of other ingredients");
+  if (opened === null) return refuse("its cached stage is missing or damaged");
+  if (opened.image.digest !== record.digest) refuse("its cached stage is of another image");
+  if (keyOf(opened.ingredients()) !== key) refuse("its cached stage was made of other ingredients");
 }

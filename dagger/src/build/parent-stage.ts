@@ -29,7 +29,7 @@ export function parentStage(
   if (kind === "executed" || parent === null) {
     const artifact = ref === null ? null : openStageArtifact(store.layout, ref, key);
     if (artifact === null)
-      throw new ChainBroken(`${stage} cannot be built on`, "it was executed, and its stage ref is missing or damaged");
+      throw new ChainBroken(`${stage} cannot be built on`, "it was executed, and its cached stage is missing or damaged");
     return {
       ...common,
       parentIndex: once(artifact.parentIndex),

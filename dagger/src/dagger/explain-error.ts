@@ -47,7 +47,7 @@ export const asFailure = (error: unknown, { stage, platform, pieces }: Place): F
       "STEP_FAILED",
       `a step of ${stage} failed with exit code ${failed.exitCode}: ${name}`,
       printed === "" ? "it printed nothing" : printed,
-      `mend the step in images.yaml${below === null ? "" : `, or look around in the stage below it: dagger call stage --name ${below} terminal`}`,
+      `fix the step in images.yaml${below === null ? "" : `, or look around in the stage below it: dagger call stage --name ${below} terminal`}`,
     );
   }
   if (patterns.checksum.test(message)) {

@@ -3,7 +3,7 @@ import { type ErrorCode, FactoryError } from "../pipeline/common/error.js";
 import type { Repository } from "../registry/client.js";
 
 /**
- * What is kept in a repository beside the image: stage refs, the tag of the image's keys, and marks of tags. A registry may refuse all of it
+ * What is kept in a repository beside the image: stage artifacts, the tag of the image's keys, and marks of tags. A registry may refuse all of it
  * (GitLab's takes no artifact of an unknown type, and a login may have rights for some tags only). That never decides about the image.
  */
 export type BesideImage = {

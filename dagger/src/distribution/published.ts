@@ -24,12 +24,12 @@ export type FoundImage = { state: "found"; image: PublishedImage } | { state: "a
 
 /**
  * The image of these plans that a repository has under a tag. A tag is no promise, and neither is what a manifest says of itself: the
- * image is used only where this machine made the same one, or where it has the layers that the stage ref names, and above them what
+ * image is used only where this machine made the same one, or where it has the layers that the stage artifact names, and above them what
  * the plan assembles.
  *
- * Asked is the ref of the highest executed stage: its image holds all layers down to the base, and the next build would stand on that one,
+ * Asked is the ref of the highest executed stage: its image holds all layers down to the base, and the next build would are built on that one,
  * whatever was made of the stages below since. Where it is absent nothing else says which layers a stage has, so the image counts as
- * absent too: a registry that takes no stage refs costs an empty machine one more build, and a wrong image would cost more.
+ * absent too: a registry that takes no stage artifacts costs an empty machine one more build, and a wrong image would cost more.
  * @throws FactoryError where the registry gives no answer
  */
 export const findPublished = async (
@@ -76,7 +76,7 @@ const faultOf = async (home: Repository, { plan, digest, value }: Member, witnes
   const found = refs.flatMap(({ from, tagged }) => (tagged.state === "found" ? [{ from, image: tagged.value.image }] : []));
   if (found.length === 0) {
     for (const { tagged } of refs) if (tagged.state === "unknown") throw tagged.error;
-    return `${stageTag(top.stage, top.key)}, which says what layers it has, is not there or does not hold up`;
+    return `${stageTag(top.stage, top.key)}, which says what layers it has, is not there or is damaged`;
   }
   const faults: string[] = [];
   for (const { from, image } of found) {
@@ -85,7 +85,7 @@ const faultOf = async (home: Repository, { plan, digest, value }: Member, witnes
       if (top === plan.stages.at(-1))
         return image.digest === digest
           ? { state: "found", value: null }
-          : { state: "damaged", what: "its stage ref names another image" };
+          : { state: "damaged", what: "its cached stage names another image" };
       const [own, below] = await Promise.all([
         value ?? manifestOf(home, { digest }).then((one) => one.value),
         manifestOf(from, image),
@@ -132,6 +132,6 @@ const disagreement = (
 
 const lastEntries = ({ history = [] }: ImageConfig, count: number) => (count === 0 ? [] : history.slice(-count));
 
-/** Said once of an image that does not hold up. */
+/** Said once of an image that is damaged. */
 export const wrongImage = ({ name }: Repository, tag: string, what: string): string =>
-  `the image under ${name}:${tag} does not hold up (${what}); it is built again`;
+  `the image under ${name}:${tag} is damaged (${what}); it is built again`;

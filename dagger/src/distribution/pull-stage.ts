@@ -11,10 +11,10 @@ import { isArtifactOf, partsOf, readStageArtifact, type StageArtifact, stageTag 
 import type { Repository } from "../registry/client.js";
 import { known, type Lookup } from "../registry/reference/lookup.js";
 
-/** A stage ref of a repository, as far as assembling on it needs: its layers and the full index are still there only. */
+/** A stage artifact of a repository, as far as assembling on it needs: its layers and the full index are still there only. */
 export type PulledStage = { ref: Descriptor; image: Descriptor };
 
-/** `damaged`: something is there under the key's tag, and it does not hold up. It is made again and repaired, never trusted. */
+/** `damaged`: something is there under the key's tag, and it is damaged. It is made again and repaired, never trusted. */
 export type Answer<T> =
   | { state: "found"; value: T }
   | { state: "absent" }
@@ -38,7 +38,7 @@ export const taggedRef = async (from: Repository, stage: PlannedStage): Promise<
     const { digest, size, mediaType, bytes } = index;
     const value = jsonOf(bytes);
     const parts = isImageIndex(value) ? readStageArtifact(value, stage.key) : null;
-    if (parts === null) return damaged("it is no stage ref of this key");
+    if (parts === null) return damaged("it is no cached stage of this key");
     return { state: "found", value: { ...parts, ref: { mediaType, digest, size }, bytes } };
   });
 };
@@ -67,7 +67,7 @@ export const bringStage = (from: Repository, layout: string, stage: PlannedStage
     return { state: "found", value: { ref: tagged.ref, image: tagged.image } };
   });
 
-/** Looks a stage ref up, and brings what assembling on it needs. */
+/** Looks a stage artifact up, and brings what assembling on it needs. */
 export const pullStage = async (from: Repository, layout: string, stage: PlannedStage): Promise<Pulled> => {
   const tagged = await taggedRef(from, stage);
   return tagged.state === "found" ? bringStage(from, layout, stage, tagged.value) : tagged;

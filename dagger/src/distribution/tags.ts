@@ -158,7 +158,7 @@ export const putMark = async (home: Repository, mark: TagOrigin): Promise<void> 
   const config = { mediaType: emptyConfig.type, digest: digestOf(empty), size: empty.length };
   const put = () => home.putManifest(originTagOf(mark.tag), mediaTypes.manifest, Buffer.from(tagOriginText(mark, config)));
   try {
-    // Every stage ref has the empty config too: mostly it is there.
+    // Every stage artifact has the empty config too: mostly it is there.
     let answer = await put();
     if (answer.state === "parts-missing") {
       await home.pushBlob(config, bytesBody(empty));

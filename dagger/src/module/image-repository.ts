@@ -92,6 +92,6 @@ function unanswered({ name }: Repository, why: string): FactoryError {
   return new FactoryError("REGISTRY_UNREACHABLE", {
     what: `cannot tell which stages ${name} has`,
     why,
-    fix: "mend the connection or the login, or go on without what is there: --cache off",
+    fix: "fix the connection or the login, or go on without what is there: --cache off",
   });
 }

@@ -63,7 +63,7 @@ const bringBlob = (from: string, to: string): void => {
 
 const shorter = (found: number, below: number): FactoryError =>
   new FactoryError("ENGINE_FAILED", {
-    what: "the engine exported fewer layers than the stage stands on",
+    what: "the engine exported fewer layers than the stage is built on",
     why: `${found} of at least ${below}`,
     fix: "use the version of the engine that dagger.json names, or another engine: ENGINE=buildkit",
   });

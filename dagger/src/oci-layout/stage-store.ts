@@ -27,7 +27,7 @@ import {
 export type Below = { layers: number; index: FileIndex };
 
 /**
- * Makes the stage ref of an executed stage in an OCI layout: its layers are read once, here, and never again for what they hold.
+ * Makes the stage artifact of an executed stage in an OCI layout: its layers are read once, here, and never again for what they hold.
  * @param imageDigest the stage's manifest, as the engine left it
  * @param below the stage that it was executed on, or null: then all layers are read
  * @returns the descriptor of the ref
@@ -42,7 +42,7 @@ export const writeStageArtifact = async (
 ): Promise<Descriptor> => {
   const { layers, config: ofImage } = readManifest(layout, imageDigest);
   refuseOtherPlatform(stage, readBlob<ImageConfig>(layout, ofImage.digest));
-  // Loaded here, because assembling on a stage ref needs none of it.
+  // Loaded here, because assembling on a stage artifact needs none of it.
   const { indexLayers } = await import("./index-layers.js");
   const full = await indexLayers(layout, layers.slice(below?.layers ?? 0), below?.index ?? null, signal);
   const parts: Record<Part, Descriptor> = {
@@ -83,7 +83,7 @@ async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }
 
-/** A stage ref of a layout, opened: its parts are read when they are asked for. */
+/** A stage artifact of a layout, opened: its parts are read when they are asked for. */
 export type OpenStage = {
   image: Descriptor;
   artifact: Descriptor;

@@ -38,7 +38,7 @@ export type AssembleInput = {
   encoder?: { name: string; load: () => Promise<Encode> };
 };
 
-/** A stage that stands in the layout: an image of its own, that the next one stands on. */
+/** A stage that stands in the layout: an image of its own, that the next one is built on. */
 export type AssembledStage = {
   stage: StageName;
   key: StageKey;

@@ -14,7 +14,7 @@ export const valid = <T>(code: "CONFIG_INVALID" | "LOCK_INVALID", file: string, 
     fix:
       code === "LOCK_INVALID"
         ? ["correct it, or take what git has (git checkout images.lock); or remove it, then ", { run: "lock" }]
-        : `mend ${file}; its schema is images.schema.json`,
+        : `fix ${file}; its schema is images.schema.json`,
     problems: parsed.problems,
   });
 };

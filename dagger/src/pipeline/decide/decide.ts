@@ -22,7 +22,7 @@ export type Knowledge = {
   known: ReadonlyMap<StageKey, StageLocation>;
   /** What the last result of a stage was made from, for the stages whose key is not known. */
   previous: ReadonlyMap<StageName, Ingredients>;
-  /** Keys whose result was there and does not hold up, with what is wrong. */
+  /** Keys whose result was there and is damaged, with what is wrong. */
   damaged: ReadonlyMap<StageKey, string>;
 };
 

@@ -35,7 +35,7 @@ const reasons = {
   parent: ({ parent, reads }) => `after ${parent}${reads === null ? "" : ` (reads its ${reads})`}`,
   "never-built": () => "never built: nothing is known of this stage",
   forgotten: () => "it was made of the same, and what was kept of it is gone",
-  damaged: ({ what }) => `what is kept does not hold up: ${what}`,
+  damaged: ({ what }) => `what is kept is damaged: ${what}`,
   base: ({ was, now }) => `base ${was} → ${now}`,
   package: ({ of, name, was }) => `${of === "base" ? "base " : ""}package ${was === null ? "added" : "removed"}: ${name}`,
   "locked-package": ({ of, name, was, now }) => `images.lock: ${of === "base" ? "base package " : ""}${version(name, was, now)}`,

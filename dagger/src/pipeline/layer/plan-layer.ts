@@ -160,7 +160,7 @@ const fileOf = (step: StepOf<"file">, sizes: ReadonlyMap<string, number>): Layer
     throw new FactoryError("INPUT_MISSING", {
       what: `${from} is not in the context`,
       why: `${step.path} takes its content from it`,
-      fix: "create it, mend the name in images.yaml, or take it out of .dockerignore",
+      fix: "create it, fix the name in images.yaml, or take it out of .dockerignore",
     });
   }
   return { ...common, type: "file", size, sha256, content: { from } };

@@ -4,8 +4,8 @@ import type { Descriptor, ImageIndex, Manifest } from "./manifest.js";
 import type { FileIndex } from "../contents/file-entry.js";
 
 /**
- * Whether JSON that came from elsewhere has the shape that its type promises. A registry keeps whatever was pushed: what does not
- * hold up is as good as absent, and must never be an exception of JavaScript's.
+ * Whether JSON that came from elsewhere has the shape that its type promises. A registry keeps whatever was pushed: what
+ * is damaged is as good as absent, and must never be an exception of JavaScript's.
  */
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);

@@ -35,7 +35,7 @@ export type StagePart = { steps: readonly Step[]; layer: { diffId: string } | nu
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /**
- * The config of an image that stands on another. How each field is merged is what builders do with the same instructions:
+ * The config of an image that is built on another. How each field is merged is what builders do with the same instructions:
  *
  * | field | rule |
  * |---|---|

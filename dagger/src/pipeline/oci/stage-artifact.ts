@@ -6,7 +6,7 @@ import type { PlannedStage } from "../plan/types.js";
 import type { StageName } from "../common/stage.js";
 
 /**
- * A stage ref: what an executed stage left, addressed by its key. An OCI index of two manifests, the stage's image and an artifact
+ * A stage artifact: what an executed stage left, addressed by its key. An OCI index of two manifests, the stage's image and an artifact
  * whose blobs say what it was made from and what it holds. The same value in the state folder and in a registry, where the artifact
  * needs no referrers API (OCI image spec 1.1, "Guidelines for Artifact Usage").
  */
@@ -27,7 +27,7 @@ const stageNameAnnotation = "io.image-factory.stage";
 /** The config of an artifact, which has none (OCI image spec 1.1, "Guidance for an Empty Descriptor"). */
 export const emptyConfig = { type: "application/vnd.oci.empty.v1+json", text: "{}" } as const;
 
-/** The tag of a stage ref, in a registry and in a layout's index. */
+/** The tag of a stage artifact, in a registry and in a layout's index. */
 export const stageTag = (stage: StageName, key: StageKey): string => `cache-${stage}-${key}`;
 
 /** @param image the digest of the stage's image: what the parts say is of this one, whatever an index puts beside them */
@@ -53,21 +53,21 @@ export const stageArtifactText = (stage: StageName, key: StageKey, image: Descri
     annotations: { [stageNameAnnotation]: stage, [keyAnnotation]: key },
   } satisfies ImageIndex);
 
-/** The key that an index says it is the stage ref of; null for what is none. Nothing of it is checked. */
+/** The key that an index says it is the stage artifact of; null for what is none. Nothing of it is checked. */
 export const stageArtifactKey = ({ annotations }: Pick<Partial<ImageIndex>, "annotations">): string | null => {
   const key = annotations?.[keyAnnotation];
   return typeof key === "string" ? key : null;
 };
 
-/** Whether a manifest is the artifact of a stage ref. */
+/** Whether a manifest is the artifact of a stage artifact. */
 export const isStageArtifact = (manifest: Pick<Partial<Manifest>, "artifactType">): boolean =>
   manifest.artifactType === artifactType;
 
-/** The two halves of a stage ref. */
+/** The two halves of a stage artifact. */
 export type StageArtifact = { image: Descriptor; artifact: Descriptor };
 
 /**
- * Takes a stage ref apart. Null for anything that is not one, or that speaks of another key: a tag is no promise.
+ * Takes a stage artifact apart. Null for anything that is not one, or that speaks of another key: a tag is no promise.
  */
 export const readStageArtifact = (index: Partial<ImageIndex>, key: string): StageArtifact | null => {
   const { manifests, annotations } = index;

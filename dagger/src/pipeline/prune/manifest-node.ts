@@ -11,7 +11,7 @@ export type ManifestNode = {
   members: readonly string[];
   /** What it is attached to (OCI image spec 1.1, `subject`): a signature, an attestation. */
   subject: string | null;
-  /** The key of the stage whose result it is: of a stage ref, or the highest one of an image. */
+  /** The key of the stage whose result it is: of a stage artifact, or the highest one of an image. */
   makes: string | null;
   isStageArtifact: boolean;
   /** The keys of all stages that it holds, its own with them. */
@@ -89,7 +89,7 @@ const parsed = (bytes: Uint8Array): Anything => {
   }
 };
 
-/** Descriptors that hold up; a registry takes anything as a manifest. */
+/** Descriptors that can be used; a registry takes anything as a manifest. */
 const list = (value: unknown): Descriptor[] =>
   Array.isArray(value)
     ? (value as Partial<Descriptor>[]).filter(

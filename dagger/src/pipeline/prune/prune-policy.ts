@@ -12,7 +12,7 @@ export type KeepReason =
   | { why: "bookkeeping" }
   /** An index that is kept names it. */
   | { why: "member"; of: string }
-  /** The stage ref of a stage that a kept image holds. */
+  /** The stage artifact of a stage that a kept image holds. */
   | { why: "stage"; of: string }
   /** A signature or attestation of something kept. */
   | { why: "attached"; to: string }

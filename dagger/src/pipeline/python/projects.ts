@@ -44,7 +44,7 @@ export const readInput = (input: PythonInput, snapshot: ContextSnapshot) => {
     throw new FactoryError("INPUT_MISSING", {
       what: `${input.path} is not in the context`,
       why: "stages.dependencies.python names it",
-      fix: "create it, mend the name in images.yaml, or take it out of .dockerignore",
+      fix: "create it, fix the name in images.yaml, or take it out of .dockerignore",
     });
   }
   const prefix = input.folder === "" ? "" : `${input.folder}/`;

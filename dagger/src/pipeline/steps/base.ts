@@ -1,4 +1,4 @@
-/** What a base-tools stage stands on. */
+/** What a base-tools stage is built on. */
 
 export type Base =
   | { kind: "image"; reference: string; digest: string }

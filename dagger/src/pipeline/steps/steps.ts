@@ -204,7 +204,7 @@ const absent = (path: string, why: string): FactoryError =>
   new FactoryError("INPUT_MISSING", {
     what: `${path} is not in the context`,
     why,
-    fix: `create it, mend the name in images.yaml, or take it out of .dockerignore`,
+    fix: `create it, fix the name in images.yaml, or take it out of .dockerignore`,
   });
 const units = { ms: 1e6, s: 1e9, m: 60e9, h: 3600e9 } as const;
 const nanoseconds = (duration: string): number => {

@@ -35,7 +35,7 @@ export type Change = {
   says: string;
   edits: readonly Edit[];
   buildArgs: Readonly<Record<string, string>>;
-  /** Stages whose own ingredients must move, and those whose may. All others must stay, but for what stands on a moved one. */
+  /** Stages whose own ingredients must move, and those whose may. All others must stay, but for what is built on a moved one. */
   must: readonly StageName[];
   may: readonly StageName[];
   /** Stages whose bytes or settings must be others. */

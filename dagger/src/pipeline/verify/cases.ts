@@ -11,7 +11,7 @@ import * as resolved from "./changes-resolved.js";
 
 /**
  * What people change, and which stages each kind of change may move. A stage that is not named must keep its key and its bytes,
- * unless it stands on one that moved: then its key follows, and what it holds stays.
+ * unless it is built on one that moved: then its key follows, and what it holds stays.
  * The cheap ones come first, so that a broken cache is told early.
  */
 export const cases: readonly Case[] = [

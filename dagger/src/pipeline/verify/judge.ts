@@ -57,7 +57,7 @@ export const planned = (was: Plan, plan: Plan): Pick<After, "plan" | "decisions"
 
 /**
  * Holds what a change did against what it may do. First the keys: of the stages whose own ingredients the change may move
- * each that must move has a new key, and no other stage has one unless it stands on one that has. Then, where something was
+ * each that must move has a new key, and no other stage has one unless it is built on one that has. Then, where something was
  * built, the bytes and the engine's own reports; and last what the planner said, against those.
  */
 export const judge = (change: Change, before: Before, after: After): Judgement => {
@@ -110,7 +110,7 @@ const comparisonOf = (change: Change, before: Plan, after: Plan, at: number): Co
   };
 };
 
-/** What the first stage stands on is an ingredient of its own. */
+/** What the first stage is built on is an ingredient of its own. */
 const baseOf = ({ ingredients: { parent } }: PlannedStage): unknown => ("base" in parent ? parent.base : null);
 
 /** Whether an engine must run it: it is an executed stage, and nothing is known under its new key. */

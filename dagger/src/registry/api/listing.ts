@@ -63,7 +63,7 @@ export const listReferrers = (place: Place, digest: string, artifactType?: strin
   });
 
 /**
- * Deletes a manifest by its digest, and with it every tag that stands on it.
+ * Deletes a manifest by its digest, and with it every tag that is built on it.
  * @throws FactoryError REGISTRY_DENIED, REGISTRY_UNREACHABLE, REGISTRY_FAILED
  */
 export const deleteManifest = async (place: Place, digest: string): Promise<Deleted> => {
