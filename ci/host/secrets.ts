@@ -1,17 +1,16 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { resolve } from "node:path";
+import { caBundles } from "../../dagger/src/registry/http/ca-bundles.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
 import { hostCa } from "../../dagger/src/pipeline/steps/shell.js";
 import { type Grant, readGrants } from "./secret-grants.js";
 import type { HostEnv } from "./programs.js";
 
-const bundles = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
-
 /** The host's CA bundle, where it has one: no secret, and given to every step that uses the network. */
 export const hostBundle = (env: HostEnv): Secret[] => {
-  const bundle = [env["SSL_CERT_FILE"], ...bundles].find((path) => path !== undefined && existsSync(path));
+  const bundle = [env["SSL_CERT_FILE"], ...caBundles].find((path) => path !== undefined && existsSync(path));
   return bundle === undefined ? [] : [{ id: hostCa.id, file: bundle }];
 };
 

@@ -1,6 +1,6 @@
 import { openRegistry, type Registry } from "../../dagger/src/registry/client.js";
 import type { RepositoryName } from "../../dagger/src/registry/reference/reference.js";
-import { quick, type RetryPolicy } from "../../dagger/src/registry/http/retry.js";
+import type { RetryPolicy } from "../../dagger/src/registry/http/retry.js";
 import type { World } from "../host/world.js";
 import type { TrustLevel } from "../../dagger/src/pipeline/common/trust-level.js";
 import { loginFor } from "./login.js";
@@ -16,9 +16,6 @@ export type RegistryUse = {
   traffic: Traffic;
 };
 
-/** Milliseconds. A question that can go unanswered is not waited for as long as an upload. */
-const shortTimeouts = { connect: 5_000, answer: 15_000, idle: 30_000 };
-
 /**
  * The client of a repository's registry, with the logins of this machine.
  * @throws FactoryError REFERENCE_INVALID, USAGE
@@ -29,7 +26,6 @@ export const registryFor = (name: RepositoryName, { trust, retryPolicy, world, t
     env: world.env,
     signal: world.signal,
     retryPolicy,
-    ...(retryPolicy === quick ? { timeouts: shortTimeouts } : {}),
     credentials: loginFor(name, trust, world),
     observe: ({ about, method, up, down }) => {
       traffic.requests += 1;

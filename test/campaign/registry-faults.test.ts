@@ -18,7 +18,7 @@ beforeAll(async () => {
 afterAll(() => at?.close());
 
 const endpoints = {
-  "stage refs": /manifests\/cache-/,
+  "cached stages": /manifests\/cache-/,
   "the key tag": /manifests\/key-/,
   marks: /manifests\/mark-/,
   "people's tags": /manifests\/(latest|v\d+)$/,

@@ -81,7 +81,7 @@ describe("report", () => {
   );
 });
 
-test("a record of a stage ref that this version does not read is as good as absent: as an earlier version left it", async () => {
+test("a record of a cached stage that this version does not read is as good as absent: as an earlier version left it", async () => {
   const { layout } = local();
   const before = readRecord(local(), keyOf("dependencies"))!;
   const ref = readBlob<ImageIndex>(layout, before.ref!);

@@ -139,7 +139,7 @@ describe("publish", () => {
     expect(found).toEqual({ name: first, published: "before" });
   });
 
-  test("a registry that refuses stage refs and the key tag gets the image and its tags all the same", async () => {
+  test("a registry that refuses cached stages and the key tag gets the image and its tags all the same", async () => {
     const front = await startFaultyProxy(registry.host);
     const far = await outsideOf(front.host);
     try {

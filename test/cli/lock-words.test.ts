@@ -158,7 +158,7 @@ images:
     const locked = await typed(folder, "lock");
     expect(locked.error).toMatchObject({ code: "CONFIG_INVALID", explanation: { what: words } });
     expect(locked.error).toMatchObject({
-      explanation: { fix: "add python3-pip to images.box.stages.base-tools.packages, then ./task lock" },
+      explanation: { fix: ["add python3-pip to images.box.stages.base-tools.packages, then ", { run: "lock" }] },
     });
     expect((await typed(folder, "build")).error).toMatchObject({ code: "CONFIG_INVALID", explanation: { what: words } });
     expect((await typed(folder, "plan")).stdout).toContain(

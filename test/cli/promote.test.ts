@@ -69,7 +69,7 @@ describe("promote", () => {
       () => [nobody, "1"],
       { code: "INPUT_MISSING", what: /acme\/box has no sha256:0000/, fix: /task publish/ },
     ],
-    ["a stage ref", () => [`sha256:${"f".repeat(64)}`, "1"], { code: "USAGE", what: /is a stage ref, not an image/ }],
+    ["a cached stage", () => [`sha256:${"f".repeat(64)}`, "1"], { code: "USAGE", what: /is a cached stage, not an image/ }],
     ["a tag for a digest", () => ["1.4.0", "1"], { code: "USAGE", what: /"1\.4\.0" is no digest/ }],
     ["another repository", () => [`ghcr.io/acme/other@${nobody}`, "1"], { code: "USAGE", what: /another repository/ }],
     ["a tag of ours", () => [digest, refs[0]!], { code: "USAGE", why: /image-factory's own/ }],
@@ -78,7 +78,7 @@ describe("promote", () => {
     ["a word too many", () => [digest, "1", "2"], { code: "USAGE" }],
   ])("%s is refused, and no tag moves", async (name, wordsOf, expected) => {
     const words = wordsOf();
-    if (name === "a stage ref") words[0] = (await digestAt(refs[0]!))!;
+    if (name === "a cached stage") words[0] = (await digestAt(refs[0]!))!;
     const error = await errorOf(promote(...words));
     expect(error).toMatchObject({ code: expected.code });
     const { what, why, fix } = (error as { explanation: { what: string; why: string; fix: string } }).explanation;

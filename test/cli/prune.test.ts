@@ -119,7 +119,7 @@ describe("prune, on a registry that deletes by digest", () => {
     expect((await prune("--keep", "1", "--grace", "0", "--yes")).deleted).toEqual([]);
   });
 
-  test("the plans of the newest commits keep their stage refs and their image", async () => {
+  test("the plans of the newest commits keep their cached stages and their image", async () => {
     const { unnamed, second } = await history();
     const shown = await prune("--keep", "2", "--grace", "0");
     const because = (digest: string) => shown.manifests.find((one) => one.digest === digest);

@@ -6,7 +6,7 @@ import { gitOf, openPublishing, type Publishing, wholeTags } from "./support/pub
 import { whyNoRegistry } from "./support/registry.js";
 import { setPlatforms } from "./support/toolbox.js";
 
-/** A registry that refuses what is kept beside an image (stage refs, key tag, marks) never decides about the image; one that refuses the image does. */
+/** A registry that refuses what is kept beside an image (cached stages, key tag, marks) never decides about the image; one that refuses the image does. */
 const why = await whyNoRegistry();
 
 type Rule = Parameters<FaultyProxy["on"]>[0];
@@ -43,11 +43,11 @@ describe("publish", () => {
   };
 
   test.each<[string, Omit<Rule, "fault">, Rule["fault"]]>([
-    ["stage refs: 400 MANIFEST_INVALID", { path: /manifests\/cache-/, method: "PUT" }, refused(400, "MANIFEST_INVALID")],
-    ["stage refs: 415 UNSUPPORTED", { path: /manifests\/cache-/, method: "PUT" }, refused(415, "UNSUPPORTED")],
-    ["stage refs: 403", { path: /manifests\/cache-/, method: "PUT" }, refused(403, "DENIED")],
-    ["stage refs: 500, for ever", { path: /manifests\/cache-/, method: "PUT" }, refused(500, "UNKNOWN")],
-    ["stage refs, reading too: 403", { path: /manifests\/cache-/ }, refused(403, "DENIED")],
+    ["cached stages: 400 MANIFEST_INVALID", { path: /manifests\/cache-/, method: "PUT" }, refused(400, "MANIFEST_INVALID")],
+    ["cached stages: 415 UNSUPPORTED", { path: /manifests\/cache-/, method: "PUT" }, refused(415, "UNSUPPORTED")],
+    ["cached stages: 403", { path: /manifests\/cache-/, method: "PUT" }, refused(403, "DENIED")],
+    ["cached stages: 500, for ever", { path: /manifests\/cache-/, method: "PUT" }, refused(500, "UNKNOWN")],
+    ["cached stages, reading too: 403", { path: /manifests\/cache-/ }, refused(403, "DENIED")],
     ["the key tag: 400", { path: /manifests\/key-/, method: "PUT" }, refused(400, "TAG_INVALID")],
     ["the key tag, reading too: 403", { path: /manifests\/key-/ }, refused(403, "DENIED")],
     ["marks: 400 MANIFEST_INVALID", { path: /manifests\/mark-/, method: "PUT" }, refused(400, "MANIFEST_INVALID")],

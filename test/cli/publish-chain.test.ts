@@ -139,7 +139,7 @@ describe.each<["one platform" | "two platforms"]>([["one platform"], ["two platf
     }
   });
 
-  test("without the stage ref that would tell: only a machine that made the same one takes it", async () => {
+  test("without the cached stage that would tell: only a machine that made the same one takes it", async () => {
     const { stages } = plans.at(-1)!;
     const tag = `cache-dependencies-${stages[1]!.key}`;
     const { digest } = known(await home.headManifest(tag))!;

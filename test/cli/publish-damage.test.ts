@@ -24,7 +24,7 @@ const lost = /is not in the registry/;
 /** What stands under a ref's tag, taken apart. */
 type Parts = { index: ImageIndex; image: Manifest; artifact: Manifest };
 
-describe("a damaged stage ref", () => {
+describe("a damaged cached stage", () => {
   let at: Publishing;
   let project: string;
   let builder: string;
@@ -104,9 +104,13 @@ describe("a damaged stage ref", () => {
   };
 
   test.each<[string, (parts: Parts) => Promise<unknown>, RegExp]>([
-    ["is of another key", async () => put((await take(otherTag)).index, tag), /is no stage ref of this key|it is no stage ref/],
-    ["is an image", ({ image }) => put(image, tag), /it is no stage ref of this key/],
-    ["names nothing", ({ index }) => put({ ...index, manifests: [] }, tag), /it is no stage ref of this key/],
+    [
+      "is of another key",
+      async () => put((await take(otherTag)).index, tag),
+      /is no cached stage of this key|it is no cached stage/,
+    ],
+    ["is an image", ({ image }) => put(image, tag), /it is no cached stage of this key/],
+    ["names nothing", ({ index }) => put({ ...index, manifests: [] }, tag), /it is no cached stage of this key/],
     [
       "was made of other ingredients",
       async (parts) => {

@@ -28,7 +28,7 @@ describe("scopes", () => {
     [...new Set(Object.keys(await wholeTags(at.repository(name))).map((tag) => tag.replace(/-[0-9a-f]{24}$/, "")))].sort();
   const asked = (name: string) => at.front.log.filter(({ path }) => path.startsWith(`/v2/team/${name}/`));
 
-  test("a branch writes nothing but its sibling repository: image, tags and stage refs", async () => {
+  test("a branch writes nothing but its sibling repository: image, tags and cached stages", async () => {
     const { stderr, name } = await at.publish(project, builder, ["--tag", "pr-7", "--tag", "latest"], branch);
     const sibling = `${at.front.host}/team/small-branches`;
     expect(stderr).toContain(`scope: branch (FACTORY_SCOPE): image, tags and cached stages go to ${sibling}\n`);
@@ -83,7 +83,7 @@ describe("scopes", () => {
     expect(await tagsOf()).toEqual(["cache-base-tools", "cache-dependencies", "key", "main"]);
   });
 
-  test("a branch builds on protected stages first, links their layers, and then writes no stage refs", async () => {
+  test("a branch builds on protected stages first, links their layers, and then writes no cached stages", async () => {
     await appendFile(join(project, "app/main.sh"), "# more\n");
     const done = await at.publish(project, await at.box.machine("empty"), [], branch);
     expect(done.published).toBe("now");

@@ -50,7 +50,7 @@ describe("publish", () => {
     const { blobs } = await wholeOf(at.repository(), first);
     const image = blobs.reduce((sum, { size }) => sum + size, 0);
     const up = at.front.log.reduce((sum, one) => sum + one.up, 0);
-    // The stage refs share all layers with the image; what is left are indexes and manifests.
+    // The cached stages share all layers with the image; what is left are indexes and manifests.
     expect(up / image).toBeLessThan(1.05);
   });
 

@@ -40,7 +40,7 @@ describe("basic authentication", () => {
     expect(answer.state === "unknown" && answer.error.explanation).toEqual({
       what: `not allowed to read ${front.host}/acme/one:v9`,
       why: `it wants a user and a password\nno login for ${front.host} was found`,
-      fix: `docker login ${front.host}   (or podman login; in CI set FACTORY_REGISTRY_USER and FACTORY_REGISTRY_TOKEN)`,
+      fix: { login: front.host },
     });
     expect(await repository.canPush()).toMatchObject({ state: "denied", error: { code: "REGISTRY_DENIED" } });
     const { body, ...blob } = newBlob(100);

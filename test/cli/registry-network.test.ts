@@ -72,7 +72,7 @@ describe("how a registry is reached", () => {
   test("a certificate that nobody vouches for is refused, and the setting is named", async () => {
     const { fix, why } = await refused(secure!.host, {});
     expect(why).toMatch(/self-signed certificate|unable to (get|verify)/);
-    expect(fix).toBe(`if ${secure!.host} has a certificate of your own CA, name it: FACTORY_CA_FILE=/path/to/ca.pem`);
+    expect(fix).toEqual([`if ${secure!.host} has a certificate of your own CA, name it: `, { trustFile: "/path/to/ca.pem" }]);
   });
 
   test("a FACTORY_CA_FILE without a certificate is told", async () => {
@@ -139,7 +139,7 @@ describe("how a registry is reached", () => {
     const toPlain = await startForwardProxy(plain!.host);
     try {
       const { fix } = await refused(name, { HTTPS_PROXY: `http://${toPlain.host}` });
-      expect(fix).toBe(`if ${name} speaks plain http and you trust the network to it: FACTORY_PLAIN_HTTP=${name}`);
+      expect(fix).toEqual([`if ${name} speaks plain http and you trust the network to it: `, { plainHttp: name }]);
     } finally {
       await toPlain.stop();
     }

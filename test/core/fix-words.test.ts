@@ -10,13 +10,13 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 
 test.each<[fix: Fix, task: string, call: string]>([
   ["check the name", "check the name", "check the name"],
-  [{ run: "lock", words: { IMAGE: "box" } }, "./task lock IMAGE=box", "`lock` of image-factory's command line"],
+  [{ run: "lock", words: { IMAGE: "box" } }, "./task lock IMAGE=box", "`lock IMAGE=box` of image-factory's command line"],
   [
     ["build it again: ", { run: "build", words: { IMAGE: "box", NO_CACHE: "1", REFRESH: "1" } }],
     "build it again: ./task build IMAGE=box NO_CACHE=1 REFRESH=1",
     "build it again: dagger call image --image box --no-cache --cache off",
   ],
-  [{ run: "clean", flags: "--all" }, "./task clean -- --all", "`clean` of image-factory's command line"],
+  [{ run: "clean", flags: "--all" }, "./task clean -- --all", "`clean -- --all` of image-factory's command line"],
   [{ plainHttp: "host:5000" }, "FACTORY_PLAIN_HTTP=host:5000", "--plain-http"],
   [{ trustFile: "/ca.pem" }, "FACTORY_CA_FILE=/ca.pem", "--ca file:/ca.pem"],
   [

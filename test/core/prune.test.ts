@@ -74,7 +74,7 @@ describe("whatever a repository holds", () => {
     );
   });
 
-  test("the stage refs of every stage that a kept image holds stay, and so do those that a plan needs", () => {
+  test("the cached stages of every stage that a kept image holds stay, and so do those that a plan needs", () => {
     fc.assert(
       fc.property(repositories, policies, (nodes, policy) => {
         const kept = keptOf(prune(nodes, policy).decisions);

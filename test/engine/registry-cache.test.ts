@@ -9,7 +9,7 @@ import { buildAnew, type PortableBuild } from "./support/portable.js";
 import { openTiny, type Tiny } from "./support/tiny.js";
 
 /**
- * What of the rendered Dockerfile a builder that has never built it can take from a registry: our stage refs, and BuildKit's own caches.
+ * What of the rendered Dockerfile a builder that has never built it can take from a registry: our cached stages, and BuildKit's own caches.
  * The steps write random bytes, so that a file that is the same was not made again.
  */
 const absent = await lacking("docker-registry", "runc", "skopeo", "busybox");
@@ -70,7 +70,7 @@ describe.skipIf(absent !== null)(`a fresh BuildKit and a registry${absent === nu
   const change = (text: string) => writeFile(join(project, "app/a"), `${text}\n`);
   const from = (tag: string) => ["--import-cache", `type=registry,ref=${front.host}/tiny:${tag}`];
 
-  test("render --cache-args --from registry names the stage refs' images, and BuildKit runs nothing of theirs", async () => {
+  test("render --cache-args --from registry names the cached stages' images, and BuildKit runs nothing of theirs", async () => {
     const printed = await typed("render", "--cache-args", "--from", "registry");
     const image = `docker-image://${front.host}/tiny@sha256:[0-9a-f]{64}`;
     expect(printed).toMatch(new RegExp(`^--build-context base-tools=${image} \\\\\n  --build-context dependencies=${image}\n$`));

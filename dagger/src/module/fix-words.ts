@@ -10,7 +10,12 @@ export const callWording: Wording = (action) => {
   if ("login" in action) return "--username NAME --token env:TOKEN";
   const { run, words = {}, flags } = action;
   const name = functions[run];
-  if (name === undefined || flags !== undefined) return `\`${run}\` of image-factory's command line`;
+  const told = [
+    run,
+    ...Object.entries(words).map(([word, value]) => `${word}=${value}`),
+    ...(flags === undefined ? [] : ["--", flags]),
+  ];
+  if (name === undefined || flags !== undefined) return `\`${told.join(" ")}\` of image-factory's command line`;
   const typed = Object.entries(words).flatMap(([word, value]) => argumentsFor[word]?.(value) ?? []);
   return ["dagger call", name, ...new Set(typed)].join(" ");
 };

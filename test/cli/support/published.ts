@@ -34,7 +34,7 @@ export type PublishedProject = {
   /** Writes files, and commits them. */
   commit(files: Readonly<Record<string, string>>): Promise<string>;
   /**
-   * Pushes what publish pushes of the files here: the image of all platforms by its key, its stage refs, then tags. The layers are small and real;
+   * Pushes what publish pushes of the files here: the image of all platforms by its key, its cached stages, then tags. The layers are small and real;
    * no engine makes them.
    */
   publish(repository: Repository, tags?: readonly string[]): Promise<{ digest: string; refs: string[]; plans: Plan[] }>;

@@ -5,7 +5,7 @@
  */
 import { isOwnTag, type ManifestNode, seenTag } from "./manifest-node.js";
 
-/** Why a manifest stays. Worded in prune-reason.ts. */
+/** Why a manifest stays. Worded in prune-text.ts. */
 export type KeepReason =
   | { why: "tag"; tag: string }
   /** What prune remembers. */

@@ -2,15 +2,8 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createSecureContext, rootCertificates, type SecureContext } from "node:tls";
 import { FactoryError } from "../../pipeline/common/error.js";
+import { caBundles } from "./ca-bundles.js";
 import type { Env } from "./env.js";
-
-/** Where distributions keep the bundle: Debian and Alpine, RHEL and Fedora, SUSE, and the rest. */
-const bundles = [
-  "/etc/ssl/certs/ca-certificates.crt",
-  "/etc/pki/tls/certs/ca-bundle.crt",
-  "/etc/ssl/ca-bundle.pem",
-  "/etc/ssl/cert.pem",
-];
 
 /** Where Docker and Podman look for the CA of one registry. */
 const perHost = ["/etc/docker/certs.d", "/etc/containers/certs.d"];
@@ -29,7 +22,7 @@ const trustedCertificates = async (env: Env, host: string | null): Promise<strin
     for (const one of certificates) found.add(one.replaceAll("\r", ""));
     return certificates.length > 0;
   };
-  for (const path of env["SSL_CERT_FILE"] ? [env["SSL_CERT_FILE"]] : bundles) if (add(await readText(path))) break;
+  for (const path of env["SSL_CERT_FILE"] ? [env["SSL_CERT_FILE"]] : caBundles) if (add(await readText(path))) break;
   if (env["NODE_EXTRA_CA_CERTS"]) add(await readText(env["NODE_EXTRA_CA_CERTS"]));
   const own = env["FACTORY_CA_FILE"];
   if (own !== undefined && own !== "" && !add(await readText(own))) throw unreadable(own);
