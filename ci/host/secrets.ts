@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { resolve } from "node:path";
-import { caBundles } from "../../dagger/src/registry/http/ca-bundles.js";
+import { caBundles } from "../../dagger/src/pipeline/common/ca-bundles.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
 import { hostCa } from "../../dagger/src/pipeline/steps/shell.js";

@@ -2,7 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createSecureContext, rootCertificates, type SecureContext } from "node:tls";
 import { FactoryError } from "../../pipeline/common/error.js";
-import { caBundles } from "./ca-bundles.js";
+import { caBundles } from "../../pipeline/common/ca-bundles.js";
 import type { Env } from "./env.js";
 
 /** Where Docker and Podman look for the CA of one registry. */
