@@ -16,10 +16,10 @@ const group = (name: string, groupOrder: number, timeout: number, globalSetup: s
 export default defineConfig({
   test: {
     projects: [
-      group("core", 0, 60_000),
-      group("cli", 1, 180_000),
-      group("engine", 2, 900_000, ["test/engine/support/global-setup.ts"]),
-      group("dagger", 3, 900_000),
+      group("unit", 0, 60_000),
+      group("integration", 1, 180_000),
+      group("e2e", 2, 900_000, ["test/e2e/support/global-setup.ts"]),
+      group("module", 3, 900_000),
       // Many random inputs: a short run in the gate, a long one by ./task test:campaign (test/campaign/rounds.ts).
       group("campaign", 4, 3_600_000),
     ],

@@ -157,9 +157,9 @@ const readme = async (): Promise<string> => {
   return between(textOf("../README.md"), "commands", `| command | what it does |\n|---|---|\n${rows.join("\n")}\n`);
 };
 
-/** The folders of the program, each with what its opening file says of it, in the order of their floors (test/core/layers.test.ts). */
+/** The folders of the program, each with what its opening file says of it, in the order of their floors (test/unit/imports.test.ts). */
 const architecture = (): string => {
-  const folders = [...textOf("../test/core/layers.test.ts").matchAll(/^ {2}\["((?:ci|dagger)[^"]*)", /gm)].map(
+  const folders = [...textOf("../test/unit/imports.test.ts").matchAll(/^ {2}\["((?:ci|dagger)[^"]*)", /gm)].map(
     ([, folder]) => folder!,
   );
   const rows = folders.map((folder) => {

@@ -2,9 +2,9 @@ import { appendFileSync, cpSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { built } from "../cli/support/command.js";
-import { type Ended, type Running, startFactory } from "../cli/support/factory.js";
-import { openToolbox, type Toolbox } from "../cli/support/toolbox.js";
+import { built } from "../integration/support/command.js";
+import { type Ended, type Running, startFactory } from "../integration/support/factory.js";
+import { openToolbox, type Toolbox } from "../integration/support/toolbox.js";
 import { randomOf, rounds, seed, tally } from "./rounds.js";
 
 /**

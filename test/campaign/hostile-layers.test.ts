@@ -20,8 +20,8 @@ import { readManifest } from "../../dagger/src/oci-layout/blobs.js";
 import { openIn, indexLayers } from "../../dagger/src/oci-layout/index-layers.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { unpackLayers } from "../../ci/host/unpack-layers.js";
-import { imageIn, type Item } from "../cli/support/layers.js";
-import { walk } from "../cli/walk-folder.js";
+import { imageIn, type Item } from "../integration/support/layers.js";
+import { walk } from "../integration/assemble/walk-folder.js";
 import { type Random, randomOf, rounds, seed, tally } from "./rounds.js";
 
 /** Layers that want out of the folder that they are unpacked into: nothing outside is created, changed or deleted. */

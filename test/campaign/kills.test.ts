@@ -10,8 +10,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { parseOutput } from "../../ci/outputs/index.js";
 import { blobPath, closure } from "../../dagger/src/oci-layout/blobs.js";
 import { type Descriptor, type ImageIndex, mediaTypes } from "../../dagger/src/pipeline/oci/manifest.js";
-import { imageIn } from "../cli/support/layers.js";
-import { sha256 } from "../core/fixtures/scratch.js";
+import { imageIn } from "../integration/support/layers.js";
+import { sha256 } from "../fixtures/scratch.js";
 import { randomOf, rounds, seed, tally } from "./rounds.js";
 
 /** An output is written while its process is killed: what is there is the old image or the new one, whole. */

@@ -9,8 +9,8 @@ import { hostToolsFile } from "../../ci/host/pinned-tools.js";
 import { stateOf } from "../../ci/state/state.js";
 import { findUv } from "../../ci/lock/python/uv.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
-import { worldAt } from "../core/fixtures/world.js";
-import { startWeb, type Web } from "../engine/support/web.js";
+import { worldAt } from "../fixtures/world.js";
+import { startWeb, type Web } from "../e2e/support/web.js";
 import { type Random, randomOf, rounds, seed, tally } from "./rounds.js";
 
 /**

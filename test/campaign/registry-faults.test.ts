@@ -1,9 +1,9 @@
 import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Fault } from "../cli/support/faulty-proxy.js";
-import { gitOf, openPublishing, type Publishing, wholeTags } from "../cli/support/publishing.js";
-import { whyNoRegistry } from "../cli/support/registry.js";
+import type { Fault } from "../integration/support/faulty-proxy.js";
+import { gitOf, openPublishing, type Publishing, wholeTags } from "../integration/support/publishing.js";
+import { whyNoRegistry } from "../integration/support/registry.js";
 import { type Random, randomOf, rounds, seed, tally } from "./rounds.js";
 
 /**

@@ -4,8 +4,8 @@ import { basename, dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import type { ImageIndex, Manifest } from "../../dagger/src/pipeline/oci/manifest.js";
-import { command, type Outcome } from "../cli/support/command.js";
-import { openToolbox, type Toolbox } from "../cli/support/toolbox.js";
+import { command, type Outcome } from "../integration/support/command.js";
+import { openToolbox, type Toolbox } from "../integration/support/toolbox.js";
 import { type Random, randomOf, rounds, seed, tally } from "./rounds.js";
 
 /**

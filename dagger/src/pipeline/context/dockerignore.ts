@@ -4,7 +4,7 @@ import { compilePattern, type Pattern } from "./dockerignore-pattern.js";
 /**
  * Which paths of a context are sent: Docker's .dockerignore dialect, with the outcome of BuildKit's own sender
  * (moby/patternmatcher's MatchesUsingParentResults inside tonistiigi/fsutil's FilterFS), because what is hashed must be
- * what is sent. test/engine/ignore.test.ts holds this file against BuildKit itself.
+ * what is sent. test/e2e/buildkit/ignore.test.ts holds this file against BuildKit itself.
  * Paths are relative to the context, with `/` between parts and none at either end.
  */
 export type Ignore = {
