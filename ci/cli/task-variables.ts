@@ -24,7 +24,7 @@ export const readTyped = (env: World["env"], parent: number): Typed => {
   if (text === "") return { values: {}, words: [] };
   const values = valuesOf(text);
   const seen = fromSystem(parent);
-  // Task fills templates in, and leaves the variable as an outer Task set it: what is built on its own command line is what was typed.
+  // Task fills templates in, and leaves the variable as an outer Task set it: what is on its own command line is what was typed.
   const exact = Object.fromEntries(seen?.filter(([name]) => Object.hasOwn(values, name)) ?? []);
   const words = fromScript(env["FACTORY_TYPED"], parent) ?? seen?.map(([name]) => name) ?? null;
   return { values: { ...values, ...exact }, words };

@@ -104,10 +104,10 @@ const notProtected = (name: string, { level: scope, why }: FoundTrust): FactoryE
 
 const elsewhere = ({ name }: Repository, tag: string, digest: string, now: string | undefined): FactoryError =>
   new FactoryError("REGISTRY_FAILED", {
-    what: `${name}:${tag} does not are built on ${digest}`,
+    what: `${name}:${tag} is not ${digest}`,
     why:
       now === undefined
         ? "the registry took the tag and does not have it"
-        : `it is built on ${now}: somebody else moved it at the same time`,
+        : `it is ${now} now: somebody else moved it at the same time`,
     fix: "run the same command again if it is meant to stand there",
   });

@@ -40,7 +40,7 @@ export const prune = command({
     const notes = unknown.map(({ why }) => why);
     if (yes && unknown.length > 0) throw needsUnknown(unknown);
     for (const note of notes) world.stderr(`note: ${note}\n`);
-    // Refs that protected builds are built on are no branch's to delete.
+    // Cached stages that protected builds are built on are no branch's to delete.
     const homes = scope === "branch" && yes ? [] : names;
     if (homes.length < names.length)
       world.stderr(`note: a branch deletes from the sibling repositories of branches only (${why})\n`);

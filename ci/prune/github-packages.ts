@@ -14,7 +14,7 @@ import { withoutEnd } from "../../dagger/src/pipeline/common/without-end.js";
 /**
  * GitHub's Packages API, as https://docs.github.com/en/rest/packages/packages (API version 2022-11-28) has it. ghcr.io refuses
  * DELETE of the distribution API (405 UNSUPPORTED), and lists no manifests without a tag; this does both.
- * A version of a container package is a manifest, named by its digest, with all tags that are built on it: they go together.
+ * A version of a container package is a manifest, named by its digest, with all tags that name it: they go together.
  *
  * - `GET /orgs/{org}/packages/container/{name}/versions`, `GET /users/{username}/…`: `id`, `name`, `created_at`, `metadata.container.tags`;
  *   pages of up to 100, the next one by the Link header. A token needs `read:packages`.

@@ -36,6 +36,6 @@ export const promoteSummary = (done: {
   moved: boolean;
 }): string => {
   const { name, digest, tag, was, moved } = done;
-  const told = moved ? `moved to ${digest}${was === null ? ": it is new" : `, from ${was}`}` : `was built on ${digest} already`;
+  const told = moved ? `moved to ${digest}${was === null ? ": it is new" : `, from ${was}`}` : `already names ${digest}`;
   return `${name}:${tag} ${told}\n`;
 };

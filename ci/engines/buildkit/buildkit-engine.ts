@@ -81,7 +81,7 @@ async function execute(
     });
     const finished = await run(program, args, {
       signal,
-      // Credentials of registries come from Docker's own configuration; the address is built on the command line.
+      // Credentials of registries come from Docker's own configuration; the address is on the command line.
       env: { ...secretVariables(job.secrets), BUILDKIT_HOST: undefined, BUILDX_BUILDER: undefined },
       onLine: (line) => reader.take(line).forEach(emit),
     });

@@ -7,7 +7,7 @@ import type { StageName } from "../../../dagger/src/pipeline/common/stage.js";
 export type Told = { emit: (event: BuildEvent) => void; stage: StageName; prefix: string };
 
 /**
- * Lets the commands of a stage run, one after the other as they are built on each other, and those beside it meanwhile. What a command printed
+ * Lets the commands of a stage run, one after the other as each is built on the one before, and those beside it meanwhile. What a command printed
  * is told when it has ended: the API says nothing earlier.
  */
 export const watched = async (pieces: readonly Piece[], told: Told): Promise<void> => {

@@ -7,7 +7,7 @@ import { run } from "../../host/process.js";
  * The folder is removed only when nothing is mounted below it: a removal through a mount would reach what is mounted.
  */
 export async function sweepTemporary(folder: string): Promise<void> {
-  // The youngest mount comes last, and may are built on an older one.
+  // The youngest mount comes last, and may be mounted on an older one.
   for (const target of (await mountsBelow(folder)).reverse()) await run("umount", ["--lazy", target]).catch(() => undefined);
   if ((await mountsBelow(folder)).length === 0) await rm(folder, { recursive: true, force: true });
 }

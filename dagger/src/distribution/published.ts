@@ -27,7 +27,7 @@ export type FoundImage = { state: "found"; image: PublishedImage } | { state: "a
  * image is used only where this machine made the same one, or where it has the layers that the stage artifact names, and above them what
  * the plan assembles.
  *
- * Asked is the ref of the highest executed stage: its image holds all layers down to the base, and the next build would are built on that one,
+ * Asked is the ref of the highest executed stage: its image holds all layers down to the base, and the next build would be built on that one,
  * whatever was made of the stages below since. Where it is absent nothing else says which layers a stage has, so the image counts as
  * absent too: a registry that takes no stage artifacts costs an empty machine one more build, and a wrong image would cost more.
  * @throws FactoryError where the registry gives no answer

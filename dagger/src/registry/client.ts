@@ -8,7 +8,7 @@ import type { Descriptor } from "../pipeline/oci/manifest.js";
 import { type BlobName, blobBody, getBlob, getSmallBlob, headBlob, saveBlob } from "./api/blobs.js";
 import type { Body } from "./http/body.js";
 import { type CanPush, canPush } from "./api/push-right.js";
-import { type Deleted, deleteManifest, listReferrers, listTags } from "./api/listing.js";
+import { type Deleted, deleteManifest, listTags } from "./api/listing.js";
 import type { Lookup } from "./reference/lookup.js";
 import {
   getManifest,
@@ -40,7 +40,6 @@ export type Repository = {
   /** A blob of this repository as something to push elsewhere: what a refused mount sends. */
   blobBody(blob: BlobName): Body;
   tags(): Promise<Lookup<string[]>>;
-  referrers(digest: string, artifactType?: string): Promise<Lookup<Descriptor[]>>;
   canPush(): Promise<CanPush>;
 };
 
@@ -79,7 +78,6 @@ export const openRegistry = (options: RegistryOptions): Registry => {
         pushBlob: (blob, body, pushOptions) => pushBlob(place, blob, body, pushOptions),
         blobBody: (blob) => blobBody(place, blob),
         tags: () => listTags(place),
-        referrers: (digest, artifactType) => listReferrers(place, digest, artifactType),
         canPush: () => canPush(place),
       };
     },

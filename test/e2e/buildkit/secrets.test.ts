@@ -21,7 +21,7 @@ describe.skipIf(absent !== null)(`secrets${absent === null ? "" : ` (skipped: ${
   let proxy: ForwardProxy;
   const password = `proxy-s3cr3t-${Math.random()}`;
   let folder = "";
-  /** What was built on the command lines of this machine while the step ran. */
+  /** What was on the command lines of this machine while the step ran. */
   let commandLines = "";
 
   beforeAll(async () => {

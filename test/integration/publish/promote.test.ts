@@ -59,7 +59,7 @@ describe("promote", () => {
     const name = `${front.host}/acme/box`;
     expect(JSON.parse(stdout)).toEqual({ format: 1, name, digest: other.digest, tag: "stable", was: digest, moved: true });
     front.clear();
-    expect((await promote(other.digest, "stable")).stdout).toBe(`${name}:stable was built on ${other.digest} already\n`);
+    expect((await promote(other.digest, "stable")).stdout).toBe(`${name}:stable already names ${other.digest}\n`);
     expect(front.count("PUT", /./)).toBe(0);
   });
 

@@ -64,7 +64,7 @@ describe("tags", () => {
     const late = await at.run(project, machine, ["publish", "--tag", "latest", "--tag", "0.9.9"]);
     expect(late.code, late.stderr).toBe(0);
     expect(late.stdout).toContain(
-      `tags: latest stays where it is, 0.9.9 moved\n  latest: it is built on ${newer.slice(0, 12)}, which comes after ${older.slice(0, 12)}; to move it all the same: MOVE=any\n`,
+      `tags: latest stays where it is, 0.9.9 moved\n  latest: it is of ${newer.slice(0, 12)}, which comes after ${older.slice(0, 12)}; to move it all the same: MOVE=any\n`,
     );
     expect(await digestAt("latest")).toBe(two.digest);
     // Also where only tags are to move.

@@ -134,28 +134,6 @@ describe("a registry without authentication", () => {
     });
   });
 
-  test("referrers: none where the registry has no such function; its own list where it has", async () => {
-    const repository = clientOf(front.host).repository("acme/referred");
-    const image = await newImage(repository);
-    await repository.putManifest("v1", image.mediaType, image.bytes);
-    expect(await repository.referrers(image.digest)).toEqual({ state: "found", value: [] });
-    const one = {
-      mediaType: mediaTypes.manifest,
-      digest: digestOf(Buffer.from("1")),
-      size: 1,
-      artifactType: "application/spdx+json",
-    };
-    const two = { ...one, digest: digestOf(Buffer.from("2")), artifactType: "application/other" };
-    const body = JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.index, manifests: [one, two] });
-    front.on({
-      path: /\/referrers\//,
-      times: 2,
-      fault: { do: "answer", status: 200, headers: { "content-type": mediaTypes.index }, body },
-    });
-    expect(await repository.referrers(image.digest)).toEqual({ state: "found", value: [one, two] });
-    expect(await repository.referrers(image.digest, "application/spdx+json")).toEqual({ state: "found", value: [one] });
-  });
-
   test("the right to push is found out by an upload that is called off", async () => {
     const repository = clientOf(front.host).repository("acme/pushable");
     expect(await repository.canPush()).toEqual({ state: "allowed" });

@@ -42,7 +42,7 @@ const byPath = (one: ImageDifference, other: ImageDifference): number => {
   return first === second ? 0 : first < second ? -1 : 1;
 };
 
-/** What is built on one side only, told by the topmost directory. */
+/** What is on one side only, told by the topmost directory. */
 const onlyIn = (side: "a" | "b", here: Files, there: Files): ImageDifference[] => {
   const tops = new Map<string, { entry: StageEntry; below: number }>();
   for (const entry of here.values()) {

@@ -5,7 +5,7 @@ import type { ImageConfig } from "../oci/image-config.js";
 
 export type ImageDifference =
   | { differs: "config"; field: string; a: string | null; b: string | null }
-  /** `below`: how many paths a directory that is built on one side only holds there; they are not told one by one. */
+  /** `below`: how many paths a directory that is on one side only holds there; they are not told one by one. */
   | { differs: "presence"; path: string; only: "a" | "b"; type: StageEntry["type"]; below: number }
   | { differs: "type"; path: string; a: StageEntry["type"]; b: StageEntry["type"] }
   | { differs: "content"; path: string; a: Content; b: Content }

@@ -81,7 +81,7 @@ const nameOf = (step: Step): string => {
   }
 };
 
-/** A step that is built on one side only. */
+/** A step that is on one side only. */
 const came = (step: Step, side: "was" | "now", declared: Readonly<Record<string, readonly string[]>>): Difference[] => {
   const there = (text: string) => (side === "now" ? { was: null, now: text } : { was: text, now: null });
   switch (step.do) {

@@ -3,7 +3,7 @@ import { type Descriptor, type Manifest, mediaTypes } from "./manifest.js";
 import { isManifest } from "./guards.js";
 
 /**
- * What a tag is built on in history. An image's digest does not depend on its commit, so the commit stands beside it: in a small artifact
+ * Which commit a tag was moved for. An image's digest does not depend on its commit, so the commit stands beside it: in a small artifact
  * under the tag `mark-<tag>`, put before the tag itself moves. A tag never goes back to an older commit because that one's build ended
  * later: whoever moves `latest` reads its mark first. Two that read and move at the very same moment are beyond what a registry can order.
  */
@@ -81,7 +81,7 @@ export const isCommitId = (text: string): boolean => /^(?:[0-9a-f]{40}|[0-9a-f]{
 
 /** Why a tag stays where it is; null where it may move. Git's word counts where it knows both commits, else the commits' times. */
 export const staleMoveReason = (mark: TagOrigin, mine: Commit, relation: Relation): string | null => {
-  const stands = mark.commit === null ? "it was put there by hand" : `it is built on ${mark.commit.slice(0, 12)}`;
+  const stands = mark.commit === null ? "it was put there by hand" : `it is of ${mark.commit.slice(0, 12)}`;
   switch (relation) {
     case "same":
     case "before":

@@ -9,7 +9,7 @@ import type { Step, StepOf } from "./step.js";
  * brings gets none; one that is brought to several places is installed where it is brought first.
  * @param python the step that made the venv, from whichever stage has it
  * @param copies the copy steps of the stage
- * @throws FactoryError PROJECT_INVALID when a folder cannot are built on Python's path
+ * @throws FactoryError PROJECT_INVALID when a folder cannot be on Python's path
  */
 export const pythonFiles = (
   projects: readonly StaticProject[],

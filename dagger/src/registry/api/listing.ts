@@ -41,29 +41,8 @@ export const listTags = (place: Place): Promise<Lookup<string[]>> =>
 /** `</v2/…?last=x&n=100>; rel="next"` (OCI distribution spec 1.1, "Listing Tags"; RFC 8288). */
 export const nextLink = (text: string): string | null => /<([^<>]*)>\s*;[^,<]*\brel="?next"?/i.exec(text)?.[1] ?? null;
 
-/** What refers to a manifest; a registry without the referrers API (GHCR, distribution 2) knows of none. */
-export const listReferrers = (place: Place, digest: string, artifactType?: string): Promise<Lookup<Descriptor[]>> =>
-  lookUp(async () => {
-    const doing = `list what refers to ${place.name}@${digest}`;
-    const query = artifactType === undefined ? "" : `?artifactType=${encodeURIComponent(artifactType)}`;
-    const answer = await place.session.ask({
-      about: "referrers",
-      method: "GET",
-      to: `${place.base}/referrers/${digest}${query}`,
-      headers: { accept: mediaTypes.index },
-      scopes: place.read,
-      doing,
-    });
-    if (answer.status === 404 || answer.status === 405) return found([]);
-    if (answer.status !== 200) throw place.session.refusal(doing, answer);
-    const { manifests } = jsonOf<{ manifests?: unknown }>(answer.body, doing);
-    const all = Array.isArray(manifests) ? manifests.filter(isDescriptor) : [];
-    // A registry may leave the filter to its client (OCI distribution spec 1.1, "Listing Referrers").
-    return found(artifactType === undefined ? all : all.filter((one) => one.artifactType === artifactType));
-  });
-
 /**
- * Deletes a manifest by its digest, and with it every tag that is built on it.
+ * Deletes a manifest by its digest, and with it every tag that names it.
  * @throws FactoryError REGISTRY_DENIED, REGISTRY_UNREACHABLE, REGISTRY_FAILED
  */
 export const deleteManifest = async (place: Place, digest: string): Promise<Deleted> => {

@@ -5,7 +5,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { Incoming } from "./exchange.js";
 
 /** What a request is about; for those who count. A blob's content moves in `blob` (down) and `upload` (up). */
-type About = "token" | "manifest" | "blob" | "upload" | "tags" | "referrers" | "ping" | "packages";
+type About = "token" | "manifest" | "blob" | "upload" | "tags" | "ping" | "packages";
 /** One exchange that has ended; every try and every hop of a redirect counts. */
 
 export type Exchanged = {

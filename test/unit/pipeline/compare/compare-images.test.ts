@@ -213,7 +213,7 @@ test("law: equal exactly when the values are, and the same from the other side",
       expect(there.length === 0).toBe(JSON.stringify(one) === JSON.stringify(two));
       expect(compareImages(b, a)).toHaveLength(there.length);
       expect(compareImages(a, image({ entries: structuredClone(one) }))).toEqual([]);
-      // What is built on one side only is told once, by its top.
+      // What is on one side only is told once, by its top.
       const alone = there.flatMap((each) => (each.differs === "presence" ? [each] : []));
       const counted = alone.reduce((sum, { below }) => sum + 1 + below, 0);
       const names = [new Set(one.map(({ path: at }) => at)), new Set(two.map(({ path: at }) => at))] as const;

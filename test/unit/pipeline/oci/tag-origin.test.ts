@@ -83,13 +83,13 @@ describe("whether a tag stays where it is", () => {
   );
 
   test("is said with both commits", () => {
-    expect(staleMoveReason(mark, mine(time), "after")).toBe("it is built on aaaaaaaaaaaa, which comes after bbbbbbbbbbbb");
+    expect(staleMoveReason(mark, mine(time), "after")).toBe("it is of aaaaaaaaaaaa, which comes after bbbbbbbbbbbb");
     expect(staleMoveReason({ ...mark, commit: null }, mine(time), "unknown")).toBeNull();
     expect(staleMoveReason({ ...mark, commit: null }, mine(time - 60), "unknown")).toBe(
       "it was put there by hand, at 2026-01-02T03:00:00Z, and bbbbbbbbbbbb is of 2026-01-02T02:59:00Z",
     );
     expect(staleMoveReason(mark, mine(time - 60), "unknown")).toBe(
-      "it is built on aaaaaaaaaaaa of 2026-01-02T03:00:00Z, and bbbbbbbbbbbb is of 2026-01-02T02:59:00Z",
+      "it is of aaaaaaaaaaaa of 2026-01-02T03:00:00Z, and bbbbbbbbbbbb is of 2026-01-02T02:59:00Z",
     );
   });
 });
