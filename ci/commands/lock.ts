@@ -60,7 +60,7 @@ export const lock = command({
       lock: after,
       net,
       locate: (path) => parseSpec(readFileSync(join(project.root, specFile), "utf8"), specFile).locate(path),
-      workshop: {
+      bases: {
         engine: () => engineOf(project, world, "auto", "dockerfiles"),
         base: (base, platform) =>
           ensureBase({ project, world }, { image: open.name, platform, epoch: epochOf(project.spec) }, base),

@@ -46,10 +46,10 @@ export const prune = command({
       world.stderr(`note: a branch deletes from the sibling repositories of branches only (${why})\n`);
     const done: Pruned[] = [];
     const look = async (name: RepositoryName): Promise<boolean> => {
-      const shelf = openShelf(name, scope, world, yes ? "push" : "pull");
-      const all = { ...policy, wanted: keys, keepsLastTag: shelf.packages !== null };
+      const target = openTarget(name, scope, world, yes ? "push" : "pull");
+      const all = { ...policy, wanted: keys, keepsLastTag: target.packages !== null };
       const tell = (line: string) => world.stderr(`${line}\n`);
-      const pruned = yes ? await pruneRepository(shelf, all, tell) : await showPrune(shelf, all);
+      const pruned = yes ? await pruneRepository(target, all, tell) : await showPrune(target, all);
       if (pruned !== null) done.push(pruned);
       return pruned !== null;
     };
@@ -91,7 +91,7 @@ const sharing = (project: Project, names: readonly RepositoryName[]): string[] =
     repositoriesOf(project, [image]).some((one) => names.some(({ repository }) => repository === one.repository)),
   );
 
-const openShelf = (name: RepositoryName, trust: TrustLevel, world: World, access: "pull" | "push"): PrunableRepository => {
+const openTarget = (name: RepositoryName, trust: TrustLevel, world: World, access: "pull" | "push"): PrunableRepository => {
   const credentials = loginFor(name, trust, world);
   const options = { env: world.env, signal: world.signal, retryPolicy: persistent, credentials };
   const api = packagesApiOf(name.registry, world.env);

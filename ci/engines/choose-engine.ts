@@ -91,10 +91,10 @@ const candidates = (env: HostEnv, wish: EngineName | "auto"): readonly Listed[] 
   return engines.filter((one) => one.engine === kind && (kind !== "buildkit" || named === undefined || one.name === named));
 };
 
-type Looked = Awaited<ReturnType<Listed["look"]>>;
+type CandidateLook = Awaited<ReturnType<Listed["look"]>>;
 
 /** An engine that cannot even be looked at (its program cannot be started) is one that cannot be used. */
-const lookAt = async (one: Listed, setup: Setup, wish: EngineName | "auto"): Promise<Looked> => {
+const lookAt = async (one: Listed, setup: Setup, wish: EngineName | "auto"): Promise<CandidateLook> => {
   try {
     return await one.look(setup, wish !== "auto");
   } catch (error) {
@@ -103,7 +103,7 @@ const lookAt = async (one: Listed, setup: Setup, wish: EngineName | "auto"): Pro
   }
 };
 
-const failed = (why: string, fix = "name another engine: ENGINE=buildkit, or FACTORY_BUILDKIT=embedded"): Looked => ({
+const failed = (why: string, fix = "name another engine: ENGINE=buildkit, or FACTORY_BUILDKIT=embedded"): CandidateLook => ({
   readiness: { ready: false, why, fix },
   make() {
     throw new Error("an engine that cannot be used is not made");

@@ -10,7 +10,7 @@ import {
   identityOf,
   type ImageCheck,
   strangerId,
-  type Verdict,
+  type CheckVerdict,
 } from "../../dagger/src/pipeline/image-test/image-check.js";
 import { imageChecks } from "../../dagger/src/pipeline/image-test/planned-checks.js";
 import type { ImageConfig } from "../../dagger/src/pipeline/oci/image-config.js";
@@ -54,28 +54,28 @@ export const testImage = async (
   const config = readBlob<ImageConfig>(state.layout, readManifest(state.layout, digest).config.digest);
   const checks = imageChecks(plan, config);
   const results: TimedResult[] = [];
-  const ground = await prepared(state, digest, world);
+  const ready = await prepared(state, digest, world);
   try {
     for (const check of checks) {
       const started = world.now();
-      const verdict = await tried(check, ground);
+      const verdict = await tried(check, ready);
       const result = { ...check, ...verdict, seconds: (world.now() - started) / 1000 };
       done(result);
       results.push(result);
     }
   } finally {
-    ground.root?.close();
+    ready.root?.close();
   }
   const { image, platform } = plan;
   return { format: 1, image, platform, digest, verdict: overall(results), checks: results };
 };
 
 /** Where checks are tried: an unpacked image, and a way to run something in it; or why not. */
-type Ground = { root: Root | null; run: RunCheck; why: string };
+type PreparedRun = { root: Root | null; run: RunCheck; why: string };
 
-const prepared = async (state: State, digest: string, world: World): Promise<Ground> => {
+const prepared = async (state: State, digest: string, world: World): Promise<PreparedRun> => {
   const around = { state, env: world.env, signal: world.signal, report: (line: string) => world.stderr(`${line}\n`) };
-  const nowhere = (why: string): Ground => ({ root: null, why, run: async () => ({ outcome: "not-run", why }) });
+  const nowhere = (why: string): PreparedRun => ({ root: null, why, run: async () => ({ outcome: "not-run", why }) });
   let root: Root;
   world.stderr(`unpacking ${digest.slice(0, 19)}\n`);
   try {
@@ -125,7 +125,7 @@ const refusal = async (run: RunCheck): Promise<string | null> => {
   return `no container of it starts here: ${said.slice(0, 300)}`;
 };
 
-const tried = (check: ImageCheck, { root, run, why }: Ground): Verdict | Promise<Verdict> => {
+const tried = (check: ImageCheck, { root, run, why }: PreparedRun): CheckVerdict | Promise<CheckVerdict> => {
   const { probe } = check;
   if (probe.probe !== "binaries") return verdictByRunning(check, run);
   return verdictOf(check, [

@@ -26,7 +26,7 @@ export const filesOfFolder = (folder: string, name: string): Files => {
   };
 };
 
-type Place = { start: number; size: number };
+type FileSection = { start: number; size: number };
 
 /**
  * Reads the headers of a tar and notes where each file begins: an archive of gigabytes opens in milliseconds.
@@ -35,7 +35,7 @@ type Place = { start: number; size: number };
 export const filesOfTar = async (file: string, name: string): Promise<Files> => {
   if (statSync(file, { throwIfNoEntry: false })?.isFile() !== true) throw missing(name, `no file ${file}`);
   const { places, links } = await placesIn(file, name);
-  const placeOf = (path: string): Place | undefined => {
+  const placeOf = (path: string): FileSection | undefined => {
     // Older `docker save` links a layer that it has twice.
     let at = posix.normalize(path);
     for (let hops = 0; hops < 40 && links.has(at); hops += 1) at = links.get(at)!;
@@ -56,7 +56,7 @@ export const filesOfTar = async (file: string, name: string): Promise<Files> => 
 const failing = (error: Error): Readable => new Readable({ read: (): void => void 0 }).destroy(error);
 
 const placesIn = async (file: string, name: string) => {
-  const places = new Map<string, Place>();
+  const places = new Map<string, FileSection>();
   const links = new Map<string, string>();
   const told: TarHeader[] = [];
   const reader = new TarReader({ entry: (header) => void told.push(header), data: () => undefined, end: () => undefined });

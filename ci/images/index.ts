@@ -19,7 +19,7 @@ import type { Image } from "./image.js";
 import { manifestImage, ociImage } from "./oci.js";
 
 /** What opening an image may need beside its name. */
-type Surroundings = {
+type ImageSources = {
   /** The folder that paths are taken from. */
   folder: string;
   /** Which image of an index of several; null asks for the only one. */
@@ -28,7 +28,7 @@ type Surroundings = {
   stage: (name: string) => Promise<{ layout: string; digest: string }>;
 };
 
-type Opener = (text: string, place: Surroundings) => Promise<Image>;
+type Opener = (text: string, place: ImageSources) => Promise<Image>;
 
 /** Every form in which an image can be named. The only list. */
 const forms = {

@@ -5,7 +5,7 @@ import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import type { ImageConfig } from "../../dagger/src/pipeline/oci/image-config.js";
 import { type Manifest, mediaTypes } from "../../dagger/src/pipeline/oci/manifest.js";
 import { damaged, type LayerBlob, layerBytes } from "../../dagger/src/oci-layout/read-layer.js";
-import { draftOf, type Place } from "./place.js";
+import { draftOf, type OutputPlace } from "./place.js";
 import { blobText, type Source } from "./source.js";
 import { addStream, addText, writeArchive } from "./tar.js";
 
@@ -39,7 +39,7 @@ export const writeDockerArchive = async ({ layout, root, name }: Source, target:
 };
 
 /** A file that is gone from its folder already: nothing is left of it when this process is killed. */
-const scratchIn = (place: Place, layout: string): number => {
+const scratchIn = (place: OutputPlace, layout: string): number => {
   const path = draftOf(place.is === "new" || place.is === "file" ? place.path : `${layout}/layer`);
   const handle = openSync(path, "wx+", 0o600);
   rmSync(path);

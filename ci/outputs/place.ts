@@ -10,10 +10,10 @@ import { isAlive, nameOfProcess } from "../host/process-lock.js";
  * How an output is written, by what stands at its place. `new`: nothing. `file`: a file that is replaced whole. `folder`: one that may
  * hold a layout. `stream`: a pipe or a device that takes bytes, and is never replaced. Paths hold no link.
  */
-export type Place = { is: "new" | "file" | "folder" | "stream" | "standard output"; path: string };
+export type OutputPlace = { is: "new" | "file" | "folder" | "stream" | "standard output"; path: string };
 
 /** @throws FactoryError OUTPUT_FAILED for what can be neither replaced nor written into */
-export const placeOf = async (target: string): Promise<Place> => {
+export const placeOf = async (target: string): Promise<OutputPlace> => {
   const there = await absentAsNull(stat(target));
   if (there === null) {
     if ((await absentAsNull(lstat(target))) !== null)

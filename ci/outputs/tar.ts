@@ -5,7 +5,7 @@ import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { type Pack, pack } from "tar-stream";
 import { indexOf } from "./oci-layout.js";
-import { draftOf, type Place, placeOf, refused } from "./place.js";
+import { draftOf, type OutputPlace, placeOf, refused } from "./place.js";
 import { blobPieces, blobsOf, type Source } from "./source.js";
 
 /** Writes an image as one tar of an OCI layout (what skopeo calls oci-archive). The same image gives the same bytes. */
@@ -17,7 +17,7 @@ export const writeTar = (source: Source, target: string, signal: AbortSignal): P
       await addStream(archive, `blobs/${blob.digest.replace(":", "/")}`, blob.size, blobPieces(source.layout, blob));
   });
 
-type Fill = (archive: Pack, place: Place) => Promise<void>;
+type Fill = (archive: Pack, place: OutputPlace) => Promise<void>;
 
 /**
  * A tar file that appears whole or not at all: whoever is killed leaves what was there before. Into a pipe or a device it is written as it
@@ -41,7 +41,7 @@ export const writeArchive = async (target: string, signal: AbortSignal, fill: Fi
   }
 };
 
-const intoStream = async (place: Place, signal: AbortSignal, fill: Fill): Promise<void> => {
+const intoStream = async (place: OutputPlace, signal: AbortSignal, fill: Fill): Promise<void> => {
   signal.throwIfAborted();
   // To open a pipe waits for its reader, and nothing but one ends that.
   const stop = () => closeSync(openSync(place.path, constants.O_RDONLY | constants.O_NONBLOCK));
@@ -52,7 +52,7 @@ const intoStream = async (place: Place, signal: AbortSignal, fill: Fill): Promis
   await written(place, signal, fill, handle.createWriteStream());
 };
 
-const written = async (place: Place, signal: AbortSignal, fill: Fill, to: NodeJS.WritableStream): Promise<void> => {
+const written = async (place: OutputPlace, signal: AbortSignal, fill: Fill, to: NodeJS.WritableStream): Promise<void> => {
   const archive = pack();
   await Promise.all([
     pipeline(archive, to, { signal, end: place.is !== "standard output" }),

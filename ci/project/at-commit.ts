@@ -8,10 +8,10 @@ import { run } from "../host/process.js";
 import { lockFile, type OpenImage, type Project, specFile } from "./project.js";
 
 /** What a project is opened in: a folder, and an environment that names where its state is. */
-export type Place = Pick<World, "cwd" | "env">;
+export type GitPlace = Pick<World, "cwd" | "env">;
 
 /** A project as it was at a commit. */
-export type PlaceThen = Place & {
+export type PlaceThen = GitPlace & {
   /** @throws FactoryError PLAN_UNKNOWN where an image reads what a checkout may have otherwise */
   refuseUnknown(open: OpenImage): void;
 };

@@ -1,5 +1,5 @@
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
-import { atCommit, newestCommits, NoProject, type Place } from "../project/at-commit.js";
+import { atCommit, newestCommits, NoProject, type GitPlace } from "../project/at-commit.js";
 import type { World } from "../host/world.js";
 import { openImage, type OpenImage, openProject, planOf, type Project } from "../project/project.js";
 
@@ -51,7 +51,7 @@ export const neededKeys = async (
 };
 
 const keysAt = async (
-  place: Place,
+  place: GitPlace,
   failed: (image: string, error: FactoryError) => Promise<void>,
   check: (open: OpenImage) => void = () => undefined,
 ): Promise<string[]> => {

@@ -65,11 +65,11 @@ const shown = ({ name }: Repository, pruning: Pruning): Pruned => ({
  * deleted until then stays deleted, and what is left is whole
  */
 export const pruneRepository = async (
-  shelf: PrunableRepository,
+  target: PrunableRepository,
   policy: PrunePolicy,
   tell: (line: string) => void,
 ): Promise<Pruned | null> => {
-  const { repository, packages } = shelf;
+  const { repository, packages } = target;
   const cache: ManifestCache = new Map();
   const first = await readContent(repository, packages, cache);
   if (first === null) return null;
@@ -79,7 +79,7 @@ export const pruneRepository = async (
     try {
       const digest = await writeSeen(repository, seenOf(content.nodes, gone, policy.now), seenDigest);
       // What it replaces has no tag any more, and nobody would find it again.
-      if (seenDigest !== null && digest !== seenDigest) await remove(shelf, content, seenDigest);
+      if (seenDigest !== null && digest !== seenDigest) await remove(target, content, seenDigest);
       return digest;
     } catch (error) {
       // Without a memory the ages of this registry stay unknown, and what is not known to be old is kept.
@@ -101,7 +101,7 @@ export const pruneRepository = async (
   for (const node of deletionOrder(pruning.decisions)) {
     if (!targets.has(node.digest) || !may(node, gone)) continue;
     for (const tag of node.tags) tell(`deleting ${tag}`);
-    const why = await remove(shelf, content, node.digest);
+    const why = await remove(target, content, node.digest);
     if (why === null) gone.add(node.digest);
     else refused.push({ digest: node.digest, why });
   }

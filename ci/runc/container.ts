@@ -11,7 +11,7 @@ import { type Finished, run } from "../host/process.js";
 import type { Root } from "./rootfs.js";
 import { type ContainerRequest, runtimeSpec } from "./runtime-spec.js";
 
-type Surroundings = { env: HostEnv; report: (line: string) => void; signal: AbortSignal };
+type ContainerContext = { env: HostEnv; report: (line: string) => void; signal: AbortSignal };
 
 let count = 0;
 
@@ -35,7 +35,7 @@ exec "$@"
  * the root stays there; /tmp is its own.
  * @throws FactoryError HOST_TOOL_MISSING without runc, INTERRUPTED
  */
-export const runInRoot = async (root: Root, request: ContainerRequest, around: Surroundings): Promise<Finished> => {
+export const runInRoot = async (root: Root, request: ContainerRequest, around: ContainerContext): Promise<Finished> => {
   const wanted = [{ program: "runc", apt: "runc" }, ...["unshare", "mount"].map((program) => ({ program, apt: "util-linux" }))];
   const programs = await ensureHostPrograms(wanted, around.env, around.report, around.signal);
   const [runc, unshare] = [programs.get("runc")!, programs.get("unshare")!];

@@ -19,14 +19,14 @@ import { idShift } from "./id-shift.js";
  */
 export type Root = { folder: string; shift: number; config: ImageConfig; close(): void };
 
-type Surroundings = { state: State; env: HostEnv; report: (line: string) => void; signal?: AbortSignal };
+type RootfsContext = { state: State; env: HostEnv; report: (line: string) => void; signal?: AbortSignal };
 
 /**
  * Unpacks an image of the state folder's layout. No engine is needed: whoever may start a container may give files their owners.
  * @throws FactoryError PERMISSION when not root, CHECKSUM_MISMATCH, INTERRUPTED, HOST_TOOL_MISSING for files with capabilities where
  * there is no setfattr
  */
-export const openRoot = async (digest: string, { state, env, report, signal }: Surroundings): Promise<Root> => {
+export const openRoot = async (digest: string, { state, env, report, signal }: RootfsContext): Promise<Root> => {
   if (process.getuid?.() !== 0) {
     throw new FactoryError("PERMISSION", {
       what: "cannot run a container as this user",

@@ -27,7 +27,7 @@ export type FoundTrust = { level: TrustLevel; why: string };
 export const siblingOf = (name: RepositoryName): RepositoryName => ({ ...name, repository: `${name.repository}-branches` });
 
 /** What the scope is concluded from beside the environment. Each is asked only where it counts. */
-export type Surroundings = {
+export type BuildSurroundings = {
   /** The JSON that GITHUB_EVENT_PATH names; null where there is none. */
   event(): unknown;
   /** The commit that is checked out; null where git names none. */
@@ -48,7 +48,7 @@ const howToSay = "set FACTORY_SCOPE=protected where only reviewed code is built"
  * container that hands no variables on, a job of cron. Only an interactive terminal with no CI in sight counts as a person.
  * @throws FactoryError USAGE
  */
-export const trustOf = (env: World["env"], around: Surroundings): FoundTrust => {
+export const trustOf = (env: World["env"], around: BuildSurroundings): FoundTrust => {
   const said = env["FACTORY_SCOPE"];
   if (said !== undefined && said !== "") {
     const scope = wordOf(said, scopes, { what: `no scope ${said}`, known: "FACTORY_SCOPE is one of" });
@@ -69,7 +69,7 @@ export const trustOf = (env: World["env"], around: Surroundings): FoundTrust => 
  * A CI speaks about one commit. Where another one is checked out (a job of `issue_comment` or `workflow_dispatch` that checks out a pull
  * request), its word does not count, and nobody knows whose code it is.
  */
-const atCommit = (found: FoundTrust, variable: string, env: World["env"], { head }: Surroundings): FoundTrust => {
+const atCommit = (found: FoundTrust, variable: string, env: World["env"], { head }: BuildSurroundings): FoundTrust => {
   if (found.level !== "protected") return found;
   const commit = env[variable];
   const here = head();

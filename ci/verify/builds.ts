@@ -2,7 +2,7 @@ import type { Decision } from "../../dagger/src/pipeline/decide/decide.js";
 import type { BuildEvent } from "../../dagger/src/pipeline/common/build-event.js";
 import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
 import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
-import { countSteps, type EngineSteps, type Held } from "../../dagger/src/pipeline/verify/judge.js";
+import { countSteps, type EngineSteps, type BuiltStage } from "../../dagger/src/pipeline/verify/judge.js";
 import { isLayerStep } from "../../dagger/src/build/assemble-stage.js";
 import { buildStages } from "../../dagger/src/build/build-stages.js";
 import type { StageResult } from "../../dagger/src/build/stage-result.js";
@@ -20,7 +20,7 @@ export type Site = { project: Project; open: OpenImage; world: World; engine: st
 /** A build and what was seen of it. */
 export type Seen = {
   decisions: readonly Decision[];
-  stages: ReadonlyMap<StageName, Held>;
+  stages: ReadonlyMap<StageName, BuiltStage>;
   steps: ReadonlyMap<StageName, EngineSteps>;
   engineStarted: boolean;
   /** Stages that were made now, in their order. */

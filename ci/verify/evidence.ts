@@ -8,14 +8,14 @@ import type { ImageConfig } from "../../dagger/src/pipeline/oci/image-config.js"
 import { canonical } from "../../dagger/src/pipeline/common/canonical.js";
 import type { StageEntry } from "../../dagger/src/pipeline/contents/file-entry.js";
 import type { StageName } from "../../dagger/src/pipeline/common/stage.js";
-import type { Held, Layer } from "../../dagger/src/pipeline/verify/judge.js";
+import type { BuiltStage, Layer } from "../../dagger/src/pipeline/verify/judge.js";
 import type { StageResult } from "../../dagger/src/build/stage-result.js";
 import type { OpenImage } from "../project/project.js";
 import type { State } from "../state/state.js";
 
 /** What a build left, read from the layout: the manifest and config of each stage, and nothing that a record says of them. */
-export const heldOf = (layout: string, done: readonly StageResult[]): Map<StageName, Held> => {
-  const held = new Map<StageName, Held>();
+export const heldOf = (layout: string, done: readonly StageResult[]): Map<StageName, BuiltStage> => {
+  const held = new Map<StageName, BuiltStage>();
   const below = new Set<string>();
   for (const { decision, record } of done) {
     if (record === null) continue;
@@ -93,7 +93,7 @@ const plain = new Set(["644", "755"]);
 /** Those of the files whose present content, with its executable bit, stands in none of the layers. */
 export const absentFrom = async (
   layout: string,
-  held: readonly Held[],
+  held: readonly BuiltStage[],
   { folder }: OpenImage,
   paths: readonly string[],
   signal: AbortSignal,

@@ -1,7 +1,7 @@
-import type { CheckResult, Verdict } from "../../dagger/src/pipeline/image-test/image-check.js";
+import type { CheckResult, CheckVerdict } from "../../dagger/src/pipeline/image-test/image-check.js";
 import { plural, seconds } from "../../dagger/src/pipeline/common/format.js";
 
-type Outcome = Verdict["verdict"];
+type Outcome = CheckVerdict["verdict"];
 const shown: Readonly<Record<Outcome, string>> = { pass: "pass", fail: "FAIL", "not-tested": "not tested" };
 type Timed = CheckResult & { seconds: number };
 

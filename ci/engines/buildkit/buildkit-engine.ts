@@ -65,12 +65,12 @@ async function execute(
   emit: (event: BuildEvent) => void,
   signal: AbortSignal,
 ): Promise<JobResult> {
-  const workshop = await mkdtemp(join(tmpdir(), "image-factory-job-"));
+  const jobFolder = await mkdtemp(join(tmpdir(), "image-factory-job-"));
   const exported = job.output.to === "oci-layout" ? await openExport(job.output.folder) : null;
   try {
     if (job.output.to === "folder") await mkdir(job.output.folder, { recursive: true });
-    const staged = await stage(job, workshop);
-    const images = await plainLayouts(job.images, workshop);
+    const staged = await stage(job, jobFolder);
+    const images = await plainLayouts(job.images, jobFolder);
     const [program, ...args] = commandFor(client, { ...job, images }, staged, exported?.folder ?? null);
     // Steps of one job never have the name of another's: two jobs of a run may share a vertex.
     const reader = rawjsonReader({
@@ -100,15 +100,15 @@ async function execute(
     return { digest: image.digest };
   } finally {
     await exported?.close();
-    await rm(workshop, { recursive: true, force: true });
+    await rm(jobFolder, { recursive: true, force: true });
   }
 }
 
 /** docker buildx takes the path of a layout to its first @ or colon: one that has them gets another name. */
-const plainLayouts = async (images: Job["images"], workshop: string): Promise<Job["images"]> => {
+const plainLayouts = async (images: Job["images"], jobFolder: string): Promise<Job["images"]> => {
   const plain = Object.entries(images).map(async ([name, image], at) => {
     if (!/[@:]/.test(image.layout)) return [name, image] as const;
-    const layout = join(workshop, `layout${at}`);
+    const layout = join(jobFolder, `layout${at}`);
     await symlink(image.layout, layout);
     return [name, { ...image, layout }] as const;
   });

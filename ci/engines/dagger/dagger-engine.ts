@@ -133,10 +133,10 @@ async function execute(client: Client, job: Job, emit: (event: BuildEvent) => vo
   if (planned === undefined || output.to !== "oci-layout") throw onlyStages(job);
   const { plan, stage, caches } = planned;
   await mkdir(output.folder, { recursive: true });
-  const workshop = await mkdtemp(join(output.folder, ".dagger-"));
+  const jobFolder = await mkdtemp(join(output.folder, ".dagger-"));
   let pieces: readonly Piece[] = [];
   try {
-    const below = await belowOf(client, job, workshop);
+    const below = await belowOf(client, job, jobFolder);
     const secrets = new Map(
       // With a key of their own: another value of a secret makes no step run again, as with every other engine.
       job.secrets.map((one) => [
@@ -153,14 +153,14 @@ async function execute(client: Client, job: Job, emit: (event: BuildEvent) => vo
     pieces = [...base.pieces, ...built.pieces];
     const told: Told = { emit, stage: job.stage, prefix: `${job.stage}/${job.platform.split("/")[1]}` };
     await watched(pieces, told);
-    const tar = join(workshop, "stage.tar");
+    const tar = join(jobFolder, "stage.tar");
     await asStep(`${told.prefix}/export`, "export the layers", told, async () => {
       await built.container.export(tar, { forcedCompression: engineCompression(job) });
       return false;
     });
     // Of a base all layers are taken as they were exported: those of the layout are not compressed.
     const parent = below !== null && below.stage !== "base" ? below : null;
-    const { digest, size } = await importStage(tar, output.folder, join(workshop, "taken"), plan, stage, parent);
+    const { digest, size } = await importStage(tar, output.folder, join(jobFolder, "taken"), plan, stage, parent);
     await nameInLayout(output.folder, output.name, {
       mediaType: mediaTypes.manifest,
       digest,
@@ -171,23 +171,23 @@ async function execute(client: Client, job: Job, emit: (event: BuildEvent) => vo
   } catch (error) {
     throw asFailure(error, { stage: job.stage, platform: job.platform, pieces });
   } finally {
-    await rm(workshop, { recursive: true, force: true });
+    await rm(jobFolder, { recursive: true, force: true });
   }
 }
 
 type Below = { stage: StageName | "base"; digest: string; container: Container };
 
 /** The image that the stage is built on, where it is in a layout of this machine. */
-const belowOf = async (client: Client, job: Job, workshop: string): Promise<Below | null> => {
+const belowOf = async (client: Client, job: Job, jobFolder: string): Promise<Below | null> => {
   const { plan, stage } = job.planned!;
   const parent = parentOf(stage.stage);
   const image = job.images[parent ?? baseContextOf(plan)];
   if (image === undefined) return null;
   const { layout, digest } = image;
   const platform = platformParts(job.platform);
-  const tar = join(workshop, "below.tar");
+  const tar = join(jobFolder, "below.tar");
   if (parent === null) {
-    const draft = join(workshop, "base");
+    const draft = join(jobFolder, "base");
     await packLayout(draft, { ...(await withDev(layout, digest, plan.epoch, draft)), platform }, tar);
     await rm(draft, { recursive: true });
   } else {

@@ -13,7 +13,7 @@ export type Net = {
   signal?: AbortSignal;
 };
 
-export type Answer = Incoming & { url: string };
+export type LockResponse = Incoming & { url: string };
 
 type Ask = { method?: "GET" | "HEAD"; headers?: Readonly<Record<string, string>> };
 
@@ -39,7 +39,7 @@ const openedOf = (net: Net): Opened => {
  * Any status is an answer: the caller knows what 404 means.
  * @throws FactoryError MIRROR_UNREACHABLE when no answer arrives, MIRROR_FAILED (a redirect that cannot be followed), INTERRUPTED when the signal fired
  */
-export async function ask(address: string, net: Net, { method = "GET", headers = {} }: Ask = {}): Promise<Answer> {
+export async function ask(address: string, net: Net, { method = "GET", headers = {} }: Ask = {}): Promise<LockResponse> {
   let url = urlOf(address);
   if (url === null) throw unreachable(address, new Error("it is not an http or https address"));
   let sent = { ...headers };
@@ -88,7 +88,7 @@ async function* within(pieces: AsyncGenerator<Buffer>, net: Net, url: URL): Asyn
 }
 
 /** The whole body as text. @throws FactoryError MIRROR_UNREACHABLE when the connection breaks, MIRROR_FAILED above `limits.page` */
-export async function text(answer: Answer): Promise<string> {
+export async function text(answer: LockResponse): Promise<string> {
   const parts: Buffer[] = [];
   for await (const part of chunks(answer, limits.page)) parts.push(part);
   return Buffer.concat(parts).toString("utf8");
@@ -98,7 +98,7 @@ export async function text(answer: Answer): Promise<string> {
  * The body in parts, as it arrives.
  * @throws FactoryError MIRROR_UNREACHABLE when the connection breaks, MIRROR_FAILED when there are more than `most` bytes
  */
-export async function* chunks(answer: Answer, most: number): AsyncGenerator<Buffer> {
+export async function* chunks(answer: LockResponse, most: number): AsyncGenerator<Buffer> {
   if (Number(answer.headers["content-length"] ?? 0) > most) {
     answer.discard();
     throw tooLarge(answer.url, most, "it is");

@@ -21,7 +21,7 @@ export type Resolving = {
   world: World;
   lock: Lock;
   net: Net;
-  workshop: BaseAccess;
+  bases: BaseAccess;
   /** Where a path of images.yaml stands in its text. */
   locate: Locate;
   /** Resolve what the lock already answers, too. */

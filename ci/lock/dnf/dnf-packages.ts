@@ -26,15 +26,15 @@ export const resolveRpmSet = async (
   platform: Platform,
   names: readonly string[],
 ): Promise<PackageSet> => {
-  const { project, open, world, lock, workshop } = at;
+  const { project, open, world, lock, bases } = at;
   const { image } = open;
   const base = baseOf(open.name, image, platform, lock);
   const epoch = epochOf(project.spec);
-  const engine = workshop.engine();
+  const engine = bases.engine();
   const work = await mkdtemp(join(tmpdir(), "factory-rpm-"));
   const secrets = hostBundle(world.env);
   try {
-    const made = base.kind === "bootstrap" ? await workshop.base(base, platform) : null;
+    const made = base.kind === "bootstrap" ? await bases.base(base, platform) : null;
     const script = rpmResolverScript({
       names,
       modules: image.base.modules ?? [],

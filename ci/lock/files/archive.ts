@@ -4,7 +4,7 @@ import { run } from "../../host/process.js";
 import { readJson } from "../common/answer.js";
 
 /** What the files that are wanted of an archive are called, and which of them it does not hold. */
-export type Looked = { missing: readonly string[]; has: readonly string[] };
+export type MemberLookup = { missing: readonly string[]; has: readonly string[] };
 
 const answer = z.object({ error: z.string().nullable(), missing: z.array(z.string()), has: z.array(z.string()) });
 
@@ -19,7 +19,7 @@ export async function lookInto(
   wanted: readonly string[],
   whose: string,
   signal: AbortSignal | undefined,
-): Promise<Looked> {
+): Promise<MemberLookup> {
   const done = await run("python3", ["-c", program, file, as, ...wanted], {
     timeout: 600_000,
     ...(signal === undefined ? {} : { signal }),

@@ -9,7 +9,17 @@ import * as z from "zod";
 import { FactoryError } from "../../../dagger/src/pipeline/common/error.js";
 import { architectureOf, type Platform } from "../../../dagger/src/pipeline/common/stage.js";
 import { readJson } from "../common/answer.js";
-import { ask, type Answer, chunks, limits, type Net, shownAddress as shown, text, unreachable, urlOf } from "../common/http.js";
+import {
+  ask,
+  type LockResponse,
+  chunks,
+  limits,
+  type Net,
+  shownAddress as shown,
+  text,
+  unreachable,
+  urlOf,
+} from "../common/http.js";
 import { readSimple } from "../python/simple-index.js";
 import { wheelFit } from "./wheel.js";
 import { withoutEnd } from "../../../dagger/src/pipeline/common/without-end.js";
@@ -137,7 +147,7 @@ const integrityOf = (dist: { integrity?: string | undefined; shasum?: string | u
   return ["sha1", dist.shasum?.toLowerCase() ?? ""];
 };
 
-async function hashInto(answer: Answer, hashes: readonly Hash[], into?: string): Promise<void> {
+async function hashInto(answer: LockResponse, hashes: readonly Hash[], into?: string): Promise<void> {
   const promised = answer.headers["content-length"];
   let size = 0;
   const kept = into === undefined ? null : await open(into, "w");
@@ -154,7 +164,12 @@ async function hashInto(answer: Answer, hashes: readonly Hash[], into?: string):
     throw unreachable(answer.url, new Error(`${size} of ${promised} bytes arrived`));
 }
 
-async function found(url: string, net: Net, missing: string, headers: Readonly<Record<string, string>> = {}): Promise<Answer> {
+async function found(
+  url: string,
+  net: Net,
+  missing: string,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<LockResponse> {
   const answer = await ask(url, net, { headers });
   if (answer.status === 200) return answer;
   answer.discard();

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import {
-  type Answer,
+  type PullAnswer,
   bringStage,
   fetchBlobs,
   type Pulled,
@@ -45,7 +45,7 @@ export type RegistryCacheOptions = Pick<BuildContext, "store" | "signal" | "now"
 
 export type RegistryCache = StageCache & {
   /** What is under the tag of a stage's key, in each repository that is read; asked once. */
-  tagsOf(stage: PlannedStage): Promise<readonly { from: Repository; tagged: Answer<TaggedRef> }[]>;
+  tagsOf(stage: PlannedStage): Promise<readonly { from: Repository; tagged: PullAnswer<TaggedRef> }[]>;
   /** Forgets the answers: other builds may have pushed meanwhile. */
   forget(): void;
   /** The names of the repositories in which a stage artifact was found under its tag. */

@@ -5,7 +5,7 @@ import { readTook } from "../pipeline/render/dagger-script.js";
 import { parentOf, type Platform, type StageName } from "../pipeline/common/stage.js";
 
 /** Where something went wrong, in the words of the person who waits for it. */
-type Place = { stage: StageName; platform: Platform; pieces: readonly Piece[] };
+type FailedStep = { stage: StageName; platform: Platform; pieces: readonly Piece[] };
 
 /** What the library says of a command that failed. Known by its shape: the module's own SDK exports no class for it. */
 type FailedExec = { message: string; cmd: readonly string[]; exitCode: number; stdout: string; stderr: string };
@@ -20,7 +20,7 @@ const patterns = {
 };
 
 /** Words what the engine said the way a person can act on it. A FactoryError stays what it is. */
-export const asFailure = (error: unknown, { stage, platform, pieces }: Place): FactoryError => {
+export const asFailure = (error: unknown, { stage, platform, pieces }: FailedStep): FactoryError => {
   if (error instanceof FactoryError) return error;
   const message = error instanceof Error ? error.message : String(error);
   const failed = isFailedExec(error) ? error : null;

@@ -1,4 +1,4 @@
-import { answered, manifestOf, small, type Answer, type TaggedRef } from "./pull-stage.js";
+import { answered, manifestOf, small, type PullAnswer, type TaggedRef } from "./pull-stage.js";
 import type { ImageConfig } from "../pipeline/oci/image-config.js";
 import { describeLayer } from "../pipeline/layer/plan-layer.js";
 import { type Descriptor, type Manifest, stageAnnotation, stageKeysOf } from "../pipeline/oci/manifest.js";
@@ -16,7 +16,7 @@ export type Witnesses = {
   /** Whether this machine has the chain of this plan, and this manifest at its end. */
   isMade(plan: Plan, digest: string): Promise<boolean>;
   /** What stands under the tag of a stage's key, in each repository that is read. */
-  refsOf(stage: PlannedStage): Promise<readonly { from: Repository; tagged: Answer<TaggedRef> }[]>;
+  refsOf(stage: PlannedStage): Promise<readonly { from: Repository; tagged: PullAnswer<TaggedRef> }[]>;
 };
 
 /** `wrong`: something is there, and it is as good as absent. */
@@ -80,7 +80,7 @@ const faultOf = async (home: Repository, { plan, digest, value }: Member, witnes
   }
   const faults: string[] = [];
   for (const { from, image } of found) {
-    const answer = await answered(digest.slice(0, 19), async (): Promise<Answer<null>> => {
+    const answer = await answered(digest.slice(0, 19), async (): Promise<PullAnswer<null>> => {
       // An engine's image says nothing of its stages; it is the very one that its ref names.
       if (top === plan.stages.at(-1))
         return image.digest === digest

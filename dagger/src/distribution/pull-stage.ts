@@ -15,13 +15,13 @@ import { known, type Lookup } from "../registry/reference/lookup.js";
 export type PulledStage = { ref: Descriptor; image: Descriptor };
 
 /** `damaged`: something is there under the key's tag, and it is damaged. It is made again and repaired, never trusted. */
-export type Answer<T> =
+export type PullAnswer<T> =
   | { state: "found"; value: T }
   | { state: "absent" }
   | { state: "damaged"; what: string }
   /** Nobody knows. `why` is one line for a warning; `error` is for those who cannot go on. */
   | { state: "unknown"; why: string; error: FactoryError };
-export type Pulled = Answer<PulledStage>;
+export type Pulled = PullAnswer<PulledStage>;
 
 /** What stands under the tag of a stage's key; nothing that it names was looked at. */
 export type TaggedRef = StageArtifact & { ref: Descriptor; bytes: Buffer };
@@ -30,7 +30,7 @@ export type TaggedRef = StageArtifact & { ref: Descriptor; bytes: Buffer };
 const smallLimit = 16 << 20;
 
 /** Asks for the tag of a stage's key: one request. */
-export const taggedRef = async (from: Repository, stage: PlannedStage): Promise<Answer<TaggedRef>> => {
+export const taggedRef = async (from: Repository, stage: PlannedStage): Promise<PullAnswer<TaggedRef>> => {
   const tag = stageTag(stage.stage, stage.key);
   return answered(tag, async () => {
     const index = known(await from.manifest(tag));
@@ -73,10 +73,10 @@ export const pullStage = async (from: Repository, layout: string, stage: Planned
   return tagged.state === "found" ? bringStage(from, layout, stage, tagged.value) : tagged;
 };
 
-const damaged = (what: string): Answer<never> => ({ state: "damaged", what });
+const damaged = (what: string): PullAnswer<never> => ({ state: "damaged", what });
 
 /** What a registry answers instead of content is an answer too; what this machine cannot do is an error. */
-export const answered = async <T>(tag: string, work: () => Promise<Answer<T>>): Promise<Answer<T>> => {
+export const answered = async <T>(tag: string, work: () => Promise<PullAnswer<T>>): Promise<PullAnswer<T>> => {
   try {
     const answer = await work();
     return answer.state === "damaged" ? damaged(`${tag}: ${answer.what}`) : answer;

@@ -8,7 +8,7 @@ import type { FoldersInside } from "./folders-inside.js";
 import type { Ignore } from "../pipeline/context/dockerignore.js";
 
 /** A path as a folder's listing tells it. "other": a socket, a pipe, a device; "unreadable name": not valid UTF-8. */
-export type Found = {
+export type ListedPath = {
   path: string;
   kind: "file" | "directory" | "symlink" | "other" | "unreadable name";
 };
@@ -23,9 +23,9 @@ export function listRoot(
   wanted: string,
   ignore: Ignore,
   closed: ReadonlySet<string> = new Set(),
-): Found[] {
+): ListedPath[] {
   const root = rootPath(wanted);
-  const found: Found[] = [];
+  const found: ListedPath[] = [];
   const enter = (directory: string) => {
     for (const { name, kind } of listFolder(folders, directory, ignore)) {
       const path = directory === "" ? name : `${directory}/${name}`;
@@ -40,14 +40,14 @@ export function listRoot(
   return found;
 }
 
-type Kind = Found["kind"];
+type PathKind = ListedPath["kind"];
 
 type Dirent = { isFile(): boolean; isDirectory(): boolean; isSymbolicLink(): boolean };
 
-const kindOf = (entry: Dirent): Kind =>
+const kindOf = (entry: Dirent): PathKind =>
   entry.isFile() ? "file" : entry.isDirectory() ? "directory" : entry.isSymbolicLink() ? "symlink" : "other";
 
-function listFolder(folders: FoldersInside, directory: string, ignore: Ignore): { name: string; kind: Kind }[] {
+function listFolder(folders: FoldersInside, directory: string, ignore: Ignore): { name: string; kind: PathKind }[] {
   try {
     const list = folders
       .within(directory, (at) => readdirSync(at, { withFileTypes: true }))
@@ -100,10 +100,10 @@ export function rootPath(root: string): string {
 }
 
 /** What a root is, looked up part by part, so that no symlink on the way is followed. */
-export function rootKind(folder: string, root: string): Kind {
+export function rootKind(folder: string, root: string): PathKind {
   const parts = root === "" ? [] : root.split("/");
   if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) throw missing(folder, "", "there is no such folder");
-  let kind: Kind = "directory";
+  let kind: PathKind = "directory";
   for (const [index, name] of parts.entries()) {
     const above = parts.slice(0, index).join("/") || ".";
     if (kind === "symlink") throw missing(folder, root, `${above} is a symbolic link; what it points to is not looked at`);

@@ -7,7 +7,7 @@
 import { isUtf8 } from "node:buffer";
 import { lstatSync, readlinkSync, type Stats } from "node:fs";
 import { changed, type HashCache, type Hashed, hashFile, isGone, isLarge } from "./hash-file.js";
-import { type Found, listRoot, rootKind, rootPath, twice } from "./list-files.js";
+import { type ListedPath, listRoot, rootKind, rootPath, twice } from "./list-files.js";
 import { FactoryError } from "../pipeline/common/error.js";
 import { type FoldersInside, foldersInside } from "./folders-inside.js";
 import { type Entry, type ContextSnapshot, sizesOf, type ContextInputs } from "../pipeline/context/snapshot.js";
@@ -121,7 +121,7 @@ export function measureContext(
   return { files, bytes };
 }
 
-function refuse(path: string, kind: Found["kind"]): void {
+function refuse(path: string, kind: ListedPath["kind"]): void {
   const name = path.slice(path.lastIndexOf("/") + 1);
   const why =
     kind === "other"

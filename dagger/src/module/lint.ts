@@ -8,7 +8,7 @@ import { blobPath, closure, readBlob, readManifest } from "../oci-layout/blobs.j
 import { packLayout } from "../oci-layout/archive.js";
 import { FactoryError } from "../pipeline/common/error.js";
 import { noteText } from "../pipeline/explain/reasons-text.js";
-import { type CheckResult, type Outcome, strangerId } from "../pipeline/image-test/image-check.js";
+import { type CheckResult, type CheckOutcome, strangerId } from "../pipeline/image-test/image-check.js";
 import { imageChecks } from "../pipeline/image-test/planned-checks.js";
 import type { ImageConfig } from "../pipeline/oci/image-config.js";
 import { overall, verdictByRunning } from "../pipeline/image-test/verdict.js";
@@ -57,10 +57,10 @@ const manifestOf = (layout: string, root: BuiltImage["root"], platform: Platform
   return readBlob<ImageIndex>(layout, root.digest).manifests.find(fits)!.digest;
 };
 
-const nestedInDagger: Outcome = { outcome: "not-run", why: "a step of Dagger has none of what a nested container needs" };
+const nestedInDagger: CheckOutcome = { outcome: "not-run", why: "a step of Dagger has none of what a nested container needs" };
 
 /** A command that failed is an answer; an engine that did is none. */
-const outcomeOf = async (container: Container, command: readonly string[]): Promise<Outcome> => {
+const outcomeOf = async (container: Container, command: readonly string[]): Promise<CheckOutcome> => {
   const ran = container.withExec([...command]);
   try {
     return { outcome: "ended", exitCode: 0, stdout: await ran.stdout(), stderr: await ran.stderr() };

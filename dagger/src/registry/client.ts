@@ -4,7 +4,6 @@
  * A client of an OCI registry (OCI distribution specification 1.1). Every answer is found, absent or unknown, and every byte is checked by its
  * digest.
  */
-import type { Descriptor } from "../pipeline/oci/manifest.js";
 import { type BlobName, blobBody, getBlob, getSmallBlob, headBlob, saveBlob } from "./api/blobs.js";
 import type { Body } from "./http/body.js";
 import { type CanPush, canPush } from "./api/push-right.js";

@@ -31,11 +31,11 @@ export type Proving = {
   /** The plan of what was copied. */
   atHome: Plan;
   /** Plans the copy as a change left it, and builds as much of it as is to be built. @throws FactoryError */
-  look(one: Case, change: Change, before: Before): Promise<Looked>;
+  look(one: Case, change: Change, before: Before): Promise<CaseLook>;
 };
 
 /** What became of a change. */
-type Looked = {
+type CaseLook = {
   after: After;
   /** Why its verdict is none, where a build was promised and could not be made. */
   promised: string | null;

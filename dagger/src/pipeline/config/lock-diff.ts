@@ -45,11 +45,11 @@ const setsOf = (lock: Lock): (readonly [string, PackageSet | PythonSet])[] =>
   ]);
 
 /** What is shown of a thing, and all that is held of it. */
-type Held = { shown: string; whole: string };
+type LockedThing = { shown: string; whole: string };
 
 /** `where\nname` → what a lock holds there. A name may stand several times (one package of two architectures). */
-const flatten = (lock: Lock): Map<string, Held> => {
-  const held = new Map<string, Held>();
+const flatten = (lock: Lock): Map<string, LockedThing> => {
+  const held = new Map<string, LockedThing>();
   const put = (where: string, name: string, shown: string, value: unknown) => {
     const key = `${where}\n${name}`;
     const before = held.get(key);

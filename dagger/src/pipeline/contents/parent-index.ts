@@ -34,7 +34,7 @@ export const parentIndexOf = (full: FileIndex): ParentIndex => {
 };
 
 /** What may be at a path, as far as an assembler cares. */
-export type Found =
+export type PathLookup =
   | { type: "directory"; mode: string; uid: number; gid: number }
   | { type: "symlink"; target: string }
   /** A file, or a device. */
@@ -52,7 +52,7 @@ export class BelowFiles {
   }
 
   /** @param path absolute; its parent is no symlink */
-  at(path: string): Found | null {
+  at(path: string): PathLookup | null {
     const directory = this.#directories.get(path);
     if (directory !== undefined) return { type: "directory", mode: directory.mode, uid: directory.uid, gid: directory.gid };
     const target = this.#symlinks.get(path);

@@ -122,11 +122,11 @@ function matcher(pattern: string): ((path: string) => boolean) | string {
 }
 
 /** `|`, `{` and `}` are left as they are: patternmatcher means to escape them, and its table of such characters ends before them. */
-type Kind = "exact" | "prefix" | "suffix" | "expression";
+type PatternKind = "exact" | "prefix" | "suffix" | "expression";
 
-function goExpression(pattern: string): { kind: Kind; expression: string } {
+function goExpression(pattern: string): { kind: PatternKind; expression: string } {
   const chars = [...pattern];
-  let kind: Kind = "exact";
+  let kind: PatternKind = "exact";
   let expression = "";
   for (let at = 0; at < chars.length; at++) {
     const char = chars[at] ?? "";

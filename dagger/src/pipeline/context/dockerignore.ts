@@ -19,7 +19,7 @@ export type Ignore = {
 };
 
 /** What is known of a path: which patterns matched it or a directory above it, and what follows. */
-type Verdict = {
+type IgnoreVerdict = {
   ignored: boolean;
   matched: readonly boolean[];
   /** Index of the last pattern that changed the outcome, or -1. */
@@ -92,7 +92,7 @@ export function compileIgnore(lines: readonly string[]): Ignore {
   const prefixes = patterns.filter((pattern) => pattern.exception).map((pattern) => pattern.plainPrefix);
   const closes = (directory: string) => prefixes.every((prefix) => prefix !== null && !`${prefix}/`.startsWith(`${directory}/`));
 
-  const judge = (path: string, parent: Verdict | null): Verdict => {
+  const judge = (path: string, parent: IgnoreVerdict | null): IgnoreVerdict => {
     if (parent?.closed) return parent;
     const matched: boolean[] = [];
     let ignored = false;
@@ -109,12 +109,12 @@ export function compileIgnore(lines: readonly string[]): Ignore {
     return { ignored, matched, by, closed: false };
   };
 
-  const directories = new Map<string, Verdict>();
-  const parentOf = (path: string): Verdict | null => {
+  const directories = new Map<string, IgnoreVerdict>();
+  const parentOf = (path: string): IgnoreVerdict | null => {
     const slash = path.lastIndexOf("/");
     return slash < 0 ? null : directory(path.slice(0, slash));
   };
-  const directory = (path: string): Verdict => {
+  const directory = (path: string): IgnoreVerdict => {
     const known = directories.get(path);
     if (known !== undefined) return known;
     const open = judge(path, parentOf(path));

@@ -19,7 +19,7 @@ export type Probe =
   /** Every ELF file in these folders and below. */
   | { probe: "binaries"; folders: readonly string[]; machine: Machine }
   /** Nothing to run: the plan and the image's config settle it. */
-  | { probe: "settled"; verdict: Verdict };
+  | { probe: "settled"; verdict: CheckVerdict };
 
 /** user: as the image's config says. stranger: a UID that no file knows, with group 0, as OpenShift starts containers. */
 export type Runner = "user" | "stranger";
@@ -43,15 +43,15 @@ export const machines = { "x86-64": 62, aarch64: 183 } as const;
 type Machine = keyof typeof machines;
 
 /** What the edge found. */
-export type Outcome =
+export type CheckOutcome =
   | { outcome: "ended"; exitCode: number; stdout: string; stderr: string }
   | { outcome: "binaries"; found: readonly { path: string; machine: number }[] }
   /** It could not be tried on this machine. */
   | { outcome: "not-run"; why: string };
 
 /** A check that could not be tried is never a pass. */
-export type Verdict = { verdict: "pass" | "fail" | "not-tested"; words: string };
-export type CheckResult = ImageCheck & Verdict;
+export type CheckVerdict = { verdict: "pass" | "fail" | "not-tested"; words: string };
+export type CheckResult = ImageCheck & CheckVerdict;
 
 /** How a script says that this machine does not allow what it tries, with the reason on its last line (the convention of automake's test drivers). */
 export const notAllowed = 77;

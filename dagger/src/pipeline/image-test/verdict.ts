@@ -5,13 +5,13 @@ import {
   machines,
   type Needs,
   notAllowed,
-  type Outcome,
+  type CheckOutcome,
   type Runner,
-  type Verdict,
+  type CheckVerdict,
 } from "./image-check.js";
 
 /** What is made of a check's outcomes, one for each attempt so far: the first pass settles it, and of failures the most telling speaks. */
-export const verdictOf = ({ probe }: ImageCheck, outcomes: readonly Outcome[]): Verdict => {
+export const verdictOf = ({ probe }: ImageCheck, outcomes: readonly CheckOutcome[]): CheckVerdict => {
   if (probe.probe === "settled") return probe.verdict;
   const verdicts = outcomes.map((outcome) => one(probe, outcome));
   // A tool that answered with another version says more than one that did not understand the question.
@@ -25,9 +25,9 @@ export const verdictOf = ({ probe }: ImageCheck, outcomes: readonly Outcome[]): 
  * Runs a check's attempts, one after the other, until one does not fail.
  * @param run how a command is run, and as whom
  */
-export const verdictByRunning = async (check: ImageCheck, run: RunCheck): Promise<Verdict> => {
+export const verdictByRunning = async (check: ImageCheck, run: RunCheck): Promise<CheckVerdict> => {
   const { probe } = check;
-  const outcomes: Outcome[] = [];
+  const outcomes: CheckOutcome[] = [];
   if (probe.probe === "command") {
     for (const command of probe.attempts) {
       outcomes.push(await run(probe.as, command, probe.needs));
@@ -36,13 +36,13 @@ export const verdictByRunning = async (check: ImageCheck, run: RunCheck): Promis
   }
   return verdictOf(check, outcomes);
 };
-export type RunCheck = (as: Runner, command: readonly string[], needs: Needs) => Promise<Outcome>;
+export type RunCheck = (as: Runner, command: readonly string[], needs: Needs) => Promise<CheckOutcome>;
 
-const pass = (words: string): Verdict => ({ verdict: "pass", words });
-const fail = (words: string): Verdict => ({ verdict: "fail", words });
-const notTested = (words: string): Verdict => ({ verdict: "not-tested", words });
+const pass = (words: string): CheckVerdict => ({ verdict: "pass", words });
+const fail = (words: string): CheckVerdict => ({ verdict: "fail", words });
+const notTested = (words: string): CheckVerdict => ({ verdict: "not-tested", words });
 
-const one = (probe: Exclude<ImageCheck["probe"], { probe: "settled" }>, outcome: Outcome): Verdict => {
+const one = (probe: Exclude<ImageCheck["probe"], { probe: "settled" }>, outcome: CheckOutcome): CheckVerdict => {
   switch (outcome.outcome) {
     case "not-run":
       return notTested(outcome.why);
@@ -57,7 +57,7 @@ const one = (probe: Exclude<ImageCheck["probe"], { probe: "settled" }>, outcome:
   }
 };
 
-const judged = (expect: Expectation, stdout: string, stderr: string): Verdict => {
+const judged = (expect: Expectation, stdout: string, stderr: string): CheckVerdict => {
   switch (expect.expect) {
     case "success":
       return pass(expect.tell ? lastLine(stdout) : "");
@@ -76,13 +76,13 @@ const lastLine = (text: string): string => text.trimEnd().split("\n").at(-1)!.tr
 const firstLine = (text: string): string => text.trimStart().split("\n", 1)[0]!.trim().slice(0, 120);
 
 /** As a word of its own: 1.2.3 is not in 1.2.30, 11.2.3 or 1.2.3-rc1; a v before it and build metadata after it are no part of it. */
-const version = (wanted: string, said: string): Verdict => {
+const version = (wanted: string, said: string): CheckVerdict => {
   const escaped = wanted.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
   const found = new RegExp(`(?<![\\w.-]|\\d\\.)v?${escaped}(?![\\w-]|\\.\\w)`).exec(said);
   return found !== null ? pass(wanted) : fail(`answers ${JSON.stringify(firstLine(said))}, not ${wanted}`);
 };
 
-const lines = (wanted: readonly string[], said: string): Verdict => {
+const lines = (wanted: readonly string[], said: string): CheckVerdict => {
   const found = said.trimEnd().split("\n");
   return found.join("\n") === wanted.join("\n") ? pass(wanted.join(", ")) : fail(`${found.join(", ")}, not ${wanted.join(", ")}`);
 };
@@ -91,7 +91,7 @@ const lines = (wanted: readonly string[], said: string): Verdict => {
 const listed = (texts: readonly string[]): string =>
   texts.slice(0, 3).join("; ") + (texts.length > 3 ? `; and ${texts.length - 3} more` : "");
 
-const packages = (locked: readonly string[], said: string): Verdict => {
+const packages = (locked: readonly string[], said: string): CheckVerdict => {
   const installed = said.split("\n").flatMap((line) => (line.startsWith("ii ") ? [line.slice(3).trim()] : []));
   const there = new Set(installed);
   const nameOf = (text: string) => (text.includes("=") ? text.split("=")[0]! : text.replace(/-\d+:[^-]*-[^-]*$/, ""));
@@ -105,7 +105,7 @@ const packages = (locked: readonly string[], said: string): Verdict => {
   return wrong.length === 0 ? pass(`${locked.length} packages`) : fail(listed(wrong));
 };
 
-const distributions = ({ locked, others }: Extract<Expectation, { expect: "distributions" }>, said: string): Verdict => {
+const distributions = ({ locked, others }: Extract<Expectation, { expect: "distributions" }>, said: string): CheckVerdict => {
   const normal = (name: string) => name.toLowerCase().replaceAll(/[-_.]+/g, "-");
   let found: Map<string, string>;
   try {
@@ -124,7 +124,7 @@ const distributions = ({ locked, others }: Extract<Expectation, { expect: "distr
   return wrong.length === 0 ? pass(`${found.size} packages`) : fail(listed(wrong));
 };
 
-const binaries = (machine: number, found: readonly { path: string; machine: number }[]): Verdict => {
+const binaries = (machine: number, found: readonly { path: string; machine: number }[]): CheckVerdict => {
   const wrong = found
     .filter((file) => file.machine !== machine)
     .map((file) => `${file.path} is for ${machineName(file.machine)}`);
@@ -139,7 +139,7 @@ const machineName = (machine: number): string =>
  * What a whole test comes to: one failure fails it, and only what ran in the image can pass it. Of an image for another architecture,
  * whose files alone could be looked at, nothing is known that counts.
  */
-export const overall = (results: readonly Pick<CheckResult, "verdict" | "probe">[]): Verdict["verdict"] => {
+export const overall = (results: readonly Pick<CheckResult, "verdict" | "probe">[]): CheckVerdict["verdict"] => {
   if (results.some(({ verdict }) => verdict === "fail")) return "fail";
   return results.some(({ verdict, probe }) => verdict === "pass" && probe.probe === "command") ? "pass" : "not-tested";
 };

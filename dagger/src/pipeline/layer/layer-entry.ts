@@ -11,10 +11,10 @@ export type LayerEntry = { path: string; mode: string; uid: number; gid: number 
 );
 
 const names = { directory: "a directory", symlink: "a symbolic link", other: "a file", file: "a file" } as const;
-type Kind = keyof typeof names;
+type EntryKind = keyof typeof names;
 
 /** Something may only take the place of its like: what stands there may be what the base needs to work. */
-export const changeOfType = (path: string, is: Kind, becomes: Kind, target?: string): FactoryError =>
+export const changeOfType = (path: string, is: EntryKind, becomes: EntryKind, target?: string): FactoryError =>
   new FactoryError("CONFIG_INVALID", {
     what: `${path} would become ${names[becomes]}`,
     why: `below it is ${names[is]}${target === undefined ? "" : ` to ${target}`}, and an assembled stage changes the type of nothing`,

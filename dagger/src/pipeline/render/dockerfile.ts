@@ -23,13 +23,16 @@ type Dialect = "portable" | "buildkit";
 export const baseContextOf = (plan: Pick<Plan, "image">): string => `${plan.image}-base`;
 
 /** Where the file stands and which folder it is built from, as a person types them. */
-type Place = { file: string; context: string };
+type RenderPlace = { file: string; context: string };
 
 /**
  * Plans of one image → Dockerfile text. Decides nothing: a stage of the plan is a stage of the file, a step is an
  * instruction, and where platforms differ the instruction is a `case` over both.
  */
-export const renderDockerfile = (plans: readonly Plan[], place: Place = { file: "builder/Dockerfile", context: "." }): string => {
+export const renderDockerfile = (
+  plans: readonly Plan[],
+  place: RenderPlace = { file: "builder/Dockerfile", context: "." },
+): string => {
   const [plan] = plans;
   if (plan === undefined) return "";
   const render = new Renderer(plans, "portable", sharedCaches);
@@ -44,7 +47,7 @@ export const renderStage = (plan: Plan, stage: StageName, caches = sharedCaches)
 
 const text = (blocks: readonly string[]): string => `${blocks.join("\n\n")}\n`;
 
-const header = (plan: Plan, { file, context: folder }: Place): string => {
+const header = (plan: Plan, { file, context: folder }: RenderPlace): string => {
   const context =
     plan.base.kind === "bootstrap"
       ? [

@@ -32,7 +32,7 @@ export type ImageReport = {
   packages: PackageList;
 };
 
-type Held = { size: number; sha256: string | undefined; hardlink: string | undefined; stage: StageName };
+type ReportedFile = { size: number; sha256: string | undefined; hardlink: string | undefined; stage: StageName };
 
 /**
  * What an image consists of, as a fold over stage indexes and assembled layers.
@@ -73,8 +73,8 @@ export const reportOf = (
 };
 
 /** The image's files, each with the stage that made it what it is. */
-const filesOf = (contents: readonly StageContent[]): ReadonlyMap<string, Held> => {
-  let files = new Map<string, Held>();
+const filesOf = (contents: readonly StageContent[]): ReadonlyMap<string, ReportedFile> => {
+  let files = new Map<string, ReportedFile>();
   let below = new Map<string, StageEntry>();
   for (const one of contents) {
     if (one.kind === "assembled") {
@@ -83,7 +83,7 @@ const filesOf = (contents: readonly StageContent[]): ReadonlyMap<string, Held> =
           files.set(entry.path, { size: entry.size, sha256: entry.sha256, hardlink: undefined, stage: one.stage });
       continue;
     }
-    const before: ReadonlyMap<string, Held> = files;
+    const before: ReadonlyMap<string, ReportedFile> = files;
     files = new Map();
     for (const entry of one.index.entries) {
       if (entry.type !== "file") continue;
@@ -103,7 +103,7 @@ const filesOf = (contents: readonly StageContent[]): ReadonlyMap<string, Held> =
 const isSame = (was: StageEntry | undefined, is: StageEntry): boolean =>
   was !== undefined && was.sha256 === is.sha256 && was.mode === is.mode && was.uid === is.uid && was.gid === is.gid;
 
-const sizeOf = (files: Iterable<Held>): number => {
+const sizeOf = (files: Iterable<ReportedFile>): number => {
   let sum = 0;
   for (const { size, hardlink } of files) if (hardlink === undefined) sum += size;
   return sum;
@@ -111,8 +111,8 @@ const sizeOf = (files: Iterable<Held>): number => {
 
 const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-const foldersOf = (files: ReadonlyMap<string, Held>) => {
-  const folders = new Map<string, Held[]>();
+const foldersOf = (files: ReadonlyMap<string, ReportedFile>) => {
+  const folders = new Map<string, ReportedFile[]>();
   for (const [path, file] of files) {
     const [, first = "", second] = path.split("/");
     // A file at the top stands for itself, in "/".
@@ -126,7 +126,7 @@ const foldersOf = (files: ReadonlyMap<string, Held>) => {
     .sort((a, b) => b.unpacked - a.unpacked || order(a.path, b.path));
 };
 
-const copiesOf = (files: ReadonlyMap<string, Held>) => {
+const copiesOf = (files: ReadonlyMap<string, ReportedFile>) => {
   const same = new Map<string, { size: number; paths: string[] }>();
   for (const [path, { size, sha256, hardlink }] of files) {
     if (sha256 === undefined || size === 0 || hardlink !== undefined) continue;

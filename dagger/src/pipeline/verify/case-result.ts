@@ -7,7 +7,7 @@ import type { Change } from "./case.js";
 import { type Fault, faultText } from "./fault.js";
 
 /** `error`: the proof itself failed, and says nothing about the cache. */
-export type Verdict = "pass" | "fail" | "error" | "not-applicable" | "not-tested";
+export type CaseVerdict = "pass" | "fail" | "error" | "not-applicable" | "not-tested";
 
 /** How a case was proved: by building what it changed, by making stages again, or on plans. */
 type Proof = "build" | "again" | "plan";
@@ -26,7 +26,7 @@ type StageResult = {
 export type CaseResult = {
   id: string;
   title: string;
-  verdict: Verdict;
+  verdict: CaseVerdict;
   /** Null where the case does not apply or could not be planned. */
   proof: Proof | null;
   /** What was changed; empty where the case does not apply. */
@@ -48,18 +48,18 @@ export type CacheReport = {
   seconds: number;
 };
 
-type Outcome = Pick<CaseResult, "verdict" | "proof" | "says" | "stages" | "evidence" | "why" | "faults">;
+type CaseOutcome = Pick<CaseResult, "verdict" | "proof" | "says" | "stages" | "evidence" | "why" | "faults">;
 
 const unseen = { proof: null, stages: [], evidence: "", faults: [] } as const;
 
 /** What to say of a case that this project gives no occasion for. */
-export const absentOutcome = (why: string): Outcome => ({ ...unseen, verdict: "not-applicable", says: "", why });
+export const absentOutcome = (why: string): CaseOutcome => ({ ...unseen, verdict: "not-applicable", says: "", why });
 
 /** What to say of a change that cannot be made on this machine. */
-export const untestedOutcome = (says: string, why: string): Outcome => ({ ...unseen, verdict: "not-tested", says, why });
+export const untestedOutcome = (says: string, why: string): CaseOutcome => ({ ...unseen, verdict: "not-tested", says, why });
 
 /** What to say of a change that could not even be planned. */
-export const failedOutcome = (says: string, fault: Fault): Outcome => ({
+export const failedOutcome = (says: string, fault: Fault): CaseOutcome => ({
   ...unseen,
   verdict: verdictOf([fault]),
   says,
@@ -67,10 +67,16 @@ export const failedOutcome = (says: string, fault: Fault): Outcome => ({
   faults: [fault],
 });
 
-const verdictOf = (faults: readonly Fault[]): Verdict => (faults.every(({ fault }) => fault === "proof") ? "error" : "fail");
+const verdictOf = (faults: readonly Fault[]): CaseVerdict => (faults.every(({ fault }) => fault === "proof") ? "error" : "fail");
 
 /** A judged case. `why` is why there was no build, where there was none. */
-export const outcomeOf = (change: Change, before: Before, after: After, judgement: Judgement, why: string | null): Outcome => {
+export const outcomeOf = (
+  change: Change,
+  before: Before,
+  after: After,
+  judgement: Judgement,
+  why: string | null,
+): CaseOutcome => {
   const { evidence } = after;
   const { cells, faults, notTested } = judgement;
   const proof: Proof = evidence === null ? "plan" : change.by.by === "again" ? "again" : "build";
@@ -117,7 +123,7 @@ const bytesText = (before: Before, top: StageName, { stages }: Evidence): string
   return `${now.filter((digest) => !was.has(digest)).length} of ${now.length} layers new`;
 };
 
-export const countOf = ({ cases }: Pick<CacheReport, "cases">, verdict: Verdict): number =>
+export const countOf = ({ cases }: Pick<CacheReport, "cases">, verdict: CaseVerdict): number =>
   cases.filter((one) => one.verdict === verdict).length;
 
 /** Every fault of a report, each with the case that found it. */

@@ -54,8 +54,8 @@ export type Case = {
   /** The change for this project, or why it has none. */
   prepare(subject: Subject): Prepared;
 };
-export type Found = Omit<Partial<Change>, "may"> & { says: string };
-export type Prepared = Found | { absent: string };
+export type FoundChange = Omit<Partial<Change>, "may"> & { says: string };
+export type Prepared = FoundChange | { absent: string };
 
 /** What changes are made from: a project as it is. */
 export type Subject = {

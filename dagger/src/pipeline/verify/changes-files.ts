@@ -2,7 +2,7 @@ import type { Entry } from "../context/snapshot.js";
 import {
   atRoot,
   type Edit,
-  type Found,
+  type FoundChange,
   type Prepared,
   readersBeside,
   readersOf,
@@ -61,7 +61,7 @@ export const taskfile = (subject: Subject): Prepared => {
 
 export const comment = (subject: Subject): Prepared => appended(subject, "images.yaml", remark("", subject.nonce));
 
-const rewritten = (subject: Subject, says: string, change: Parameters<typeof withSpec>[1]): Found => {
+const rewritten = (subject: Subject, says: string, change: Parameters<typeof withSpec>[1]): FoundChange => {
   const readers = readersBeside(subject, "images.yaml");
   const edits: Edit[] = [{ edit: "write", path: "images.yaml", text: withSpec(subject.specText, change) }];
   return { says, edits, must: readers, bytes: readers };

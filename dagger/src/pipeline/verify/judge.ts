@@ -11,7 +11,7 @@ import { type Fault, type Failure, failedFault, environmentErrors } from "./faul
 export type Layer = LayerDescriptor & { diffId: string; createdBy: string };
 
 /** A stage as it stands in the layout. `settings` is its config without what speaks of layers, as text. */
-export type Held = { digest: string; layers: readonly Layer[]; settings: string };
+export type BuiltStage = { digest: string; layers: readonly Layer[]; settings: string };
 
 /** Steps of one stage as the engine itself reported them. */
 export type EngineSteps = { ran: number; cached: number };
@@ -21,7 +21,7 @@ export type Remade = { stage: StageName; layers: readonly Layer[]; settings: str
 
 /** What was seen of a build: by the engine and in the layout, never what we noted about it. */
 export type Evidence = {
-  stages: ReadonlyMap<StageName, Held>;
+  stages: ReadonlyMap<StageName, BuiltStage>;
   steps: ReadonlyMap<StageName, EngineSteps>;
   /** Whether the files of an engine of our own were touched. */
   engineStarted: boolean;
@@ -32,7 +32,7 @@ export type Evidence = {
 };
 
 /** How things stand before any change. `stages` is null where nothing could be built. */
-export type Before = { plan: Plan; stages: ReadonlyMap<StageName, Held> | null };
+export type Before = { plan: Plan; stages: ReadonlyMap<StageName, BuiltStage> | null };
 
 /** How things stand after it. Without evidence the plan is all there is; `failure` is why a build gave none. */
 export type After = { plan: Plan; decisions: readonly Decision[]; evidence: Evidence | null; failure: Failure | null };
@@ -173,7 +173,7 @@ const remadeFaults = ({ stages }: Before, seen: Evidence): Fault[] =>
     return [{ fault: "not-reproducible", stage, layer: other(was.layers, layers), paths }];
   });
 
-const layersOf = ({ layers }: Pick<Held, "layers">): string =>
+const layersOf = ({ layers }: Pick<BuiltStage, "layers">): string =>
   layers.map(({ digest, diffId }) => `${digest} ${diffId}`).join("\n");
 
 /** What made the first layer that is another one. */

@@ -1,5 +1,5 @@
 import { faultText } from "./fault.js";
-import { type CacheReport, type CaseResult, countOf, type Verdict } from "./case-result.js";
+import { type CacheReport, type CaseResult, countOf, type CaseVerdict } from "./case-result.js";
 import { stageNames } from "../common/stage.js";
 import { seconds, table } from "../common/format.js";
 
@@ -9,7 +9,7 @@ const verdicts = {
   error: "ERROR",
   "not-applicable": "n/a",
   "not-tested": "not tested",
-} satisfies Record<Verdict, string>;
+} satisfies Record<CaseVerdict, string>;
 
 const proofs = { build: "build", again: "build", plan: "plan" } as const;
 
@@ -45,7 +45,7 @@ export const verifyMatrix = (report: CacheReport): string => {
   return `${blocks.join("\n")}\n`;
 };
 
-const told = ({ cases }: CacheReport, verdict: Verdict, lines: (one: CaseResult) => string[]): string[] =>
+const told = ({ cases }: CacheReport, verdict: CaseVerdict, lines: (one: CaseResult) => string[]): string[] =>
   cases.filter((one) => one.verdict === verdict).flatMap((one) => lines(one).map((line) => `  ${line}`));
 
 /** Reasons that several cases share stand once. */

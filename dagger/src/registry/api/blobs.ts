@@ -12,12 +12,12 @@ import { type Streaming } from "../http/types.js";
 import { absent, found, type Lookup, lookUp, unknown } from "../reference/lookup.js";
 import { damaged, header, isRegistry, saysAbsent } from "./manifests.js";
 import { waitBefore } from "../http/retry.js";
-import type { Place } from "./session.js";
+import type { Endpoint } from "./session.js";
 
 export type BlobName = Pick<Descriptor, "digest" | "size">;
 
 /** Whether a blob is there; its size where the registry tells. */
-export const headBlob = (place: Place, digest: string): Promise<Lookup<{ digest: string; size: number | null }>> =>
+export const headBlob = (place: Endpoint, digest: string): Promise<Lookup<{ digest: string; size: number | null }>> =>
   lookUp(async () => {
     const doing = `look for ${place.name}@${digest}`;
     const to = `${place.base}/blobs/${digest}`;
@@ -34,14 +34,14 @@ export const headBlob = (place: Place, digest: string): Promise<Lookup<{ digest:
  * whole has the size and the digest.
  * @throws from the stream: FactoryError CHECKSUM_MISMATCH, REGISTRY_UNREACHABLE, REGISTRY_DENIED, REGISTRY_FAILED, INTERRUPTED
  */
-export const getBlob = (place: Place, blob: BlobName): Promise<Lookup<AsyncGenerator<Buffer>>> =>
+export const getBlob = (place: Endpoint, blob: BlobName): Promise<Lookup<AsyncGenerator<Buffer>>> =>
   lookUp(async () => {
     const first = await openBlob(place, blob, 0);
     return first === null ? absent : found(checked(place, blob, first));
   });
 
 /** A blob that fits into memory. @param limit bytes; a larger one is not even asked for */
-export const getSmallBlob = (place: Place, blob: BlobName, limit: number): Promise<Lookup<Buffer>> =>
+export const getSmallBlob = (place: Endpoint, blob: BlobName, limit: number): Promise<Lookup<Buffer>> =>
   lookUp(async () => {
     if (blob.size > limit) return unknown(tooLarge(place, blob, limit));
     const stream = await getBlob(place, blob);
@@ -55,7 +55,7 @@ export const getSmallBlob = (place: Place, blob: BlobName, limit: number): Promi
  * Writes a blob to a file, aside first: the name is only there with the whole, right content.
  * @throws FactoryError DISK_FULL, OUTPUT_FAILED
  */
-export const saveBlob = (place: Place, blob: BlobName, path: string): Promise<Lookup<{ path: string }>> =>
+export const saveBlob = (place: Endpoint, blob: BlobName, path: string): Promise<Lookup<{ path: string }>> =>
   lookUp(async () => {
     const stream = await getBlob(place, blob);
     if (stream.state !== "found") return stream;
@@ -79,7 +79,7 @@ export const saveBlob = (place: Place, blob: BlobName, path: string): Promise<Lo
   });
 
 /** A blob of another repository or registry as something to upload: read only when it is needed. */
-export const blobBody = (place: Place, blob: BlobName): Body => ({
+export const blobBody = (place: Endpoint, blob: BlobName): Body => ({
   size: blob.size,
   async *read(start, end) {
     const whole = start === 0 && end === blob.size;
@@ -96,7 +96,7 @@ export const blobBody = (place: Place, blob: BlobName): Body => ({
   },
 });
 
-const request = (place: Place, blob: BlobName) => ({
+const request = (place: Endpoint, blob: BlobName) => ({
   about: "blob" as const,
   method: "GET" as const,
   to: `${place.base}/blobs/${blob.digest}`,
@@ -105,7 +105,7 @@ const request = (place: Place, blob: BlobName) => ({
 });
 
 /** The answer with the blob's bytes from `start`, or null where there is no such blob. */
-const openBlob = async (place: Place, blob: BlobName, start: number): Promise<Streaming | null> => {
+const openBlob = async (place: Endpoint, blob: BlobName, start: number): Promise<Streaming | null> => {
   const asked = request(place, blob);
   const answer = await place.session.open({ ...asked, headers: start === 0 ? {} : { range: `bytes=${start}-` } });
   if (answer.status === 206 && start > 0 && header(answer, "content-range").startsWith(`bytes ${start}-`)) return answer;
@@ -127,7 +127,7 @@ async function* skipping(pieces: AsyncGenerator<Buffer>, start: number): AsyncGe
   }
 }
 
-async function* checked(place: Place, blob: BlobName, first: Streaming): AsyncGenerator<Buffer> {
+async function* checked(place: Endpoint, blob: BlobName, first: Streaming): AsyncGenerator<Buffer> {
   const { http } = place.session;
   const hash = hashFor(blob.digest);
   let answer = first;
@@ -161,18 +161,18 @@ async function* checked(place: Place, blob: BlobName, first: Streaming): AsyncGe
   if (held !== null) yield held;
 }
 
-const missing = (place: Place, blob: BlobName): never => {
+const missing = (place: Endpoint, blob: BlobName): never => {
   throw gone(place, blob);
 };
 
-const gone = (place: Place, blob: BlobName): FactoryError =>
+const gone = (place: Endpoint, blob: BlobName): FactoryError =>
   new FactoryError("REGISTRY_FAILED", {
     what: `cannot read ${place.name}@${blob.digest}`,
     why: "the blob is not in the registry any more",
     fix: "run the same command again: what is missing is made anew",
   });
 
-const tooLarge = (place: Place, blob: BlobName, limit: number): FactoryError =>
+const tooLarge = (place: Endpoint, blob: BlobName, limit: number): FactoryError =>
   new FactoryError("REGISTRY_FAILED", {
     what: `${place.name}@${blob.digest} is too large`,
     why: `${blob.size} bytes, where at most ${limit} make sense`,

@@ -1,11 +1,9 @@
 import { FactoryError } from "../../pipeline/common/error.js";
-import { isDescriptor } from "../../pipeline/oci/guards.js";
-import { type Descriptor, mediaTypes } from "../../pipeline/oci/manifest.js";
 import { repositoryScope } from "../auth/challenge.js";
 import { absent, found, type Lookup, lookUp } from "../reference/lookup.js";
 import { header, saysAbsent } from "./manifests.js";
 import { outsideUrl } from "../http/outside-url.js";
-import type { Place } from "./session.js";
+import type { Endpoint } from "./session.js";
 
 export type Deleted =
   | { state: "deleted" }
@@ -18,7 +16,7 @@ const pageSize = 1000;
 const mostPages = 1000;
 
 /** All tags of a repository, in the registry's order. */
-export const listTags = (place: Place): Promise<Lookup<string[]>> =>
+export const listTags = (place: Endpoint): Promise<Lookup<string[]>> =>
   lookUp(async () => {
     const doing = `list the tags of ${place.name}`;
     const tags: string[] = [];
@@ -45,7 +43,7 @@ export const nextLink = (text: string): string | null => /<([^<>]*)>\s*;[^,<]*\b
  * Deletes a manifest by its digest, and with it every tag that names it.
  * @throws FactoryError REGISTRY_DENIED, REGISTRY_UNREACHABLE, REGISTRY_FAILED
  */
-export const deleteManifest = async (place: Place, digest: string): Promise<Deleted> => {
+export const deleteManifest = async (place: Endpoint, digest: string): Promise<Deleted> => {
   const doing = `delete ${place.name}@${digest}`;
   const answer = await place.session.ask({
     about: "manifest",

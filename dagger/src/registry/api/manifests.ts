@@ -6,7 +6,7 @@ import { reportedErrors } from "../http/registry-errors.js";
 import type { Whole } from "../http/types.js";
 import { absent, found, type Lookup, lookUp, unknown } from "../reference/lookup.js";
 import { isDigest } from "../reference/reference.js";
-import type { Place } from "./session.js";
+import type { Endpoint } from "./session.js";
 
 /** A manifest or image index that the registry has, without its content. */
 export type ManifestHead = { digest: string; mediaType: string; size: number };
@@ -25,9 +25,9 @@ const accept = [
   "application/vnd.docker.distribution.manifest.v2+json",
 ].join(", ");
 
-const named = (place: Place, reference: string): string => `${place.name}${isDigest(reference) ? "@" : ":"}${reference}`;
+const named = (place: Endpoint, reference: string): string => `${place.name}${isDigest(reference) ? "@" : ":"}${reference}`;
 
-const requestFor = (place: Place, method: "GET" | "HEAD", reference: string) => ({
+const requestFor = (place: Endpoint, method: "GET" | "HEAD", reference: string) => ({
   about: "manifest" as const,
   method,
   to: `${place.base}/manifests/${reference}`,
@@ -40,7 +40,7 @@ const requestFor = (place: Place, method: "GET" | "HEAD", reference: string) => 
 const noHead: ReadonlySet<number> = new Set([404, 405, 501]);
 
 /** Digest, type and size of what a tag or digest stands for: one request where the registry answers HEAD as it should. */
-export const headManifest = (place: Place, reference: string): Promise<Lookup<ManifestHead>> =>
+export const headManifest = (place: Endpoint, reference: string): Promise<Lookup<ManifestHead>> =>
   lookUp(async () => {
     const request = requestFor(place, "HEAD", reference);
     const answer = await place.session.ask(request);
@@ -63,7 +63,7 @@ export const headManifest = (place: Place, reference: string): Promise<Lookup<Ma
  * The content of a manifest or index, held against its digest. Unknown with CHECKSUM_MISMATCH when it is something else.
  * @param reference a tag or a digest
  */
-export const getManifest = (place: Place, reference: string): Promise<Lookup<StoredManifest>> =>
+export const getManifest = (place: Endpoint, reference: string): Promise<Lookup<StoredManifest>> =>
   lookUp(async () => {
     const request = requestFor(place, "GET", reference);
     const answer = await place.session.ask(request);
@@ -81,7 +81,7 @@ export const getManifest = (place: Place, reference: string): Promise<Lookup<Sto
  * @throws FactoryError TAG_IMMUTABLE, REGISTRY_DENIED, REGISTRY_UNREACHABLE, REGISTRY_FAILED
  */
 export const putManifest = async (
-  place: Place,
+  place: Endpoint,
   reference: string,
   mediaType: string,
   bytes: Uint8Array,

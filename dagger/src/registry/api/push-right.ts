@@ -1,7 +1,7 @@
 import { FactoryError } from "../../pipeline/common/error.js";
 import { header } from "./manifests.js";
 import { outsideUrl } from "../http/outside-url.js";
-import type { Place } from "./session.js";
+import type { Endpoint } from "./session.js";
 
 /** Whether pushing is allowed. `unknown`: the registry could not be asked. */
 export type CanPush =
@@ -13,7 +13,7 @@ export type CanPush =
  * Asks before hours of work are lost at the end: an upload is begun and called off. The registry has no question that costs less:
  * a token with the right `push` is given out by many that refuse the push itself.
  */
-export const canPush = async (place: Place): Promise<CanPush> => {
+export const canPush = async (place: Endpoint): Promise<CanPush> => {
   const doing = `push to ${place.name}`;
   const request = { about: "upload" as const, scopes: place.write, doing };
   try {

@@ -9,7 +9,7 @@ import type { FoundCredentials } from "../auth/credentials.js";
 import { FactoryError } from "../../pipeline/common/error.js";
 import { type Login, refusal } from "../http/registry-errors.js";
 import { openHttp } from "../http/http-client.js";
-import { type Answer, type Call, type Http, type HttpOptions, type Streaming, type Whole } from "../http/types.js";
+import { type RegistryResponse, type Call, type Http, type HttpOptions, type Streaming, type Whole } from "../http/types.js";
 import { plainHttpHosts } from "../http/plain-http.js";
 import { bareHost, isLoopback, shownUrl } from "../http/proxy.js";
 import { apiHost, parseRegistry } from "../reference/reference.js";
@@ -66,7 +66,7 @@ export const openSession = (options: RegistryOptions): Session => {
     return url;
   };
 
-  const authorized = async <T extends Answer>(
+  const authorized = async <T extends RegistryResponse>(
     request: Request,
     send: (call: Call) => Promise<T>,
     discard: (answer: T) => void,
@@ -103,7 +103,7 @@ export const openSession = (options: RegistryOptions): Session => {
     // Go's and nginx's words for a plain request at a TLS port. The first answer itself has none when it is one to HEAD.
     if (words.status === 400 && /\bHTTPS\b/.test(words.body.toString("latin1"))) origin = new URL(`https://${host}`);
   };
-  const inTheRightWay = async <T extends Answer>(send: () => Promise<T>, discard: (answer: T) => void): Promise<T> => {
+  const inTheRightWay = async <T extends RegistryResponse>(send: () => Promise<T>, discard: (answer: T) => void): Promise<T> => {
     const asked = origin;
     const answer = await send();
     if (answer.status === 400 && !settled) await (settling ??= settle());
@@ -128,7 +128,7 @@ export const openSession = (options: RegistryOptions): Session => {
 };
 
 /** A repository in a session, and the rights that reading and writing it need. */
-export type Place = {
+export type Endpoint = {
   session: Session;
   repository: string;
   name: string;
@@ -138,7 +138,7 @@ export type Place = {
 };
 
 /** @param access `push` asks for one token that serves reading and writing, where `pull` would need a second one at the first write */
-export const placeOf = (session: Session, repository: string, access: "pull" | "push"): Place => {
+export const placeOf = (session: Session, repository: string, access: "pull" | "push"): Endpoint => {
   const write = [repositoryScope(repository, "pull", "push")];
   return {
     session,

@@ -4,15 +4,15 @@ import type { Body } from "../http/body.js";
 import type { Whole } from "../http/types.js";
 import { header } from "./manifests.js";
 import { outsideUrl } from "../http/outside-url.js";
-import type { Place } from "./session.js";
+import type { Endpoint } from "./session.js";
 
 /** Some registries copy a whole blob to its place before they answer the last request; milliseconds. */
 const answerWithin = 300_000;
 
-export const doingOf = (place: Place, { digest }: BlobName): string => `push to ${place.name} (blob ${digest.slice(0, 19)})`;
+export const doingOf = (place: Endpoint, { digest }: BlobName): string => `push to ${place.name} (blob ${digest.slice(0, 19)})`;
 
 /** Where an upload goes on. @throws FactoryError REGISTRY_FAILED */
-export const locationOf = (place: Place, answer: Whole): URL => {
+export const locationOf = (place: Endpoint, answer: Whole): URL => {
   const location = header(answer, "location");
   const url = location === "" ? null : outsideUrl(location, answer.url);
   if (url !== null) return url;
@@ -41,14 +41,14 @@ const outcome = async (work: () => Promise<Whole>): Promise<Whole | (Step & { st
   }
 };
 
-const failed = (place: Place, blob: BlobName, answer: Whole): Step => ({
+const failed = (place: Endpoint, blob: BlobName, answer: Whole): Step => ({
   state: "failed",
   error: place.session.refusal(doingOf(place, blob), answer),
   answer,
 });
 
 /** The last request: the digest, with the whole blob as its body or with none after chunks. */
-export const finishUpload = async (place: Place, blob: BlobName, location: URL, body: Body): Promise<Step> => {
+export const finishUpload = async (place: Endpoint, blob: BlobName, location: URL, body: Body): Promise<Step> => {
   const to = new URL(location);
   // Added, and nothing before it written anew: some addresses are signed.
   to.search += `${to.search === "" ? "?" : "&"}digest=${encodeURIComponent(blob.digest)}`;
@@ -71,7 +71,7 @@ export const finishUpload = async (place: Place, blob: BlobName, location: URL, 
     : failed(place, blob, answer);
 };
 
-export const sendChunk = async (place: Place, blob: BlobName, location: URL, part: Body, offset: number): Promise<Step> => {
+export const sendChunk = async (place: Endpoint, blob: BlobName, location: URL, part: Body, offset: number): Promise<Step> => {
   const answer = await outcome(() =>
     place.session.ask({
       about: "upload",
@@ -96,7 +96,7 @@ export const sendChunk = async (place: Place, blob: BlobName, location: URL, par
 };
 
 /** Where an upload is (OCI distribution spec 1.1, "Pushing a blob in chunks"), or null when the registry has forgotten it. */
-export const askUpload = async (place: Place, blob: BlobName, location: URL): Promise<Spot | null> => {
+export const askUpload = async (place: Endpoint, blob: BlobName, location: URL): Promise<Spot | null> => {
   const answer = await outcome(() =>
     place.session.ask({
       about: "upload",

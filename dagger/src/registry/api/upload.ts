@@ -7,7 +7,7 @@ import { reportedErrors } from "../http/registry-errors.js";
 import { stoppedExchange } from "../http/http-client.js";
 import { type Whole } from "../http/types.js";
 import { isLater, waitBefore } from "../http/retry.js";
-import type { Place } from "./session.js";
+import type { Endpoint } from "./session.js";
 import { askUpload, doingOf, finishUpload, locationOf, sendChunk, type Spot, type Step } from "./upload-steps.js";
 
 /** How a blob came to be in the repository. */
@@ -32,7 +32,7 @@ const chunkSize = 4 << 20;
  * chunks from where the registry is. The registry holds the content against the digest.
  * @throws FactoryError REGISTRY_DENIED, REGISTRY_UNREACHABLE, REGISTRY_FAILED, INTERRUPTED; what `body` throws
  */
-export const pushBlob = async (place: Place, blob: BlobName, body: Body, options: PushOptions = {}): Promise<Pushed> => {
+export const pushBlob = async (place: Endpoint, blob: BlobName, body: Body, options: PushOptions = {}): Promise<Pushed> => {
   if (options.absent !== true && (await isThere(place, blob))) return { how: "present" };
   let location: URL | null = null;
   for (const from of options.mountFrom ?? []) {
@@ -46,7 +46,7 @@ export const pushBlob = async (place: Place, blob: BlobName, body: Body, options
   return upload(place, blob, body, location);
 };
 
-const isThere = async (place: Place, { digest }: BlobName): Promise<boolean> => {
+const isThere = async (place: Endpoint, { digest }: BlobName): Promise<boolean> => {
   const there = await headBlob(place, digest);
   // Where nobody knows, the upload itself will tell: a refused login or a dead registry end it too.
   return there.state === "found";
@@ -54,7 +54,7 @@ const isThere = async (place: Place, { digest }: BlobName): Promise<boolean> => 
 
 type Begun = { state: "there" } | { state: "open"; location: URL };
 
-const post = (place: Place, blob: BlobName, query: string, scopes: readonly Scope[]): Promise<Whole> =>
+const post = (place: Endpoint, blob: BlobName, query: string, scopes: readonly Scope[]): Promise<Whole> =>
   place.session.ask({
     about: "upload",
     method: "POST",
@@ -65,7 +65,7 @@ const post = (place: Place, blob: BlobName, query: string, scopes: readonly Scop
   });
 
 /** @returns null when this source cannot be mounted from */
-const mount = async (place: Place, blob: BlobName, from: string): Promise<Begun | null> => {
+const mount = async (place: Endpoint, blob: BlobName, from: string): Promise<Begun | null> => {
   const query = `?mount=${encodeURIComponent(blob.digest)}&from=${encodeURIComponent(from)}`;
   const scopes = [...place.write, repositoryScope(from, "pull")];
   // Registries refuse a source that the login may not read in many ways: no token for both, 401 (Harbor), 403 (GHCR), 404.
@@ -78,7 +78,7 @@ const mount = async (place: Place, blob: BlobName, from: string): Promise<Begun 
   return answer.status === 202 ? { state: "open", location: locationOf(place, answer) } : null;
 };
 
-const begin = async (place: Place, blob: BlobName): Promise<URL> => {
+const begin = async (place: Endpoint, blob: BlobName): Promise<URL> => {
   const answer = await post(place, blob, "", place.write);
   if (answer.status !== 202) throw place.session.refusal(doingOf(place, blob), answer);
   return locationOf(place, answer);
@@ -88,7 +88,7 @@ const begin = async (place: Place, blob: BlobName): Promise<URL> => {
  * One request after the other until the blob is there. It goes up in one piece first: fewest requests, and every registry takes
  * that. A large one that broke goes on in chunks, so that what has arrived is not sent again.
  */
-const upload = async (place: Place, blob: BlobName, body: Body, opened: URL | null): Promise<Pushed> => {
+const upload = async (place: Endpoint, blob: BlobName, body: Body, opened: URL | null): Promise<Pushed> => {
   const { clock, retryPolicy, signal } = place.session.http;
   const large = blob.size > chunkSize;
   let at: Spot = { location: opened ?? (await begin(place, blob)), offset: 0 };
@@ -114,14 +114,14 @@ const upload = async (place: Place, blob: BlobName, body: Body, opened: URL | nu
   }
 };
 
-const nextChunk = (place: Place, blob: BlobName, body: Body, { location, offset }: Spot): Promise<Step> => {
+const nextChunk = (place: Endpoint, blob: BlobName, body: Body, { location, offset }: Spot): Promise<Step> => {
   if (offset === blob.size) return finishUpload(place, blob, location, bytesBody(new Uint8Array()));
   const end = Math.min(blob.size, offset + chunkSize);
   return sendChunk(place, blob, location, sliceBody(body, offset, end), offset);
 };
 
 /** The wait before an upload is taken up again, or null when that makes no sense. */
-const waitAfter = ({ error, answer }: Step & { state: "failed" }, tried: number, place: Place): number | null => {
+const waitAfter = ({ error, answer }: Step & { state: "failed" }, tried: number, place: Endpoint): number | null => {
   const { retryPolicy, clock } = place.session.http;
   if (answer === null)
     return error.cause instanceof Broken ? waitBefore({ broken: error.cause }, tried, retryPolicy, clock) : null;

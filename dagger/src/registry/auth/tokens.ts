@@ -8,7 +8,7 @@ import { bytesBody } from "../http/body.js";
 import { type Challenge, covers, mergeScopes, parseChallenges, parseScopes, type Scope, scopeTexts } from "./challenge.js";
 import type { FoundCredentials } from "./credentials.js";
 import { denied, type Login, refusal } from "../http/registry-errors.js";
-import type { Answer, Http, Whole } from "../http/types.js";
+import type { RegistryResponse, Http, Whole } from "../http/types.js";
 import { outsideUrl } from "../http/outside-url.js";
 import { shownUrl } from "../http/proxy.js";
 
@@ -21,7 +21,7 @@ export type Auth = {
   /** For a request that has not been refused yet. A registry whose way is not known yet is asked without a login first. */
   permit(scopes: readonly Scope[], doing: string): Promise<Permit>;
   /** After a 401. @param sent what the refused request carried */
-  renew(answer: Answer, scopes: readonly Scope[], sent: string | null, doing: string): Promise<Permit>;
+  renew(answer: RegistryResponse, scopes: readonly Scope[], sent: string | null, doing: string): Promise<Permit>;
 };
 
 export type AuthOptions = {
@@ -193,7 +193,7 @@ const wayOf = (
   return challenges.some(({ scheme }) => scheme === "basic") ? { way: { kind: "basic" }, scopes: [] } : null;
 };
 
-const noWay = (challenges: readonly Challenge[], { status }: Answer): string =>
+const noWay = (challenges: readonly Challenge[], { status }: RegistryResponse): string =>
   challenges.length === 0
     ? `it answered ${status} and does not say how to log in`
     : `it answered ${status} and wants a login by ${challenges.map(({ scheme }) => scheme).join(", ")}, which is not spoken here; Basic and Bearer are`;

@@ -11,8 +11,8 @@ import { exchange, type Incoming } from "./exchange.js";
 import { failureOf } from "./registry-errors.js";
 import { outsideUrl } from "./outside-url.js";
 import { shownUrl } from "./proxy.js";
-import { type Outcome, persistent, systemClock, type Timeouts, waitBefore } from "./retry.js";
-import type { Answer, Call, Http, HttpOptions, Streaming } from "./types.js";
+import { type ExchangeOutcome, persistent, systemClock, type Timeouts, waitBefore } from "./retry.js";
+import type { RegistryResponse, Call, Http, HttpOptions, Streaming } from "./types.js";
 
 /** Manifests may have 4 MiB (OCI distribution spec 1.1, "Pushing Manifests"); nothing else that is read whole is larger. */
 const wholeLimit = 4 << 20;
@@ -27,7 +27,11 @@ export const openHttp = (options: HttpOptions): Http => {
   const dead = new Map<string, FactoryError>();
 
   /** Tries until an answer is final. `once` must leave nothing open when its answer is to be thrown away. */
-  const withRetries = async <T extends Answer>(call: Call, once: () => Promise<T>, discard: (answer: T) => void): Promise<T> => {
+  const withRetries = async <T extends RegistryResponse>(
+    call: Call,
+    once: () => Promise<T>,
+    discard: (answer: T) => void,
+  ): Promise<T> => {
     const gone = dead.get(call.url.origin);
     if (gone !== undefined) throw gone;
     for (let tried = 1; ; tried++) {
@@ -36,7 +40,7 @@ export const openHttp = (options: HttpOptions): Http => {
         if (error instanceof Broken) return error;
         throw error;
       });
-      const outcome: Outcome =
+      const outcome: ExchangeOutcome =
         result instanceof Broken ? { broken: result } : { status: result.status, retryAfter: result.headers["retry-after"] };
       const wait = call.retried === false ? null : waitBefore(outcome, tried, retryPolicy, clock);
       if (wait === null) {

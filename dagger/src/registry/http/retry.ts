@@ -48,7 +48,7 @@ export const quick: RetryPolicy = {
   timeouts: { connect: 4_000, answer: 15_000, idle: 30_000 },
 };
 
-export type Outcome = { status: number; retryAfter: string | undefined } | { broken: Broken };
+export type ExchangeOutcome = { status: number; retryAfter: string | undefined } | { broken: Broken };
 
 /** RFC 9110 and RFC 6585: statuses that say "later". 500 too, because registries answer so while their storage is out of breath. */
 const laterStatuses = new Set([408, 425, 429, 500, 502, 503, 504]);
@@ -62,7 +62,7 @@ export const isLater = (status: number): boolean => laterStatuses.has(status);
  * @param tried tries so far, from 1
  */
 export const waitBefore = (
-  outcome: Outcome,
+  outcome: ExchangeOutcome,
   tried: number,
   retryPolicy: RetryPolicy,
   clock: Pick<Clock, "now" | "random">,

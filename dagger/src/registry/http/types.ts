@@ -39,14 +39,14 @@ export type Call = {
   answerWithin?: number;
 };
 
-export type Answer = {
+export type RegistryResponse = {
   status: number;
   headers: IncomingHttpHeaders;
   /** After redirects. */
   url: URL;
 };
-export type Whole = Answer & { body: Buffer };
-export type Streaming = Answer & Pick<Incoming, "pieces" | "discard">;
+export type Whole = RegistryResponse & { body: Buffer };
+export type Streaming = RegistryResponse & Pick<Incoming, "pieces" | "discard">;
 export type Http = {
   /**
    * Any status is an answer; its body is read whole.

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { identityOf, type ImageCheck, type Outcome } from "../../../../dagger/src/pipeline/image-test/image-check.js";
+import { identityOf, type ImageCheck, type CheckOutcome } from "../../../../dagger/src/pipeline/image-test/image-check.js";
 import { imageChecks } from "../../../../dagger/src/pipeline/image-test/planned-checks.js";
 import type { ImageConfig } from "../../../../dagger/src/pipeline/oci/image-config.js";
 import { overall, verdictOf } from "../../../../dagger/src/pipeline/image-test/verdict.js";
@@ -13,7 +13,7 @@ const config: ImageConfig = {
   rootfs: { type: "layers", diff_ids: [] },
 };
 const named = (checks: readonly ImageCheck[], name: string) => checks.find((check) => check.name === name)!;
-const ended = (exitCode: number, stdout = "", stderr = ""): Outcome => ({ outcome: "ended", exitCode, stdout, stderr });
+const ended = (exitCode: number, stdout = "", stderr = ""): CheckOutcome => ({ outcome: "ended", exitCode, stdout, stderr });
 
 describe("what is asked of an image", () => {
   test("is what its plan speaks of", () => {
@@ -73,7 +73,7 @@ const planOfTools = { task: { download: { "1.0.0": { "linux/amd64": { sha256: "c
 
 describe("what is made of an answer", () => {
   const tool = named(imageChecks(planOf(), config), "tool task");
-  test.each<[string, Outcome[], string]>([
+  test.each<[string, CheckOutcome[], string]>([
     ["Task version: v1.0.0 (h1:abc)", [ended(0, "Task version: v1.0.0 (h1:abc)\n")], "pass: 1.0.0"],
     ["with build metadata", [ended(0, "1.0.0+35b03f9")], "pass: 1.0.0"],
     ["on the other stream", [ended(0, "", "tool 1.0.0\n")], "pass: 1.0.0"],

@@ -6,7 +6,7 @@ import {
   type Before,
   type EngineSteps,
   type Evidence,
-  type Held,
+  type BuiltStage,
   judge,
   planned,
 } from "../../../../dagger/src/pipeline/verify/judge.js";
@@ -29,16 +29,16 @@ const layer = (name: string) => ({
   createdBy: `made ${name}`,
 });
 /** What a stage holds: one layer of that name. */
-const holds = (name: string, settings = "{}"): Held => ({
+const holds = (name: string, settings = "{}"): BuiltStage => ({
   digest: `image of ${name} ${settings}`,
   layers: [layer(name)],
   settings,
 });
 const names: readonly StageName[] = ["base-tools", "dependencies", "application", "runtime"];
-const held = (changed: Partial<Record<StageName, Held>> = {}) =>
+const held = (changed: Partial<Record<StageName, BuiltStage>> = {}) =>
   new Map(names.map((name) => [name, changed[name] ?? holds(name)]));
 /** A stage that is built on another one: an image of its own with the layers of before. */
-const restood = (name: StageName): Held => ({ ...holds(name), digest: `image of ${name} elsewhere` });
+const restood = (name: StageName): BuiltStage => ({ ...holds(name), digest: `image of ${name} elsewhere` });
 
 const before: Before = { plan: was, stages: held() };
 const change = (more: Partial<Change>): Change => ({
