@@ -23,5 +23,7 @@ export const fixText = (fix: Fix, wording: Wording): string =>
 const isPieces = (fix: Fix): fix is readonly (string | Action)[] => Array.isArray(fix);
 
 /** A fix with its texts changed; actions stay what they are. */
-export const mapFix = (fix: Fix, change: (text: string) => string): Fix =>
-  (isPieces(fix) ? fix : [fix]).map((piece) => (typeof piece === "string" ? change(piece) : piece));
+export const mapFix = (fix: Fix, change: (text: string) => string): Fix => {
+  const mapped = (piece: string | Action) => (typeof piece === "string" ? change(piece) : piece);
+  return isPieces(fix) ? fix.map(mapped) : mapped(fix);
+};
