@@ -76,6 +76,8 @@ tools:
 `,
       ),
     );
+    // The pushed base is the bootstrapped one: what was locked on that holds on it.
+    await small.edit("images.lock", (text) => text.replaceAll(/^(\s+on: ).*$/gm, `$1${reference.split("@")[0]}`));
     const { code, stderr } = await factory(small.project, ["lock"], small.env);
     if (code !== 0) throw new Error(stderr);
     await built(small.project, [], small.env);
