@@ -1,4 +1,4 @@
-import type { Wording } from "../../dagger/src/pipeline/common/fix.js";
+import { commandText, type Wording } from "../../dagger/src/pipeline/common/fix.js";
 
 /** How a user of the command line types what an error tells to do. */
 export const taskWording: Wording = (action) => {
@@ -6,7 +6,5 @@ export const taskWording: Wording = (action) => {
   if ("trustFile" in action) return `FACTORY_CA_FILE=${action.trustFile}`;
   if ("login" in action)
     return `docker login ${action.login}   (or podman login; in CI set FACTORY_REGISTRY_USER and FACTORY_REGISTRY_TOKEN)`;
-  const { run, words = {}, flags } = action;
-  const typed = Object.entries(words).map(([name, value]) => ` ${name}=${value}`);
-  return `./task ${run}${typed.join("")}${flags === undefined ? "" : ` -- ${flags}`}`;
+  return `./task ${commandText(action)}`;
 };

@@ -18,7 +18,7 @@ export const readNote = <T extends object>(path: string): T | null => {
     const note = JSON.parse(text) as T & { checksum?: unknown };
     const { checksum, ...value } = note;
     // As it was written, letter by letter: several texts are one value to JSON (1e999 is written as null).
-    const isWritten = [undefined, 2].some((space) => text === `${JSON.stringify(note, null, space)}\n`);
+    const isWritten = text === `${JSON.stringify(note, null, text.startsWith("{\n") ? 2 : undefined)}\n`;
     return isWritten && checksum === checksumOf(path, value) ? (value as unknown as T) : null;
   } catch {
     return null;

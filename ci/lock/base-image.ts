@@ -1,4 +1,4 @@
-import type { Fix } from "../../dagger/src/pipeline/common/fix.js";
+import { type Fix, joinFixes } from "../../dagger/src/pipeline/common/fix.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { openRepository } from "../../dagger/src/registry/client.js";
 import { parseReference, type Reference } from "../../dagger/src/registry/reference/reference.js";
@@ -24,7 +24,7 @@ export async function resolveBaseDigest(ref: string, net: Net): Promise<string> 
   throw unreachable(
     ref,
     explanation.why,
-    code === "REGISTRY_DENIED" ? [...[explanation.fix].flat(), `\nor ${named}`] : network,
+    code === "REGISTRY_DENIED" ? joinFixes(explanation.fix, `\nor ${named}`) : network,
     head.error,
   );
 }

@@ -7,6 +7,7 @@ import { debianMirror, includeOf, resolvedOn } from "../../dagger/src/pipeline/s
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import type { PackageSet, PythonSet } from "../../dagger/src/pipeline/config/lock.js";
 import { pythonOf } from "../../dagger/src/pipeline/python/projects.js";
+import { isResolvedOn } from "../../dagger/src/pipeline/steps/step-context.js";
 import { stillMet } from "../../dagger/src/pipeline/python/still-met.js";
 import { architectureOf, stageNames } from "../../dagger/src/pipeline/common/stage.js";
 import { hostToolsFile } from "../host/pinned-tools.js";
@@ -100,7 +101,7 @@ const packageParts = (at: Resolving): Part[] => {
 const onThis =
   (on: string) =>
   (set: PackageSet | undefined): PackageSet | undefined =>
-    set?.on === undefined || set.on === on ? set : undefined;
+    set !== undefined && isResolvedOn(set, on) ? set : undefined;
 
 const notBootstrapped = (image: string): FactoryError =>
   new FactoryError("LOCK_MISSING", {

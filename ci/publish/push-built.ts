@@ -1,13 +1,14 @@
 import { allOf } from "../../dagger/src/distribution/concurrency.js";
 import { blobBytes, closure } from "../../dagger/src/oci-layout/blobs.js";
 import { decide, type Knowledge } from "../../dagger/src/pipeline/decide/decide.js";
+import { joinFixes } from "../../dagger/src/pipeline/common/fix.js";
 import { FactoryError } from "../../dagger/src/pipeline/common/error.js";
 import { type Descriptor, mediaTypes } from "../../dagger/src/pipeline/oci/manifest.js";
 import type { Plan } from "../../dagger/src/pipeline/plan/types.js";
 import { stageTag } from "../../dagger/src/pipeline/oci/stage-artifact.js";
 import { type Elsewhere, openPush, pushImage } from "../../dagger/src/distribution/push-image.js";
 import type { Repository } from "../../dagger/src/registry/client.js";
-import { findPublished, type PublishedImage, wrongImage } from "../../dagger/src/distribution/published.js";
+import { publishedBefore, type PublishedImage } from "../../dagger/src/distribution/published.js";
 import { keyTag } from "../../dagger/src/distribution/tags.js";
 import type { World } from "../host/world.js";
 import { findStage } from "../state/records.js";
@@ -36,7 +37,7 @@ export const withSiblingHint = (error: unknown, target: Repository, { level: sco
   const hint = `create the repository ${target.repository} on ${target.registry}, which branches publish to, and let this login push to it`;
   return new FactoryError(error.code, {
     ...error.explanation,
-    fix: [`${hint}; if it is there: `, ...[fix].flat()],
+    fix: joinFixes(`${hint}; if it is there: `, fix),
     cause: error,
   });
 };
@@ -65,12 +66,9 @@ export const findBefore = async (
   const isMade = async (plan: Plan, digest: string) =>
     findStage(state, plan.stages.at(-1)!.key)?.digest === digest &&
     isWholeHere(plan, await knowledgeOf(storeOf(state), plan, null));
-  const found = await findPublished(target, key, plans, { isMade, refsOf: remote.tagsOf }).catch(async (error: unknown) => {
-    await remote.beside.unread(target, error);
-    return { state: "absent" } as const;
-  });
-  if (found.state === "wrong") world.stderr(`note: ${wrongImage(target, key, found.what)}\n`);
-  return found.state === "found" ? found.image : null;
+  const { beside, tagsOf } = remote;
+  const note = (text: string) => world.stderr(`note: ${text}\n`);
+  return publishedBefore(target, key, plans, { isMade, refsOf: tagsOf }, { beside, note });
 };
 
 /** Whether the whole chain is here, the stages that an executed one holds included. */

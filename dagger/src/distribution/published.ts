@@ -1,3 +1,4 @@
+import type { BesideImage } from "./beside-image.js";
 import { answered, manifestOf, small, type PullAnswer, type TaggedRef } from "./pull-stage.js";
 import type { ImageConfig } from "../pipeline/oci/image-config.js";
 import { describeLayer } from "../pipeline/layer/plan-layer.js";
@@ -12,7 +13,7 @@ import { known } from "../registry/reference/lookup.js";
 export type PublishedImage = { root: Descriptor; bytes: Uint8Array };
 
 /** What an image under the tag of its keys is held against. */
-export type Witnesses = {
+type Witnesses = {
   /** Whether this machine has the chain of this plan, and this manifest at its end. */
   isMade(plan: Plan, digest: string): Promise<boolean>;
   /** What stands under the tag of a stage's key, in each repository that is read. */
@@ -20,7 +21,7 @@ export type Witnesses = {
 };
 
 /** `wrong`: something is there, and it is as good as absent. */
-export type FoundImage = { state: "found"; image: PublishedImage } | { state: "absent" } | { state: "wrong"; what: string };
+type FoundImage = { state: "found"; image: PublishedImage } | { state: "absent" } | { state: "wrong"; what: string };
 
 /**
  * The image of these plans that a repository has under a tag. A tag is no promise, and neither is what a manifest says of itself: the
@@ -32,7 +33,7 @@ export type FoundImage = { state: "found"; image: PublishedImage } | { state: "a
  * absent too: a registry that takes no stage artifacts costs an empty machine one more build, and a wrong image would cost more.
  * @throws FactoryError where the registry gives no answer
  */
-export const findPublished = async (
+const findPublished = async (
   home: Repository,
   tag: string,
   plans: readonly Plan[],
@@ -48,6 +49,27 @@ export const findPublished = async (
   const faults = await Promise.all(members.map((member) => faultOf(home, member, witnesses)));
   const what = faults.find((fault) => fault !== null);
   return what === undefined ? { state: "found", image: { root: { mediaType, digest, size }, bytes } } : { state: "wrong", what };
+};
+
+/**
+ * The image that was published before, where it can be used. A wrong one is told and counts as absent; so does one behind a registry that
+ * refuses what is beside an image.
+ * @param note tells a person
+ * @throws FactoryError where the registry gives no answer
+ */
+export const publishedBefore = async (
+  home: Repository,
+  tag: string,
+  plans: readonly Plan[],
+  witnesses: Witnesses,
+  { beside, note }: { beside: BesideImage; note: (text: string) => void },
+): Promise<PublishedImage | null> => {
+  const found = await findPublished(home, tag, plans, witnesses).catch(async (error: unknown): Promise<FoundImage> => {
+    await beside.unread(home, error);
+    return { state: "absent" };
+  });
+  if (found.state === "wrong") note(`the image under ${home.name}:${tag} is damaged (${found.what}); it is built again`);
+  return found.state === "found" ? found.image : null;
 };
 
 /** The manifest of one platform: `value` is null where it is still to be asked for. */
@@ -131,7 +153,3 @@ const disagreement = (
 };
 
 const lastEntries = ({ history = [] }: ImageConfig, count: number) => (count === 0 ? [] : history.slice(-count));
-
-/** Said once of an image that is damaged. */
-export const wrongImage = ({ name }: Repository, tag: string, what: string): string =>
-  `the image under ${name}:${tag} is damaged (${what}); it is built again`;

@@ -1,15 +1,16 @@
-import { constants, copyFileSync, existsSync, lutimesSync, mkdirSync, readlinkSync, statSync, symlinkSync } from "node:fs";
+import { constants, copyFileSync, existsSync, lutimesSync, mkdirSync, statSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { ContextSnapshot } from "../pipeline/context/snapshot.js";
 
 /** Copies the entries of a context's snapshot to another folder, and nothing beside them. */
 export const copyEntries = (from: string, to: string, { entries }: ContextSnapshot): void => {
-  for (const { kind, path } of entries) {
-    if (kind === "directory") mkdirSync(join(to, path), { recursive: true });
-    else if (kind === "file") copyFile(from, to, path);
+  for (const entry of entries) {
+    const target = join(to, entry.path);
+    if (entry.kind === "directory") mkdirSync(target, { recursive: true });
+    else if (entry.kind === "file") copyFile(from, to, entry.path);
     else {
-      mkdirSync(dirname(join(to, path)), { recursive: true });
-      symlinkSync(readlinkSync(join(from, path)), join(to, path));
+      mkdirSync(dirname(target), { recursive: true });
+      symlinkSync(entry.target, target);
     }
   }
 };

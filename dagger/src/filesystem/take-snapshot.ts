@@ -86,17 +86,14 @@ function unlessGone<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    return isGone(error) ? changed(path, error) : raise(error);
+    if (isGone(error)) return changed(path, error);
+    throw error;
   }
 }
 
-const raise = (error: unknown): never => {
-  throw error;
-};
-
 /**
  * How much of a whole context is sent when nothing narrows it down: number and bytes of the regular files that are not ignored.
- * Looks at sizes only, and not at all into roots whose snapshot are known.
+ * Looks at sizes only, and not at all into roots whose entries are known.
  */
 export function measureContext(
   folder: string,

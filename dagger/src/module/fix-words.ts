@@ -1,4 +1,4 @@
-import type { Wording } from "../pipeline/common/fix.js";
+import { commandText, type Wording } from "../pipeline/common/fix.js";
 
 /** Functions of the module that do what a command does, with the arguments that they take. */
 const functions: Readonly<Record<string, string>> = { build: "image", publish: "publish", "verify:cache": "verify" };
@@ -10,12 +10,7 @@ export const callWording: Wording = (action) => {
   if ("login" in action) return "--username NAME --token env:TOKEN";
   const { run, words = {}, flags } = action;
   const name = functions[run];
-  const told = [
-    run,
-    ...Object.entries(words).map(([word, value]) => `${word}=${value}`),
-    ...(flags === undefined ? [] : ["--", flags]),
-  ];
-  if (name === undefined || flags !== undefined) return `\`${told.join(" ")}\` of image-factory's command line`;
+  if (name === undefined || flags !== undefined) return `\`${commandText(action)}\` of image-factory's command line`;
   const typed = Object.entries(words).flatMap(([word, value]) => argumentsFor[word]?.(value) ?? []);
   return ["dagger call", name, ...new Set(typed)].join(" ");
 };

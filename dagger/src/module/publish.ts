@@ -5,7 +5,7 @@ import { buildImage, note, storeOf } from "./build.js";
 import { type RequestArguments, type BuildArguments, openRequest } from "./request.js";
 import { besideImage } from "../distribution/beside-image.js";
 import { blobPath } from "../oci-layout/blobs.js";
-import { findPublished, type FoundImage, wrongImage } from "../distribution/published.js";
+import { publishedBefore } from "../distribution/published.js";
 import { pushImage } from "../distribution/push-image.js";
 import { inRepository } from "../build/registry-stage-cache.js";
 import { type Address, type CacheMode, openHome, repositoryCache } from "./image-repository.js";
@@ -40,18 +40,10 @@ export const publishCall = async (client: Client, args: RequestArguments & Build
   const beside = besideImage(note);
   const store = storeOf(call);
   const cache = repositoryCache(store, home, beside, target.cache);
-  const before = (): Promise<FoundImage> =>
-    findPublished(home, key, call.plans, {
-      isMade: async () => false,
-      refsOf: cache.tagsOf,
-    }).catch(async (error: unknown) => {
-      await beside.unread(home, error);
-      return { state: "absent" };
-    });
-  const found: FoundImage = args.noCache || target.cache === "off" ? { state: "absent" } : await before();
-  if (found.state === "wrong") note(wrongImage(home, key, found.what));
-  if (found.state === "found") {
-    const there = found.image;
+  const witnesses = { isMade: async () => false, refsOf: cache.tagsOf };
+  const there =
+    args.noCache || target.cache === "off" ? null : await publishedBefore(home, key, call.plans, witnesses, { beside, note });
+  if (there !== null) {
     await moveTags(home, await tagStatesOf(home, target.tags, null, there.root.digest, beside), there, null, beside);
     return `${home.name}@${there.root.digest}`;
   }

@@ -28,7 +28,7 @@ export type AssembleInput = {
   plan: Pick<Plan, "epoch" | "compression" | "stages">;
   /** The stage to assemble on the parent. */
   stage: PlannedStage;
-  /** The folder that the snapshot were gathered from. */
+  /** The folder that the snapshot was taken of. */
   contextFolder: string;
   snapshot: Pick<ContextSnapshot, "entries">;
   remembered: Remembered;

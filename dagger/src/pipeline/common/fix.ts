@@ -11,6 +11,12 @@ export type Action =
   | { trustFile: string }
   | { login: string };
 
+/** A command as the command line takes its inputs. */
+export const commandText = ({ run, words = {}, flags }: Extract<Action, { run: string }>): string =>
+  [run, ...Object.entries(words).map(([name, value]) => `${name}=${value}`), ...(flags === undefined ? [] : ["--", flags])].join(
+    " ",
+  );
+
 /** What to do next: text, an action, or both in the order in which they are read. */
 export type Fix = string | Action | readonly (string | Action)[];
 
@@ -21,6 +27,9 @@ export const fixText = (fix: Fix, wording: Wording): string =>
   (isPieces(fix) ? fix : [fix]).map((piece) => (typeof piece === "string" ? piece : wording(piece))).join("");
 
 const isPieces = (fix: Fix): fix is readonly (string | Action)[] => Array.isArray(fix);
+
+/** Several fixes as one, read one after the other. */
+export const joinFixes = (...fixes: readonly Fix[]): Fix => fixes.flatMap((fix) => (isPieces(fix) ? fix : [fix]));
 
 /** A fix with its texts changed; actions stay what they are. */
 export const mapFix = (fix: Fix, change: (text: string) => string): Fix => {

@@ -121,7 +121,7 @@ const base = z.strictObject({
     .regex(/^[a-z]+$/)
     .optional()
     .describe("Debian's suite of a bootstrapped base: bookworm, trixie"),
-  mirror: url.optional().describe("The mirror of a bootstrapped base; http://deb.debian.org/debian without it"),
+  mirror: url.optional().describe("The mirror of a bootstrapped base; Debian's own without it"),
   include: z.array(packageName).optional().describe("Packages of the bootstrapped base beside its essential ones"),
   packages: z.enum(["apt", "dnf"]).describe("The package manager of the base"),
   modules: z

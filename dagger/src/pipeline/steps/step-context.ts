@@ -28,4 +28,7 @@ export const answers = (locked: PackageSet | PythonSet | undefined, requested: r
   locked !== undefined && locked.requested.join("\n") === requested.join("\n") && isOn(locked, on);
 
 const isOn = (locked: PackageSet | PythonSet, on: string | undefined): boolean =>
-  on === undefined || !("on" in locked) || locked.on === undefined || locked.on === on;
+  on === undefined || !("on" in locked) || isResolvedOn(locked, on);
+
+/** Whether packages were resolved on this, as far as the lock says. */
+export const isResolvedOn = (set: Pick<PackageSet, "on">, on: string): boolean => set.on === undefined || set.on === on;
