@@ -1,7 +1,7 @@
 /**
  * # dagger/src/dagger
  *
- * A plan as containers of a Dagger engine, for the module and for the command line. It makes the same layers as the rendered Dockerfile.
+ * A plan as containers of a Dagger engine, for the module and for the command line. It runs the same commands as the rendered Dockerfile.
  */
 import type { CacheSharingMode, Client, Container, Directory, File, Secret } from "@dagger.io/dagger";
 import { configured } from "./container-config.js";
